@@ -1,0 +1,105 @@
+//! `dnsproxy.io/v1alpha1`: the `DnsProxy` object.
+//!
+//! The doc comments of the fields become the descriptions in the schema, so they speak to the author of
+//! a manifest. Durations, sizes, zones, pins and addresses are kept as they were written;
+//! [`crate::validate`] says what is wrong with them, and [`crate::units`] parses them.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+pub use access::{Access, RateLimit};
+pub use cluster_dns::{ClusterDns, ClusterDnsMode};
+pub use limits::{Limits, Shutdown};
+pub use listener::{DnsListener, Listeners};
+pub use logging::{LogLevel, Logging, QueryLog, QueryLogMode};
+pub use route::Route;
+pub use service::{Service, ServiceType};
+pub use source::{ClientCertificate, KeyReference, NameReference, Source};
+pub use status::{
+    Condition, DnsConfig, DnsConfigOption, DnsProxyStatus, UpstreamState, UpstreamStatus,
+};
+pub use upstream::{Authentication, Protocol, Timeouts, Tls, Upstream};
+pub use workload::{PodSpecTemplate, PodTemplate, TemplateMetadata, Workload};
+
+pub mod access;
+pub mod cluster_dns;
+pub mod limits;
+pub mod listener;
+pub mod logging;
+pub mod route;
+pub mod service;
+pub mod source;
+pub mod status;
+pub mod upstream;
+pub mod workload;
+
+/// A stub resolver: which upstreams it asks, how, for whom, and how it runs.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[kube(
+    group = "dnsproxy.io",
+    version = "v1alpha1",
+    kind = "DnsProxy",
+    plural = "dnsproxies",
+    singular = "dnsproxy",
+    shortname = "dnsp",
+    namespaced,
+    status = "DnsProxyStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    scale(
+        spec_replicas_path = ".spec.workload.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Address", type_ = "string", json_path = ".status.clusterIPs[0]"),
+    printcolumn(name = "Upstreams", type_ = "string", json_path = ".status.upstreamsReady"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsProxySpec {
+    /// The resolver services that queries go to.
+    pub upstreams: Vec<Upstream>,
+
+    /// Which zones go to which upstreams; the longest zone wins, by labels.
+    /// Absent: one route `default` for `.` to all upstreams, in their order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<Route>>,
+
+    /// How names of the cluster are resolved.
+    #[serde(default, rename = "clusterDNS", skip_serializing_if = "Option::is_none")]
+    pub cluster_dns: Option<ClusterDns>,
+
+    /// Who may ask, and how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+
+    /// Bounds of what one process does at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+
+    /// Where queries are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listeners: Option<Listeners>,
+
+    /// What is logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
+
+    /// What happens between SIGTERM and the end of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shutdown: Option<Shutdown>,
+
+    /// The pods. For the operator; a single process does not use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+
+    /// The Service in front of the pods. For the operator; a single process does not use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+}

@@ -1,0 +1,41 @@
+//! `spec.clusterDNS`: how names of the cluster reach the cluster's own DNS.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The cluster's own DNS, as a route of its own.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterDns {
+    /// Whether names of the cluster go to the cluster's DNS.
+    #[serde(default)]
+    pub mode: ClusterDnsMode,
+
+    /// The address of the cluster's DNS, `IP` or `IP:port`. Empty: discovered by the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<String>>,
+
+    /// The cluster's domain. Empty: discovered by the operator, else `cluster.local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+
+    /// The reverse zones of the cluster's networks. Empty: discovered by the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverse_zones: Option<Vec<String>>,
+
+    /// The addresses that the cluster's DNS asks from: a question of theirs never goes back to it.
+    /// Empty: discovered by the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<String>>,
+}
+
+/// Whether names of the cluster go to the cluster's DNS.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ClusterDnsMode {
+    /// The cluster's domain and reverse zones go to the cluster's DNS.
+    #[default]
+    Forward,
+    /// They are names like any other.
+    Disabled,
+}

@@ -1,0 +1,1 @@
+//! The control plane: turns `DnsProxy` objects into running proxies.

@@ -1,0 +1,1 @@
+//! The data plane: takes DNS queries over UDP and TCP and resolves them over authenticated TLS.
