@@ -1,0 +1,70 @@
+//! Tasks with an owner, and the signals that end them.
+//!
+//! The first SIGTERM or SIGINT drains, the second one ends the process at once. Every task is spawned
+//! through [`Tasks`], so that the end of the process can wait for all of them.
+
+use std::{future::Future, io};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Spawns tasks and remembers them. Clones share both the memory and the token.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    token: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Tasks {
+    /// Spawns a task on the runtime that the caller runs on.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.tracker.spawn(task)
+    }
+
+    /// Ends when the tasks should.
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// Asks the tasks to end.
+    pub fn cancel(&self) {
+        self.token.cancel();
+    }
+
+    /// Waits until every task has ended.
+    pub async fn finished(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// The signals that end the process.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over; from now on they no longer end the process by themselves.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one and tells its name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
