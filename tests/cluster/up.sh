@@ -1,0 +1,48 @@
+#!/bin/bash
+# Brings a Kubernetes cluster up, or finds it up, loads the images that changed, and prints how to use it.
+#
+#   CLUSTER=kind|plain NODES=2 PROXY_MODE=nftables up.sh
+#
+# Standard output is the line `export KUBECONFIG=...` alone; what happens is told on standard error.
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/env.sh"
+
+started=$(date +%s%N)
+lap() { printf '%5d.%ds  %s\n' $((t = ($(date +%s%N) - started) / 100000000, t / 10)) $((t % 10)) "$*" >&2; }
+
+main() {
+  local kind; kind=$(kind_of_cluster)
+  . "$HERE/$kind.sh"
+  if is_up; then lap "the cluster is up"; else create; fi
+  export KUBECONFIG=$STATE/kubeconfig
+  load_images
+  echo "export KUBECONFIG=$KUBECONFIG"
+}
+
+is_up() { [ -e "$STATE/kubeconfig" ] && kubectl --kubeconfig "$STATE/kubeconfig" get --raw /readyz >/dev/null 2>&1; }
+
+create() {
+  [ ! -e "$STATE" ] || fail "half up: run $HERE/down.sh first"
+  mkdir -p "$STATE"
+  start_cluster
+  kubectl --kubeconfig "$STATE/kubeconfig" wait --for=condition=Ready nodes --all --timeout=120s >/dev/null
+  lap "all nodes Ready"
+  # Pods cannot be made before this account is there.
+  wait_for 60 kubectl --kubeconfig "$STATE/kubeconfig" -n default get serviceaccount default
+  kubectl --kubeconfig "$STATE/kubeconfig" -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null
+  lap "cluster DNS rolled out"
+}
+
+load_images() {
+  mkdir -p "$STATE/loaded"
+  local archive name sum
+  for archive in "$IMAGES"/*.tar; do
+    name=$(basename "$archive" .tar) sum=$(sha256sum < "$archive")
+    [ "$(cat "$STATE/loaded/$name" 2>/dev/null)" != "$sum" ] || continue
+    load_image "$archive" >&2
+    echo "$sum" > "$STATE/loaded/$name"
+    lap "image localhost/$name:dev loaded"
+  done
+}
+
+main "$@"
