@@ -1,5 +1,14 @@
 # A cluster made by kind, where a Docker engine runs. Sourced by up.sh and down.sh.
 
+# kubectl comes with kubebox, which takes minutes: one that is installed will do as well, and so will a helm.
+programs() {
+  echo coredns
+  command -v kubectl >/dev/null || echo kubebox
+  command -v helm >/dev/null || echo helm
+}
+
+own_images() { echo coredns tools; }
+
 # One that somebody else made under our name is not ours to use, and not ours to delete.
 start_cluster() {
   if kind get clusters 2>/dev/null | grep -qx "$CLUSTER_NAME"; then

@@ -5,6 +5,10 @@
 # cgroups, and .state. The host forwards nothing, so no packet leaves the machine; but it has routes to pods and Services,
 # and they reach it at BRIDGE_IP.
 
+programs() { echo kubebox coredns helm; }
+
+own_images() { echo pause coredns tools; }
+
 start_cluster() {
   # Where these are modules, they must be there before a network namespace can set their switches.
   modprobe -a br_netfilter overlay nf_conntrack 2>/dev/null || true

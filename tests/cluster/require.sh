@@ -13,7 +13,6 @@ set -euo pipefail
 # One line a tool: what to look for, then the Debian package that has it.
 BUILD_TOOLS='
 cc gcc
-cmake cmake
 '
 TEST_TOOLS='
 unbound unbound

@@ -11,8 +11,9 @@ started=$(date +%s%N)
 lap() { printf '%5d.%ds  %s\n' $((t = ($(date +%s%N) - started) / 100000000, t / 10)) $((t % 10)) "$*" >&2; }
 
 main() {
-  local kind; kind=$(kind_of_cluster)
-  . "$HERE/$kind.sh"
+  "$HERE/require.sh" cluster
+  . "$HERE/$(kind_of_cluster).sh"
+  build_tools
   if is_up; then lap "the cluster is up"; else create; fi
   export KUBECONFIG=$STATE/kubeconfig
   load_images
@@ -20,6 +21,12 @@ main() {
 }
 
 is_up() { [ -e "$STATE/kubeconfig" ] && kubectl --kubeconfig "$STATE/kubeconfig" get --raw /readyz >/dev/null 2>&1; }
+
+# What the cluster is made of, and what tests and people use it with.
+build_tools() {
+  "$HERE/build.sh" $(programs)
+  "$HERE/images/build.sh" $(own_images)
+}
 
 create() {
   [ ! -e "$STATE" ] || fail "half up: run $HERE/down.sh first"

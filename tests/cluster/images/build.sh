@@ -1,24 +1,44 @@
 #!/bin/bash
-# Builds images as archives in .build/images, without a daemon and without a registry.
+# Builds images as archives in .build/images, without a daemon and without a registry. What is up to date is left alone.
 #
-#   build.sh dnsproxy dnsproxy-operator     from target/*/release: the product's
+#   build.sh dnsproxy dnsproxy-operator     from the binaries of `make images`: the product's
 #   build.sh pause coredns tools            the cluster's own
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/../env.sh"
 
 main() {
   mkdir -p "$IMAGES"
-  for image in "$@"; do
-    root=$(mktemp -d)
-    trap 'rm -rf "$root"' EXIT
-    chmod 755 "$root"
-    "fill_$image" "$root"
-    dockerfile=$HERE/images/Dockerfile
-    grep -q "^FROM scratch AS $image\$" "$dockerfile" || dockerfile=$ROOT/Dockerfile
-    "$HERE/images/pack.sh" "localhost/$image:dev" "$root" "$dockerfile" "$IMAGES/$image.tar.new"
-    mv "$IMAGES/$image.tar.new" "$IMAGES/$image.tar"
-    rm -rf "$root"
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  for image in "$@"; do is_current "$image" || build "$image"; done
+}
+
+# What an image is made from; a list that is newer than the archive means another archive.
+sources() {
+  case $1 in
+    dnsproxy | dnsproxy-operator) echo "$RELEASE/$1" "$ROOT/Dockerfile" ;;
+    pause) echo "$HERE/images/pause.c" "$HERE/images/Dockerfile" ;;
+    coredns) echo "$BIN/coredns" "$HERE/images/Dockerfile" ;;
+    tools) command -v busybox dig kdig; echo "$HERE/images/Dockerfile" ;;
+    *) fail "no such image: $1" ;;
+  esac
+}
+
+is_current() {
+  local source
+  for source in $(sources "$1") "$HERE"/images/*.sh; do
+    [ "$IMAGES/$1.tar" -nt "$source" ] || return 1
   done
+}
+
+build() {
+  local root=$work/$1 dockerfile
+  mkdir "$root"
+  "fill_$1" "$root"
+  dockerfile=$(sources "$1" | tr ' ' '\n' | grep /Dockerfile)
+  "$HERE/images/pack.sh" "localhost/$1:dev" "$root" "$dockerfile" "$work/$1.tar"
+  mv "$work/$1.tar" "$IMAGES/$1.tar"
+  say "image localhost/$1:dev packed"
 }
 
 fill_dnsproxy() { cp "$RELEASE/dnsproxy" "$1/"; }

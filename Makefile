@@ -1,0 +1,75 @@
+# Everything a developer, CI or a curious visitor does here. `make` alone lists it.
+#
+# The static binaries that go into the images are the only release build: `run`, `images` and `demo` share it.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+CLUSTER_TOOLS := tests/cluster
+CHART := charts/dnsproxy-operator
+TRIPLE := $(shell uname -m)-unknown-linux-gnu
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
+# Naming the target keeps the static flag away from build scripts and macros, which cannot be linked so.
+STATIC_BUILD := RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(TRIPLE)
+GENERATED := crds/dnsproxies.yaml
+
+export PATH := $(CURDIR)/$(CLUSTER_TOOLS)/.build/bin:$(PATH)
+
+##@ Use it
+.PHONY: run demo cluster cluster-down
+run: ## Resolve over DNS-over-TLS on 127.0.0.1:5300, without a cluster (ARGS="run -f FILE" for more)
+	@$(CLUSTER_TOOLS)/require.sh build
+	@$(STATIC_BUILD) -p dnsproxy
+	$(RELEASE)/dnsproxy $(or $(ARGS),run)
+
+demo: images ## From nothing to a pod that resolves through DnsProxy, in a real cluster
+	@$(CLUSTER_TOOLS)/demo/run.sh
+
+cluster: images ## Bring a Kubernetes cluster up, with the images loaded (NODES=2, CLUSTER=kind|plain)
+	@$(CLUSTER_TOOLS)/up.sh
+
+cluster-down: ## Take the cluster down; nothing of it is left
+	@$(CLUSTER_TOOLS)/down.sh
+
+##@ Work on it
+.PHONY: check test e2e generate images
+check: ## Format, lints, unit and integration tests: minutes
+	@$(CLUSTER_TOOLS)/require.sh test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked
+
+test: ## All of it, as CI does: check, generated files, the chart, and the cluster
+	@$(CLUSTER_TOOLS)/require.sh cluster \
+	  || echo "No cluster can be made here (see above): everything but the end-to-end tests will run." >&2
+	@$(MAKE) check drift chart
+	@if $(CLUSTER_TOOLS)/require.sh --look cluster; then $(MAKE) e2e; \
+	  else echo "NOT RUN: make e2e, the end-to-end tests in a cluster, for want of the above." >&2; fi
+
+e2e: images ## The end-to-end tests, in a cluster (one that is up is used, and left up)
+	@$(CLUSTER_TOOLS)/e2e.sh $(ARGS)
+
+generate: ## Write the files that are made from the code
+	@for file in $(GENERATED); do \
+	  cargo run --quiet --locked -p dnsproxy-operator -- crd > $$file.new && mv $$file.new $$file || exit 1; done
+
+images: ## The container images, as archives and (where a Docker engine runs) in Docker
+	@$(CLUSTER_TOOLS)/require.sh build
+	@$(STATIC_BUILD) -p dnsproxy -p dnsproxy-operator
+	@$(CLUSTER_TOOLS)/images/build.sh dnsproxy dnsproxy-operator
+	@! docker info >/dev/null 2>&1 \
+	  || for image in dnsproxy dnsproxy-operator; do docker load --input $(CLUSTER_TOOLS)/.build/images/$$image.tar; done
+
+.PHONY: drift chart
+drift:
+	@sums=$$(sha256sum $(GENERATED)); $(MAKE) generate; sha256sum --quiet --check <<< "$$sums" \
+	  || { echo "The files above are made from the code, and were not: commit what make generate wrote." >&2; exit 1; }
+
+chart:
+	@command -v helm >/dev/null || $(CLUSTER_TOOLS)/build.sh helm
+	helm lint --strict $(CHART)
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
