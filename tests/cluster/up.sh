@@ -49,7 +49,18 @@ load_images() {
     load_image "$archive" >&2
     echo "$sum" > "$STATE/loaded/$name"
     lap "image localhost/$name:dev loaded"
+    [[ $name != dnsproxy* ]] || replace_pods "localhost/$name:dev"
   done
+}
+
+# The tag stays the same, so that nothing but a new pod takes the new image.
+replace_pods() {
+  local namespace pod image
+  kubectl get pods -A --no-headers \
+    -o 'custom-columns=n:.metadata.namespace,p:.metadata.name,i:.spec.containers[0].image' 2>/dev/null |
+    while read -r namespace pod image; do
+      [ "$image" != "$1" ] || kubectl -n "$namespace" delete pod "$pod" --wait=false >&2
+    done
 }
 
 main "$@"
