@@ -1,2 +1,23 @@
-//! Entry.
-fn main() {}
+//! The program `dnsproxy`: reads the command line and runs one command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use dnsproxy::{
+    args::{Arguments, Command},
+    commands,
+};
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Query(args) => commands::query::run(&args),
+        Command::Pins(args) => commands::pins::run(&args),
+        Command::Healthcheck(args) => commands::healthcheck::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("dnsproxy: {error:#}");
+        ExitCode::FAILURE
+    })
+}

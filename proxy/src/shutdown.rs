@@ -9,7 +9,10 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 /// Spawns tasks and remembers them. Clones share both the memory and the token.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,11 @@ impl Tasks {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         self.tracker.spawn(task)
+    }
+
+    /// Counts as a task until it is dropped, for work that is no task of its own.
+    pub fn guard(&self) -> TaskTrackerToken {
+        self.tracker.token()
     }
 
     /// Ends when the tasks should.
@@ -49,6 +57,7 @@ impl Tasks {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -57,14 +66,37 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for the next one and tells its name.
-    pub async fn next(&mut self) -> &'static str {
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Event {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Event::Terminate,
+            _ = self.interrupt.recv() => Event::Interrupt,
+            _ = self.hangup.recv() => Event::Reload,
         }
     }
+
+    /// Waits for one that ends the process.
+    pub async fn next_end(&mut self) -> Event {
+        loop {
+            match self.next().await {
+                Event::Reload => {}
+                end @ (Event::Terminate | Event::Interrupt) => return end,
+            }
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// SIGTERM: end in order.
+    Terminate,
+    /// SIGINT, as from Ctrl-C: end in order.
+    Interrupt,
+    /// SIGHUP: read the configuration again.
+    Reload,
 }

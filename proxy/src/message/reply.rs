@@ -39,7 +39,7 @@ pub fn rejection(rejection: &Rejection, terms: Terms) -> Option<Vec<u8>> {
 
 /// A reply with no records but, to EDNS clients, the reason.
 pub fn error(
-    query: &Query<'_>,
+    query: &Query,
     rcode: Rcode,
     reason: Option<&ExtendedError>,
     terms: Terms,
@@ -50,14 +50,14 @@ pub fn error(
 }
 
 /// An empty reply that sends the client to TCP.
-pub fn truncated(query: &Query<'_>, terms: Terms) -> Vec<u8> {
+pub fn truncated(query: &Query, terms: Terms) -> Vec<u8> {
     let mut out = error(query, Rcode::NOERROR, None, terms);
     super::truncate::set_truncated(&mut out);
     out
 }
 
 /// The reply to ANY: one HINFO record that says so (RFC 8482 section 4.2).
-pub fn any(query: &Query<'_>, terms: Terms) -> Vec<u8> {
+pub fn any(query: &Query, terms: Terms) -> Vec<u8> {
     let mut out =
         start(query.header, Some(&query.question), Rcode::NOERROR, 1, query.edns.is_some());
     out.extend_from_slice(&[0xc0, 12]);
@@ -74,7 +74,7 @@ pub fn any(query: &Query<'_>, terms: Terms) -> Vec<u8> {
 /// `is_secure` says whether the message came over an authenticated connection: only then AD means
 /// anything, and only a client that set AD or DO is told (RFC 6840 section 5.8).
 pub fn relay(
-    query: &Query<'_>,
+    query: &Query,
     message: Vec<u8>,
     layout: &Layout,
     is_secure: bool,
@@ -112,6 +112,11 @@ pub fn relay(
     out
 }
 
+/// The whole response code of a reply of ours.
+pub fn rcode(reply: &[u8]) -> Rcode {
+    Layout::of(reply).map_or(Rcode::SERVFAIL, |layout| layout.rcode(reply))
+}
+
 /// Header and question of a reply that is written from scratch.
 fn start(
     header: Header,
@@ -140,7 +145,7 @@ fn flags(query: Header, rcode: Rcode) -> u16 {
 
 fn write_opt(
     out: &mut Vec<u8>,
-    query: &Query<'_>,
+    query: &Query,
     rcode: Rcode,
     errors: &[ExtendedError],
     terms: Terms,
@@ -151,7 +156,7 @@ fn write_opt(
         opt.extended_error(error);
     }
     // RFC 7828 section 3.3.2: only to a client that sent the option.
-    if let (Some(timeout), Some(_)) = (terms.keepalive, edns.option(option::TCP_KEEPALIVE)) {
+    if let Some(timeout) = terms.keepalive.filter(|_| edns.wants_keepalive) {
         opt.option(option::TCP_KEEPALIVE, &timeout.to_be_bytes());
     }
     opt.finish();
@@ -248,17 +253,5 @@ fn drop_behind(out: &mut Vec<u8>, layout: &Layout, opt: &Record) {
     out.truncate(opt.start);
 }
 
-/// A question for the root's name servers, for tests of neighbours.
 #[cfg(test)]
-pub(crate) fn test_query(name: &str, qtype: Qtype) -> Vec<u8> {
-    let question = Question { name: name.parse().unwrap(), qtype, qclass: super::Qclass::IN };
-    let request = super::Request {
-        question,
-        recursion_desired: true,
-        checking_disabled: false,
-        dnssec_ok: false,
-    };
-    let mut out = Vec::new();
-    request.encode(0x1234, None, &mut out);
-    out
-}
+mod tests;

@@ -4,7 +4,10 @@
 //! the proxy, so neither its subnet nor its cookie does. AD asks the upstream to say whether it validated
 //! (RFC 6840 section 5.7).
 
-use super::{Header, Question, Rcode, edns::OptWriter};
+use super::{
+    Header, Question, Rcode,
+    edns::{OptWriter, option},
+};
 
 /// One question to an upstream. Equal requests may share one exchange.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,6 +29,8 @@ pub struct RequestEdns {
     pub udp_payload: u16,
     /// Pads the message to a multiple of so many octets, on encrypted transports (RFC 8467).
     pub padding_block: Option<usize>,
+    /// Asks how long the connection may stay open without queries (RFC 7828), on streams.
+    pub keepalive: bool,
 }
 
 impl Request {
@@ -37,9 +42,12 @@ impl Request {
             Header { id, flags: self.flags(), counts: [1, 0, 0, u16::from(edns.is_some())] };
         header.write(&mut message);
         self.question.write(&mut message);
-        if let Some(RequestEdns { udp_payload, padding_block }) = edns {
+        if let Some(RequestEdns { udp_payload, padding_block, keepalive }) = edns {
             let mut opt =
                 OptWriter::start(&mut message, udp_payload, Rcode::NOERROR, self.dnssec_ok);
+            if keepalive {
+                opt.option(option::TCP_KEEPALIVE, &[]);
+            }
             if let Some(block) = padding_block {
                 opt.pad_to(block);
             }
@@ -76,7 +84,7 @@ mod tests {
     #[test]
     fn a_request_is_a_query_with_our_id_and_opt() {
         let mut out = Vec::new();
-        request().encode(7, Some(RequestEdns { udp_payload: 1232, padding_block: None }), &mut out);
+        request().encode(7, Some(RequestEdns { udp_payload: 1232, padding_block: None, keepalive: false }), &mut out);
 
         let query = Query::read(&out).unwrap();
         assert_eq!(query.header.id, 7);
@@ -90,7 +98,7 @@ mod tests {
         let mut out = vec![0; 2];
         request().encode(
             7,
-            Some(RequestEdns { udp_payload: 1232, padding_block: Some(128) }),
+            Some(RequestEdns { udp_payload: 1232, padding_block: Some(128), keepalive: true }),
             &mut out,
         );
         assert_eq!(out.len(), 2 + 128);

@@ -60,3 +60,47 @@ impl Kept {
         kept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Qclass, Qtype, Question, Rcode, edns::OptWriter};
+
+    const RECORD: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
+    /// Header, question and OPT record.
+    const FRAME: usize = 12 + 13 + 4 + 11;
+
+    fn reply(counts: [u16; 3]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let [answers, authorities, additionals] = counts;
+        Header { id: 1, flags: Header::QR, counts: [1, answers, authorities, additionals + 1] }.write(&mut out);
+        Question { name: "www.example.".parse().unwrap(), qtype: Qtype::A, qclass: Qclass::IN }.write(&mut out);
+        for _ in 0..answers + authorities + additionals {
+            out.extend_from_slice(RECORD);
+        }
+        OptWriter::start(&mut out, 1232, Rcode::NOERROR, false).finish();
+        out
+    }
+
+    #[test]
+    fn whole_records_go_from_the_end_and_tc_tells_when_it_matters() {
+        let cases = [
+            // (why, counts before, limit, counts after, whether TC is set)
+            ("it fits", [2, 1, 1], FRAME + 64, [1, 2, 1, 2], false),
+            ("additional records are not missed (RFC 2181 9)", [2, 1, 1], FRAME + 63, [1, 2, 1, 1], false),
+            ("authority records are", [2, 1, 1], FRAME + 47, [1, 2, 0, 1], true),
+            ("no record is cut in two", [2, 0, 0], FRAME + 31, [1, 1, 0, 1], true),
+            ("nothing fits but the question", [2, 0, 0], FRAME, [1, 0, 0, 1], true),
+        ];
+
+        for (why, before, limit, after, is_truncated) in cases {
+            let mut message = reply(before);
+            fit(&mut message, limit);
+            let header = Header::read(&message).unwrap();
+            assert!(message.len() <= limit, "{why}");
+            assert_eq!(header.counts, after, "{why}");
+            assert_eq!(header.has(Header::TC), is_truncated, "{why}");
+            assert!(Layout::of(&message).unwrap().opt.is_some(), "{why}: the OPT record stays");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Who may ask, and how much.
+
+use std::net::IpAddr;
+
+use dnsproxy_api::units::Network;
+use tokio::time::Instant;
+
+pub use rate_limit::RateLimit;
+
+mod rate_limit;
+
+/// Decides whether a client's query is taken.
+#[derive(Debug, Default)]
+pub struct Access {
+    allow: Vec<Network>,
+    deny: Vec<Network>,
+    rate_limit: Option<RateLimit>,
+}
+
+/// What a client may do now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Its query is taken.
+    Allowed,
+    /// It may not ask at all.
+    Denied,
+    /// It has asked too much.
+    TooMany,
+}
+
+impl Access {
+    /// Clients in `allow` and not in `deny` may ask, as often as `rate_limit` lets them.
+    pub fn new(allow: Vec<Network>, deny: Vec<Network>, rate_limit: Option<RateLimit>) -> Self {
+        Self { allow, deny, rate_limit }
+    }
+
+    /// Decides about one query of a client, and counts it.
+    pub fn check(&self, client: IpAddr, now: Instant) -> Verdict {
+        let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(client));
+        if is_in(&self.deny) || !is_in(&self.allow) {
+            return Verdict::Denied;
+        }
+        match &self.rate_limit {
+            Some(limit) if !limit.takes(client, now) => Verdict::TooMany,
+            _ => Verdict::Allowed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(texts: &[&str]) -> Vec<Network> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deny_wins_over_allow_and_others_are_denied() {
+        let access = Access::new(networks(&["10.0.0.0/8", "fd00::/8"]), networks(&["10.9.0.0/16"]), None);
+        let cases = [
+            ("in an allowed network", "10.1.2.3", Verdict::Allowed),
+            ("in an allowed IPv6 network", "fd00::1", Verdict::Allowed),
+            ("in a denied part of it", "10.9.0.1", Verdict::Denied),
+            ("nowhere", "192.0.2.1", Verdict::Denied),
+            ("nowhere in IPv6", "2001:db8::1", Verdict::Denied),
+        ];
+
+        for (why, client, expected) in cases {
+            assert_eq!(access.check(client.parse().unwrap(), Instant::now()), expected, "{why}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Binds everything, then starts it; applies each new configuration; ends in order.
+//!
+//! A configuration is applied as a whole or not at all: its listeners are bound first, since only that
+//! can fail. Listeners and upstreams that did not change are left alone.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::{Access, RateLimit},
+    admin::{Admin, Readiness},
+    args::RunArgs,
+    cluster_dns::LoopGuard,
+    config::{Config, LoadError, reload::Watcher, status::ConfigStatus},
+    limits::InFlight,
+    listener::{
+        Connections,
+        bind::{self, BindError, Sockets},
+    },
+    metrics::Metrics,
+    pipeline::Pipeline,
+    query_log::QueryLog,
+    shutdown::{Event, Signals, Tasks},
+    telemetry::Telemetry,
+    upstream::Upstreams,
+    worker::{Shared, Workers},
+};
+
+/// Why the program cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The manifest has problems.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// An address is not to be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The admin address is not to be had.
+    #[error("cannot serve the admin endpoints on {address}; --admin chooses another address")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+    /// A thread or a signal handler cannot be had.
+    #[error("cannot start")]
+    Resources(#[from] std::io::Error),
+    /// A listener failed while running.
+    #[error("a listener failed; the log says why")]
+    ListenerFailed,
+}
+
+/// The running program.
+pub struct App {
+    file: Option<PathBuf>,
+    listen: Vec<SocketAddr>,
+    telemetry: Telemetry,
+    metrics: Metrics,
+    pipeline: watch::Sender<Arc<Pipeline>>,
+    status: watch::Sender<ConfigStatus>,
+    config: Config,
+    listeners: HashMap<SocketAddr, CancellationToken>,
+    workers: Workers,
+    serving: Tasks,
+    background: Tasks,
+    failed: CancellationToken,
+    readiness: Arc<Readiness>,
+}
+
+impl App {
+    /// Loads the manifest, binds all addresses, and serves.
+    pub async fn start(args: &RunArgs, telemetry: Telemetry) -> Result<Self, StartError> {
+        let config = Config::load(args.file.as_deref())?;
+        let (metrics, registry) = Metrics::register()?;
+        let sockets = bind_new(&wanted(&args.listen, &config), &HashSet::new(), worker_count(args))?;
+        let admin_listener = crate::admin::bind(args.admin)
+            .await
+            .map_err(|source| StartError::Admin { address: args.admin, source })?;
+
+        let (serving, background) = (Tasks::default(), Tasks::default());
+        let first = make_pipeline(&config, None, Arc::default(), &metrics, &background);
+        let (pipeline, pipelines) = watch::channel(Arc::new(first));
+        let (status, statuses) = watch::channel(ConfigStatus::loaded(&config));
+        let failed = CancellationToken::new();
+        let shared = Shared {
+            pipeline: pipelines.clone(),
+            connections: Connections::new(metrics.listener.clone()),
+            metrics: metrics.listener.clone(),
+            serving: serving.clone(),
+            failed: failed.clone(),
+        };
+        let workers = Workers::start(worker_count(args), &shared)?;
+        let readiness = Arc::new(Readiness::default());
+        telemetry.announce(&format!("listening admin {}", admin_listener.local_addr()?));
+        let admin = Admin { registry, pipeline: pipelines, config: statuses, readiness: Arc::clone(&readiness) };
+        let stop = background.token().clone();
+        background.spawn(async move { admin.serve(admin_listener, stop).await.ok() });
+        let mut app = Self {
+            file: args.file.clone(),
+            listen: args.listen.clone(),
+            telemetry,
+            metrics,
+            pipeline,
+            status,
+            config,
+            listeners: HashMap::new(),
+            workers,
+            serving,
+            background,
+            failed,
+            readiness,
+        };
+        app.serve(sockets).await;
+        app.announce();
+        app.readiness.set_serving();
+        Ok(app)
+    }
+
+    /// Runs until a signal, following the files.
+    pub async fn run(mut self) -> Result<(), StartError> {
+        let mut signals = Signals::listen()?;
+        let mut watcher = self.file.clone().map(|_| Watcher::new(&self.config.files));
+        let failed = self.failed.clone();
+        let end = loop {
+            tokio::select! {
+                event = signals.next() => match event {
+                    Event::Reload => self.reload(&mut watcher).await,
+                    end @ (Event::Terminate | Event::Interrupt) => break end,
+                },
+                () = failed.cancelled() => return Err(StartError::ListenerFailed),
+                () = changed(&mut watcher) => self.reload(&mut watcher).await,
+            }
+        };
+        tracing::info!(signal = ?end, "shutting down");
+        // Nobody else knows of a proxy in the foreground, so Ctrl-C need not wait for endpoints to change.
+        let delay = if end == Event::Interrupt { Duration::ZERO } else { self.config.shutdown_delay };
+        tokio::select! {
+            () = self.drain(delay) => {}
+            signal = signals.next_end() => tracing::warn!(?signal, "ending at once"),
+        }
+        self.workers.end();
+        Ok(())
+    }
+
+    /// Loads the files again; what is wrong with them is told, and changes nothing.
+    async fn reload(&mut self, watcher: &mut Option<Watcher>) {
+        let result = match Config::load(self.file.as_deref()) {
+            Ok(config) => self.apply(config).await.map_err(LoadError::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            tracing::error!(error = %crate::config::chain(error), "the new configuration is rejected, the old one stays");
+            self.status.send_modify(|status| status.reject(error));
+        }
+        self.metrics.config.count_reload(result.is_ok());
+        if let Some(watcher) = watcher {
+            watcher.follow(&self.config.files);
+        }
+    }
+
+    async fn apply(&mut self, config: Config) -> Result<(), BindError> {
+        let wanted = wanted(&self.listen, &config);
+        let current: HashSet<_> = self.listeners.keys().copied().collect();
+        let sockets = bind_new(&wanted, &current, self.workers.count())?;
+
+        let previous = self.pipeline.borrow().clone();
+        let in_flight = Arc::clone(&previous.in_flight);
+        let next = make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.background);
+        self.pipeline.send_replace(Arc::new(next));
+        self.status.send_replace(ConfigStatus::loaded(&config));
+        self.config = config;
+        self.serve(sockets).await;
+        self.listeners.retain(|address, stop| {
+            let stays = wanted.contains(address);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        self.announce();
+        Ok(())
+    }
+
+    async fn serve(&mut self, sockets: Vec<(SocketAddr, Sockets)>) {
+        for (wanted, sockets) in sockets {
+            self.telemetry.announce(&format!("listening udp {}", sockets.address));
+            self.telemetry.announce(&format!("listening tcp {}", sockets.address));
+            let stop = CancellationToken::new();
+            self.workers.serve(sockets, &stop).await;
+            self.listeners.insert(wanted, stop);
+        }
+    }
+
+    /// Says what runs now.
+    fn announce(&self) {
+        let config = &self.config;
+        self.telemetry.follow(config.log_level);
+        self.metrics.config.set_hash(&config.hash);
+        for notice in &config.notices {
+            tracing::warn!("{notice}");
+        }
+        for upstream in &config.upstreams {
+            for server in &upstream.servers {
+                let scheme = upstream.transport.scheme();
+                self.telemetry.announce(&format!("upstream {} {scheme}://{server}", upstream.name));
+            }
+        }
+        tracing::info!(hash = config.hash, "configuration loaded");
+    }
+
+    /// Serves on while the endpoints of a Service change, then finishes what was taken.
+    async fn drain(&self, delay: Duration) {
+        self.readiness.set_draining();
+        tokio::time::sleep(delay).await;
+        for stop in self.listeners.values() {
+            stop.cancel();
+        }
+        if tokio::time::timeout(self.config.shutdown_drain, self.serving.finished()).await.is_err() {
+            tracing::warn!(waiting = self.pipeline.borrow().in_flight.count(), "some queries were not answered in time");
+        }
+        self.background.cancel();
+    }
+}
+
+async fn changed(watcher: &mut Option<Watcher>) {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// As many as there are CPUs to use, at most eight: beyond that the kernel's work for UDP is the limit.
+fn worker_count(args: &RunArgs) -> usize {
+    const MAX_DEFAULT: usize = 8;
+    let default = || std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DEFAULT);
+    args.workers.map_or_else(default, usize::from)
+}
+
+fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<SocketAddr> {
+    if listen.is_empty() { config.listen.clone() } else { listen.to_vec() }
+}
+
+/// Binds the addresses that are not served yet.
+fn bind_new(
+    wanted: &[SocketAddr],
+    current: &HashSet<SocketAddr>,
+    workers: usize,
+) -> Result<Vec<(SocketAddr, Sockets)>, BindError> {
+    let has_v4 = |port| wanted.iter().any(|other| other.is_ipv4() && other.port() == port && port != 0);
+    (wanted.iter())
+        .filter(|address| !current.contains(address))
+        .map(|&address| Ok((address, bind::bind(address, workers, has_v4(address.port()))?)))
+        .collect()
+}
+
+fn make_pipeline(
+    config: &Config,
+    previous: Option<&Pipeline>,
+    in_flight: Arc<InFlight>,
+    metrics: &Metrics,
+    background: &Tasks,
+) -> Pipeline {
+    let rate_limit = config.rate_limit.map(|(per_second, burst)| RateLimit::new(per_second, burst));
+    let upstreams = Upstreams::build(
+        previous.map(|previous| &*previous.upstreams),
+        config.upstreams.clone(),
+        config.routes.clone(),
+        metrics.upstream.clone(),
+        background.clone(),
+    );
+    Pipeline {
+        access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),
+        upstreams: Arc::new(upstreams),
+        loop_guard: (!config.cluster_endpoints.is_empty()).then(|| LoopGuard::new(config.cluster_endpoints.iter().copied())),
+        limits: config.limits,
+        in_flight,
+        metrics: metrics.pipeline.clone(),
+        query_log: QueryLog::new(config.query_log, config.query_log_one_in, metrics.query_log.clone()),
+    }
+}

@@ -1,0 +1,43 @@
+//! `dnsproxy run`: serves DNS until a signal.
+
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+
+use crate::{
+    app::{App, StartError},
+    args::RunArgs,
+    config::LoadError,
+    telemetry::Telemetry,
+};
+
+/// Exit code 0 after a signal, 1 when it cannot start or go on.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let telemetry = Telemetry::start(args.log_format, args.level());
+    raise_file_limit();
+    // Queries are served by the workers; this one has the admin endpoints, reloads and signals.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(serve(args, telemetry)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(StartError::Config(LoadError::Invalid(problems))) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn serve(args: &RunArgs, telemetry: Telemetry) -> Result<(), StartError> {
+    App::start(args, telemetry).await?.run().await
+}
+
+/// Each connection of a client is an open file; the usual soft limit is far below what is allowed.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
+    }
+}

@@ -1,0 +1,264 @@
+//! A manifest made runnable: what is true, in types that cannot hold nonsense.
+//!
+//! A manifest with problems is refused as a whole. A file that it refers to and that is missing is no
+//! problem of the manifest: what needs it fails closed until it appears, the rest works.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use aws_lc_rs::digest;
+use dnsproxy_api::{
+    DnsProxy, defaults,
+    manifest::{self, Problem},
+    units::{self, Network},
+    v1alpha1::{self as api, Access, LogLevel, Logging, QueryLog, QueryLogMode, Shutdown},
+    validate::Place,
+};
+
+use crate::{
+    limits::Limits,
+    upstream::{RouteSettings, UpstreamSettings},
+};
+
+pub mod metrics;
+pub mod reload;
+pub mod status;
+
+mod cluster;
+mod files;
+mod upstreams;
+
+pub use files::PublicFile;
+use files::Reader;
+
+/// What runs.
+#[derive(Debug)]
+pub struct Config {
+    /// The first half of the SHA-256 of the manifest's text, in hexadecimal.
+    pub hash: String,
+    /// `metadata.generation`, when the manifest has it.
+    pub generation: Option<i64>,
+    /// Where queries are taken.
+    pub listen: Vec<SocketAddr>,
+    /// Whom to ask.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// Whom to ask for which names.
+    pub routes: Vec<RouteSettings>,
+    /// The addresses that the cluster's DNS asks from.
+    pub cluster_endpoints: Vec<IpAddr>,
+    /// Who may ask.
+    pub allow: Vec<Network>,
+    /// Who may not.
+    pub deny: Vec<Network>,
+    /// Queries a second and at once of one client.
+    pub rate_limit: Option<(u32, u32)>,
+    /// The bounds.
+    pub limits: Limits,
+    /// What is logged.
+    pub log_level: LogLevel,
+    /// Which queries are logged.
+    pub query_log: QueryLogMode,
+    /// Of these, one in so many.
+    pub query_log_one_in: u32,
+    /// How long queries are taken after SIGTERM.
+    pub shutdown_delay: Duration,
+    /// How long they may be answered after that.
+    pub shutdown_drain: Duration,
+    /// What a person should know, but need not change.
+    pub notices: Vec<String>,
+    /// Every file that was read, the manifest first.
+    pub files: reload::Files,
+    /// The files that anybody may see.
+    pub public_files: Vec<PublicFile>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The manifest's path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The manifest has problems; each names its place.
+    #[error("{}", first_of(problems))]
+    Invalid {
+        /// The hash of its text.
+        hash: String,
+        /// All of them.
+        problems: Vec<Problem>,
+    },
+    /// Valid, and still not to be read.
+    #[error(transparent)]
+    Unparsable(#[from] Unparsable),
+    /// Its addresses cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] crate::listener::bind::BindError),
+}
+
+impl LoadError {
+    /// The hash of the text that was refused, when it could be read.
+    pub fn hash(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { hash, .. } => Some(hash),
+            Self::Read { .. } | Self::Unparsable(_) | Self::Bind(_) => None,
+        }
+    }
+}
+
+/// A log line and `/config` show so many problems; `dnsproxy check` shows all.
+const MAX_SHOWN: usize = 20;
+
+fn first_of(problems: &[Problem]) -> String {
+    let shown: Vec<_> = problems.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
+    let more = problems.len().saturating_sub(MAX_SHOWN);
+    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{}{rest}", shown.join("; "))
+}
+
+/// The manifest that runs when none is given: two public resolvers.
+const EMBEDDED: &str = include_str!("config/embedded.yaml");
+
+impl Config {
+    /// Reads a manifest and everything that it refers to; without a path, the embedded one.
+    pub fn load(path: Option<&Path>) -> Result<Self, LoadError> {
+        let Some(path) = path else { return Self::from_text(EMBEDDED, Path::new(""), BTreeMap::new()) };
+        let files = BTreeMap::from([(path.to_owned(), reload::Fingerprint::of(path))]);
+        let text = fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::from_text(&String::from_utf8_lossy(&text), folder, files)
+    }
+
+    fn from_text(text: &str, folder: &Path, files: reload::Files) -> Result<Self, LoadError> {
+        let hash: String = sha256(text.as_bytes()).chars().take(HASH_LEN).collect();
+        let invalid = |problems| LoadError::Invalid { hash: hash.clone(), problems };
+        let proxy = manifest::read_one(text, Place::File).map_err(invalid)?;
+        Self::new(&proxy, hash, Reader::new(folder, files)).map_err(LoadError::from)
+    }
+
+    fn new(proxy: &DnsProxy, hash: String, mut files: Reader) -> Result<Self, Unparsable> {
+        let spec = &proxy.spec;
+        let limits = limits(spec.limits.as_ref())?;
+        let mut upstreams = (spec.upstreams.iter())
+            .map(|upstream| upstreams::upstream(upstream, limits.edns_buffer_size, &mut files))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut routes = upstreams::routes(spec)?;
+        if let Some((upstream, route)) = cluster::cluster(spec.cluster_dns.as_ref(), limits.edns_buffer_size)? {
+            upstreams.push(upstream);
+            routes.push(route);
+        }
+        let Access { allow, deny, rate_limit } = spec.access.clone().unwrap_or_default();
+        let Logging { level, queries } = spec.logging.clone().unwrap_or_default();
+        let QueryLog { mode, one_in } = queries.unwrap_or_default();
+        let Shutdown { delay, drain } = spec.shutdown.clone().unwrap_or_default();
+        let endpoints = spec.cluster_dns.as_ref().and_then(|dns| dns.endpoints.as_ref());
+        Ok(Self {
+            hash,
+            generation: proxy.metadata.generation,
+            listen: listen(spec)?,
+            upstreams,
+            routes,
+            cluster_endpoints: parse_all(endpoints.map(Vec::as_slice).unwrap_or_default())?,
+            allow: allow.map_or_else(|| parse_all(defaults::ACCESS_ALLOW), |allow| parse_all(&allow))?,
+            deny: parse_all(&deny.unwrap_or_default())?,
+            rate_limit: rate_limit.map(|limit| (limit.queries_per_second, limit.burst())),
+            limits,
+            log_level: level,
+            query_log: mode,
+            query_log_one_in: one_in.unwrap_or(1),
+            shutdown_delay: duration(delay, defaults::SHUTDOWN_DELAY)?,
+            shutdown_drain: duration(drain, defaults::SHUTDOWN_DRAIN)?,
+            notices: notices(spec),
+            public_files: files.public,
+            files: files.files,
+        })
+    }
+}
+
+fn limits(limits: Option<&api::Limits>) -> Result<Limits, Unparsable> {
+    let api::Limits {
+        query_deadline,
+        max_in_flight,
+        tcp_connections,
+        tcp_connections_per_client,
+        tcp_idle_timeout,
+        edns_buffer_size,
+    } = limits.cloned().unwrap_or_default();
+    let count = |given: Option<u32>, default| usize::try_from(given.unwrap_or(default)).unwrap_or(usize::MAX);
+    Ok(Limits {
+        query_deadline: duration(query_deadline, defaults::QUERY_DEADLINE)?,
+        max_in_flight: count(max_in_flight, defaults::MAX_IN_FLIGHT),
+        tcp_connections: count(tcp_connections, defaults::TCP_CONNECTIONS),
+        tcp_connections_per_client: tcp_connections_per_client.unwrap_or(defaults::TCP_CONNECTIONS_PER_CLIENT),
+        tcp_idle_timeout: duration(tcp_idle_timeout, defaults::TCP_IDLE_TIMEOUT)?,
+        edns_buffer_size: edns_buffer_size.unwrap_or(defaults::EDNS_BUFFER_SIZE),
+    })
+}
+
+fn listen(spec: &api::DnsProxySpec) -> Result<Vec<SocketAddr>, Unparsable> {
+    match spec.listeners.as_ref().and_then(|listeners| listeners.dns.as_ref()) {
+        Some(dns) => parse_all(&dns.addresses),
+        None => parse_all(&[defaults::LISTEN]),
+    }
+}
+
+/// What the manifest says and this program does not do.
+fn notices(spec: &api::DnsProxySpec) -> Vec<String> {
+    let mut notices = Vec::new();
+    if spec.workload.is_some() || spec.service.is_some() {
+        notices.push("spec.workload and spec.service are for the operator: not used here".to_owned());
+    }
+    let forwards_nowhere = |dns: &api::ClusterDns| {
+        dns.mode == api::ClusterDnsMode::Forward && dns.addresses.as_ref().is_none_or(Vec::is_empty)
+    };
+    if spec.cluster_dns.as_ref().is_some_and(forwards_nowhere) {
+        notices.push("spec.clusterDNS has no addresses, which only the operator can discover: not used here".to_owned());
+    }
+    notices
+}
+
+/// A text that passed the validation and still cannot be read: the two disagree.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} cannot be read, though it is valid: this is a bug")]
+pub struct Unparsable(String);
+
+fn parse<T: FromStr>(text: &str) -> Result<T, Unparsable> {
+    text.parse().map_err(|_| Unparsable(text.to_owned()))
+}
+
+fn parse_all<T: FromStr>(texts: &[impl AsRef<str>]) -> Result<Vec<T>, Unparsable> {
+    texts.iter().map(|text| parse(text.as_ref())).collect()
+}
+
+fn duration(text: Option<String>, default: units::Duration) -> Result<Duration, Unparsable> {
+    Ok(text.map_or(Ok(default), |text| parse::<units::Duration>(&text))?.to_std())
+}
+
+/// Sixteen digits tell configurations apart and still fit into a label.
+const HASH_LEN: usize = 16;
+
+/// The SHA-256 of octets, in hexadecimal.
+pub(crate) fn sha256(octets: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA256, octets);
+    digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

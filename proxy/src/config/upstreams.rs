@@ -1,0 +1,106 @@
+//! The upstreams and routes of a manifest, with the files that they refer to.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use dnsproxy_api::{
+    units::{Pin, ServerAddress},
+    v1alpha1 as api,
+};
+use rustls::pki_types::ServerName;
+
+use super::{Unparsable, files::Reader, parse};
+use crate::{
+    message::Name,
+    upstream::{
+        pins,
+        settings::{Authentication, ClientCertificate, Roots, RouteSettings, Secret, TlsSettings, Transport, UpstreamSettings},
+    },
+};
+
+/// The port of DNS over TLS (RFC 7858 section 3.1).
+const TLS_PORT: u16 = 853;
+/// The port of plain DNS.
+const PLAIN_PORT: u16 = 53;
+
+/// One upstream.
+pub(super) fn upstream(upstream: &api::Upstream, udp_payload: u16, files: &mut Reader) -> Result<UpstreamSettings, Unparsable> {
+    let transport = match upstream.protocol {
+        api::Protocol::TLS => Transport::Tls(tls(upstream.tls.as_ref(), files)?),
+        api::Protocol::UDP => Transport::Udp,
+        api::Protocol::TCP => Transport::Tcp,
+    };
+    Ok(UpstreamSettings {
+        name: Arc::from(&*upstream.name),
+        servers: servers(&upstream.addresses, upstream.protocol)?,
+        transport,
+        connect_timeout: upstream.connect_timeout(),
+        query_timeout: upstream.query_timeout(),
+        udp_payload,
+    })
+}
+
+/// Addresses with the port that the protocol has by default.
+pub(super) fn servers(addresses: &[String], protocol: api::Protocol) -> Result<Vec<SocketAddr>, Unparsable> {
+    let port = match protocol {
+        api::Protocol::TLS => TLS_PORT,
+        api::Protocol::UDP | api::Protocol::TCP => PLAIN_PORT,
+    };
+    addresses.iter().map(|text| Ok(parse::<ServerAddress>(text)?.to_socket_addr(port))).collect()
+}
+
+fn tls(tls: Option<&api::Tls>, files: &mut Reader) -> Result<TlsSettings, Unparsable> {
+    let api::Tls { server_name, pins, authentication, ca, client_certificate } = tls.cloned().unwrap_or_default();
+    let pin = |text: &String| Ok(pins::Pin(*parse::<Pin>(text)?.as_bytes()));
+    let server_name = server_name.map(|name| ServerName::try_from(name.clone()).map_err(|_| Unparsable(name))).transpose()?;
+    Ok(TlsSettings {
+        server_name,
+        pins: pins.unwrap_or_default().iter().map(pin).collect::<Result<_, _>>()?,
+        authentication: match authentication {
+            api::Authentication::PKIX => Authentication::Pkix,
+            api::Authentication::PinsOnly => Authentication::PinsOnly,
+        },
+        roots: ca.map_or(Roots::Mozilla, |source| roots(&source, files)),
+        client_certificate: client_certificate.map(|certificate| self::client_certificate(&certificate, files)),
+    })
+}
+
+fn roots(source: &api::Source, files: &mut Reader) -> Roots {
+    match (&source.inline, &source.file) {
+        (Some(pem), _) => Roots::Pem(pem.as_bytes().into()),
+        (None, Some(path)) => files.read_public(path).map_or_else(Roots::Missing, Roots::Pem),
+        (None, None) => Roots::Missing("tls.ca is in a cluster".into()),
+    }
+}
+
+fn client_certificate(certificate: &api::ClientCertificate, files: &mut Reader) -> ClientCertificate {
+    let (Some(chain), Some(key)) = (&certificate.certificate_file, &certificate.key_file) else {
+        return ClientCertificate::Missing("tls.clientCertificate is in a cluster".into());
+    };
+    match (files.read_public(chain), files.read(key)) {
+        (Ok(chain), Ok(key)) => ClientCertificate::Pem { chain, key: Secret(key) },
+        (Err(missing), _) | (_, Err(missing)) => ClientCertificate::Missing(missing),
+    }
+}
+
+/// The routes; without any, one for every name to all upstreams.
+pub(super) fn routes(spec: &api::DnsProxySpec) -> Result<Vec<RouteSettings>, Unparsable> {
+    match &spec.routes {
+        Some(routes) if !routes.is_empty() => routes.iter().map(route).collect(),
+        _ => Ok(vec![RouteSettings {
+            name: "default".into(),
+            zones: vec![Name::root()],
+            upstreams: spec.upstreams.iter().map(|upstream| Arc::from(&*upstream.name)).collect(),
+            fallback: Vec::new(),
+        }]),
+    }
+}
+
+fn route(route: &api::Route) -> Result<RouteSettings, Unparsable> {
+    let names = |names: &[String]| names.iter().map(|name| Arc::from(&**name)).collect();
+    Ok(RouteSettings {
+        name: Arc::from(&*route.name),
+        zones: route.zones.iter().map(|zone| parse(zone)).collect::<Result<_, _>>()?,
+        upstreams: names(&route.upstreams),
+        fallback: names(route.fallback.as_deref().unwrap_or_default()),
+    })
+}

@@ -1,0 +1,190 @@
+//! Which clients have TCP connections open, and how many they may have (RFC 7766 section 6.2.2).
+//!
+//! When the process has as many as it may, the one that is idle longest makes room for a new one, so that
+//! clients that hold connections cannot lock others out. One client that has all it may gets no more.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::ListenerMetrics;
+
+/// The open TCP connections of the whole process.
+#[derive(Debug)]
+pub struct Connections {
+    open: Mutex<Open>,
+    metrics: ListenerMetrics,
+    start: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next_id: u64,
+    by_id: HashMap<u64, Arc<Activity>>,
+    by_client: HashMap<IpAddr, u32>,
+}
+
+/// What one connection tells about itself, without a lock.
+#[derive(Debug)]
+pub struct Activity {
+    /// Milliseconds from the start of the process to when it became idle; [`BUSY`] while queries wait.
+    idle_since: AtomicU64,
+    evicted: Notify,
+}
+
+const BUSY: u64 = u64::MAX;
+
+/// A place among the open connections; dropping it gives the place back.
+#[derive(Debug)]
+pub struct Admission {
+    connections: Arc<Connections>,
+    activity: Arc<Activity>,
+    client: IpAddr,
+    id: u64,
+}
+
+impl Connections {
+    /// No connection is open.
+    pub fn new(metrics: ListenerMetrics) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default(), metrics, start: Instant::now() })
+    }
+
+    /// Takes a place for a new connection of `client`; `None` when the client has `per_client` already,
+    /// or all `total` places are busy.
+    pub fn admit(self: &Arc<Self>, client: IpAddr, total: usize, per_client: u32) -> Option<Admission> {
+        let mut open = self.lock();
+        let held = open.by_client.get(&client).copied().unwrap_or_default();
+        if held >= per_client || (open.by_id.len() >= total && !open.evict_the_idlest()) {
+            return None;
+        }
+        let activity = Arc::new(Activity { idle_since: AtomicU64::new(self.now()), evicted: Notify::new() });
+        let id = open.next_id;
+        open.next_id += 1;
+        open.by_id.insert(id, Arc::clone(&activity));
+        open.by_client.insert(client, held + 1);
+        self.metrics.set_connections(open.by_id.len());
+        Some(Admission { connections: Arc::clone(self), activity, client, id })
+    }
+
+    fn release(&self, id: u64, client: IpAddr) {
+        let mut open = self.lock();
+        open.by_id.remove(&id);
+        if let Some(held) = open.by_client.get_mut(&client) {
+            *held -= 1;
+            if *held == 0 {
+                open.by_client.remove(&client);
+            }
+        }
+        self.metrics.set_connections(open.by_id.len());
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(BUSY - 1)
+    }
+
+    /// Nothing inside the lock can leave it half changed, so a poisoned one is still good.
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Asks the connection that is idle longest to close; its place is given back a moment later, so
+    /// for that moment there is one connection more than allowed.
+    fn evict_the_idlest(&mut self) -> bool {
+        let idle = |activity: &Activity| activity.idle_since.load(Ordering::Relaxed);
+        let Some((&id, activity)) = self.by_id.iter().min_by_key(|(_, activity)| idle(activity)) else {
+            return false;
+        };
+        if idle(activity) == BUSY {
+            return false;
+        }
+        activity.evicted.notify_one();
+        self.by_id.remove(&id);
+        true
+    }
+}
+
+impl Admission {
+    /// Queries wait for an answer: the connection is not idle.
+    pub fn busy(&self) {
+        self.activity.idle_since.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// No query waits any more.
+    pub fn idle(&self) {
+        self.activity.idle_since.store(self.connections.now(), Ordering::Relaxed);
+    }
+
+    /// Ends when the connection should close to make room.
+    pub async fn evicted(&self) {
+        self.activity.evicted.notified().await;
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.connections.release(self.id, self.client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    fn connections() -> Arc<Connections> {
+        Connections::new(ListenerMetrics::register(&mut Registry::default()))
+    }
+
+    fn client(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_gets_no_more_than_its_share_and_others_still_do() {
+        let connections = connections();
+        let held: Vec<_> = (0..2).filter_map(|_| connections.admit(client(1), 10, 2)).collect();
+
+        assert_eq!(held.len(), 2);
+        assert!(connections.admit(client(1), 10, 2).is_none(), "its share is used up");
+        assert!(connections.admit(client(2), 10, 2).is_some(), "another client is not concerned");
+        drop(held);
+        assert!(connections.admit(client(1), 10, 2).is_some(), "closed connections count no more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_is_idle_longest_makes_room() {
+        let connections = connections();
+        let idle_longest = connections.admit(client(1), 2, 9).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let idle = connections.admit(client(2), 2, 9).unwrap();
+
+        let new = connections.admit(client(3), 2, 9);
+
+        assert!(new.is_some());
+        idle_longest.evicted().await;
+        assert!(tokio::time::timeout(Duration::from_secs(9), idle.evicted()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_with_waiting_queries_are_never_closed_for_room() {
+        let connections = connections();
+        let busy = connections.admit(client(1), 1, 9).unwrap();
+        busy.busy();
+
+        assert!(connections.admit(client(2), 1, 9).is_none());
+        busy.idle();
+        assert!(connections.admit(client(2), 1, 9).is_some());
+    }
+}

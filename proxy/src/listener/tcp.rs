@@ -1,0 +1,275 @@
+//! Queries in streams (RFC 7766): pipelined, answered as the answers come, out of order.
+//!
+//! One task serves one connection: it reads, waits for answers and writes at the same time. Everything it
+//! holds has a bound: queries that wait, octets that were read, octets that the client does not take. At a
+//! bound it stops reading, so the client is slowed down and nothing is dropped. A connection on which for
+//! `limits.tcpIdleTimeout` no whole query came and no octet was taken is closed.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Client, Connections, ListenerMetrics, Transport, Trouble, registry::Admission};
+use crate::{
+    pipeline::{Answer, Pipeline, Verdict},
+    shutdown::Tasks,
+};
+
+/// Queries of one connection that wait at a time: our guess, generous for a stub resolver.
+const MAX_WAITING: usize = 256;
+
+/// Replies that a client has not taken yet, in octets; one reply more may be added.
+const MAX_UNSENT: usize = 64 << 10;
+
+/// The longest message with its length in front (RFC 1035 section 4.2.2).
+const MAX_FRAME: usize = 2 + 65_535;
+
+/// How much is read at a time.
+const READ_CHUNK: usize = 4096;
+
+/// How long to wait when no further file can be opened.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// One listening socket of one worker.
+pub struct TcpAcceptor {
+    listener: TcpListener,
+    pipeline: watch::Receiver<Arc<Pipeline>>,
+    connections: Arc<Connections>,
+    metrics: ListenerMetrics,
+    tasks: Tasks,
+}
+
+impl TcpAcceptor {
+    /// Takes a socket into the runtime of the worker that calls this.
+    pub fn new(
+        listener: std::net::TcpListener,
+        pipeline: watch::Receiver<Arc<Pipeline>>,
+        connections: Arc<Connections>,
+        metrics: ListenerMetrics,
+        tasks: Tasks,
+    ) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::from_std(listener)?, pipeline, connections, metrics, tasks })
+    }
+
+    /// Accepts until `stop`, and then what has arrived by that time.
+    pub async fn serve(self, stop: CancellationToken) -> io::Result<()> {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(self.accept_rest(&stop)),
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.start(stream, peer, &stop),
+                Err(error) => self.survive(error).await?,
+            }
+        }
+    }
+
+    fn accept_rest(&self, stop: &CancellationToken) {
+        use futures::FutureExt;
+
+        while let Some(Ok((stream, peer))) = self.listener.accept().now_or_never() {
+            self.start(stream, peer, stop);
+        }
+    }
+
+    async fn survive(&self, error: io::Error) -> io::Result<()> {
+        self.metrics.count_error(Transport::Tcp);
+        match Trouble::of(&error) {
+            Trouble::Transient => Ok(()),
+            Trouble::Exhausted => Ok(tokio::time::sleep(BREATHER).await),
+            Trouble::Fatal => Err(error),
+        }
+    }
+
+    fn start(&self, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
+        let client = peer.ip().to_canonical();
+        let limits = self.pipeline.borrow().limits();
+        let admission = self.connections.admit(client, limits.tcp_connections, limits.tcp_connections_per_client);
+        // Replies are small and somebody waits for each. Without the option they are late, not lost.
+        stream.set_nodelay(true).ok();
+        if let Some(admission) = admission {
+            let connection = Connection::new(self.pipeline.clone(), client, admission);
+            let stop = stop.clone();
+            self.tasks.spawn(connection.serve(stream, stop));
+        }
+    }
+}
+
+/// One client's connection.
+struct Connection {
+    pipeline: watch::Receiver<Arc<Pipeline>>,
+    client: Client,
+    admission: Admission,
+    idle_timeout: Duration,
+    deadline: Instant,
+    waiting: FuturesUnordered<Answer>,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+    /// How much of the outbox the client has taken.
+    sent: usize,
+    /// No further query is taken: the client has closed its side, or the process ends.
+    is_closing: bool,
+}
+
+impl Connection {
+    fn new(pipeline: watch::Receiver<Arc<Pipeline>>, client: IpAddr, admission: Admission) -> Self {
+        let idle_timeout = pipeline.borrow().limits().tcp_idle_timeout;
+        Self {
+            pipeline,
+            client: Client { address: client, transport: Transport::Tcp },
+            admission,
+            idle_timeout,
+            deadline: Instant::now() + idle_timeout,
+            waiting: FuturesUnordered::new(),
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            sent: 0,
+            is_closing: false,
+        }
+    }
+
+    async fn serve(mut self, mut stream: TcpStream, stop: CancellationToken) {
+        let (mut reader, mut writer) = stream.split();
+        while !self.is_done() {
+            // An error ends this connection, and nobody but its client is concerned.
+            if self.turn(&mut reader, &mut writer, &stop).await.is_err() {
+                return;
+            }
+        }
+        writer.shutdown().await.ok();
+    }
+
+    async fn turn(
+        &mut self,
+        reader: &mut ReadHalf<'_>,
+        writer: &mut WriteHalf<'_>,
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
+        let may_read = !self.is_closing && self.has_room();
+        let is_idle = self.waiting.is_empty() && self.unsent().is_empty();
+        tokio::select! {
+            biased;
+            Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.queue(&reply),
+            taken = writer.write(self.outbox.get(self.sent..).unwrap_or_default()), if !self.unsent().is_empty() => self.note_sent(taken?)?,
+            read = read_chunk(reader, &mut self.inbox), if may_read => self.take(read?),
+            () = stop.cancelled(), if !self.is_closing => self.take_the_rest(reader),
+            () = self.admission.evicted(), if is_idle => return Err(io::ErrorKind::ConnectionAborted.into()),
+            () = sleep_until(self.deadline), if self.waiting.is_empty() => return Err(io::ErrorKind::TimedOut.into()),
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_closing && self.waiting.is_empty() && self.unsent().is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.len() < MAX_WAITING && self.unsent().len() < MAX_UNSENT && self.inbox.len() < MAX_FRAME
+    }
+
+    fn unsent(&self) -> &[u8] {
+        self.outbox.get(self.sent..).unwrap_or_default()
+    }
+
+    /// Takes what was read; nothing means that the client has closed its side (RFC 7766 section 6.2.4).
+    fn take(&mut self, count: usize) {
+        self.is_closing |= count == 0;
+        self.answer_whole_frames();
+    }
+
+    /// What the kernel has already taken from the client is answered before the connection ends.
+    fn take_the_rest(&mut self, reader: &mut ReadHalf<'_>) {
+        let mut chunk = [0; READ_CHUNK];
+        while self.has_room() {
+            match reader.try_read(&mut chunk) {
+                Ok(count @ 1..) => self.inbox.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                _ => break,
+            }
+            self.answer_whole_frames();
+        }
+        self.is_closing = true;
+    }
+
+    fn answer_whole_frames(&mut self) {
+        let pipeline = self.pipeline.borrow().clone();
+        let inbox = std::mem::take(&mut self.inbox);
+        let mut rest = &*inbox;
+        while self.waiting.len() < MAX_WAITING && self.unsent().len() < MAX_UNSENT {
+            let Some((query, tail)) = split_frame(rest) else { break };
+            rest = tail;
+            self.deadline = Instant::now() + self.idle_timeout;
+            match pipeline.answer(query, self.client) {
+                Verdict::Silence => {}
+                Verdict::Reply(reply) => self.queue(&reply),
+                Verdict::Later(answer) => self.wait_for(answer),
+            }
+        }
+        self.inbox = rest.to_vec();
+    }
+
+    fn wait_for(&mut self, answer: Answer) {
+        self.waiting.push(answer);
+        self.admission.busy();
+    }
+
+    /// Length and message leave in one piece (RFC 7766 section 8).
+    fn queue(&mut self, reply: &[u8]) {
+        if let Ok(len) = u16::try_from(reply.len()) {
+            self.outbox.extend_from_slice(&len.to_be_bytes());
+            self.outbox.extend_from_slice(reply);
+        }
+        self.deadline = Instant::now() + self.idle_timeout;
+        if self.waiting.is_empty() {
+            self.admission.idle();
+        }
+        // A frame may be waiting for the room that this reply has left.
+        if self.waiting.len() < MAX_WAITING && self.inbox.len() > 2 {
+            self.answer_whole_frames();
+        }
+    }
+
+    fn note_sent(&mut self, count: usize) -> io::Result<()> {
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.sent += count;
+        self.deadline = Instant::now() + self.idle_timeout;
+        if self.unsent().is_empty() {
+            // An idle connection holds no buffers.
+            self.outbox = Vec::new();
+            self.sent = 0;
+            self.answer_whole_frames();
+        }
+        Ok(())
+    }
+}
+
+async fn read_chunk(reader: &mut ReadHalf<'_>, inbox: &mut Vec<u8>) -> io::Result<usize> {
+    // Waiting with an empty buffer keeps idle connections small.
+    reader.readable().await?;
+    inbox.reserve(READ_CHUNK);
+    reader.read_buf(inbox).await
+}
+
+/// The first whole message and what follows it.
+fn split_frame(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = octets.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
+}

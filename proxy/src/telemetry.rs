@@ -1,0 +1,70 @@
+//! Logs on standard error, as text for people or as JSON lines for programs.
+//!
+//! The level follows the manifest, also over a reload, unless the command line sets it.
+
+use clap::ValueEnum;
+use dnsproxy_api::v1alpha1::LogLevel;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// The running log.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    format: LogFormat,
+    fixed: Option<LevelFilter>,
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+impl Telemetry {
+    /// Starts logging. `fixed` wins over every manifest.
+    pub fn start(format: LogFormat, fixed: Option<LevelFilter>) -> Self {
+        let (filter, level) = reload::Layer::new(fixed.unwrap_or(LevelFilter::INFO));
+        let registry = tracing_subscriber::registry().with(filter);
+        let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+        // A second start in one process, as in tests, keeps the first one's settings.
+        match format {
+            LogFormat::Text => registry.with(lines.with_ansi(is_terminal())).try_init().ok(),
+            LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init().ok(),
+        };
+        Self { format, fixed, level }
+    }
+
+    /// Follows a manifest's level.
+    pub fn follow(&self, level: LogLevel) {
+        if self.fixed.is_none() {
+            self.level.modify(|current| *current = filter(level)).ok();
+        }
+    }
+
+    /// Says where queries are taken and where they go, at any level: people and scripts wait for these lines.
+    pub fn announce(&self, line: &str) {
+        match self.format {
+            LogFormat::Text => eprintln!("{line}"),
+            LogFormat::Json => eprintln!("{}", serde_json::json!({ "level": "INFO", "message": line })),
+        }
+    }
+}
+
+fn is_terminal() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr())
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}

@@ -1,0 +1,174 @@
+//! The task that owns a connection's stream: writes what was asked, reads what is answered, in one turn.
+
+use std::{
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::{io::poll_read_buf, sync::CancellationToken};
+
+use super::{Connection, Phase};
+use crate::upstream::{error::ExchangeError, metrics::ServerSeries};
+
+/// Serves a connection over an open stream until it ends.
+pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: Arc<Connection>,
+    stream: S,
+    series: Arc<ServerSeries>,
+    token: CancellationToken,
+) {
+    connection.phase.send_replace(Phase::Open);
+    series.connections.inc();
+    let mut driver = Driver { stream, connection, series, inbound: Vec::new(), outbound: Vec::new(), written: 0 };
+    driver.run(token).await;
+    driver.connection.end(&ExchangeError::Closed);
+    // A server that does not read must not hold the task.
+    let _ = timeout(CLOSE_LIMIT, driver.stream.shutdown()).await;
+}
+
+/// How long saying goodbye may take: our guess.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+
+/// Why a connection is over.
+#[derive(Debug)]
+enum End {
+    /// There is nothing left to do.
+    Quiet,
+    Failed(ExchangeError),
+}
+
+struct Driver<S> {
+    stream: S,
+    connection: Arc<Connection>,
+    series: Arc<ServerSeries>,
+    inbound: Vec<u8>,
+    outbound: Vec<u8>,
+    /// How much of `outbound` the stream has taken.
+    written: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    async fn run(&mut self, token: CancellationToken) {
+        let mut idle = pin!(sleep_until(Instant::now() + super::IDLE_LIMIT));
+        loop {
+            let end = tokio::select! {
+                end = poll_fn(|cx| self.poll_turn(cx)) => end,
+                () = token.cancelled() => End::Quiet,
+                () = idle.as_mut() => match self.close_if_idle(Instant::now()) {
+                    Ok(()) => End::Quiet,
+                    Err(later) => {
+                        idle.as_mut().reset(later);
+                        continue;
+                    }
+                },
+            };
+            return match end {
+                End::Quiet => {}
+                // Who was answered wrongly knows already; the others may ask again elsewhere.
+                End::Failed(ExchangeError::Mismatch | ExchangeError::Malformed) => {
+                    self.connection.end(&ExchangeError::Closed);
+                }
+                End::Failed(error) => self.connection.end(&error),
+            };
+        }
+    }
+
+    /// One turn: everything that can be read and written now.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.connection.wake.register(cx.waker());
+        if let Poll::Ready(error) = self.poll_receive(cx) {
+            return Poll::Ready(End::Failed(error));
+        }
+        if let Poll::Ready(Err(error)) = self.poll_send(cx) {
+            return Poll::Ready(End::Failed(error));
+        }
+        if self.connection.is_done() { Poll::Ready(End::Quiet) } else { Poll::Pending }
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<ExchangeError> {
+        for _ in 0..READS_PER_TURN {
+            self.inbound.reserve(READ_LEN);
+            match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.inbound)) {
+                Ok(0) => return Poll::Ready(ExchangeError::Closed),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(ExchangeError::broken(error)),
+            }
+            if let Err(error) = self.take_frames() {
+                return Poll::Ready(error);
+            }
+        }
+        // Others have their turn before the rest is read.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn take_frames(&mut self) -> Result<(), ExchangeError> {
+        let progress = self.connection.state().receive(&self.inbound, Instant::now())?;
+        if progress.unexpected > 0 {
+            self.series.unexpected.inc_by(progress.unexpected);
+        }
+        self.inbound.drain(..progress.octets);
+        if self.inbound.is_empty() && self.inbound.capacity() > KEPT_LEN {
+            self.inbound = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
+        loop {
+            if self.written == self.outbound.len() {
+                self.outbound.clear();
+                self.written = 0;
+                mem::swap(&mut self.outbound, &mut self.connection.state().outgoing);
+            }
+            let rest = self.outbound.get(self.written..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+                Ok(0) => return Poll::Ready(Err(ExchangeError::Closed)),
+                Ok(written) => self.written += written,
+                Err(error) => return Poll::Ready(Err(ExchangeError::broken(error))),
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(ExchangeError::broken)
+    }
+
+    /// Takes no more questions if none has come for long enough; else tells when to look again.
+    fn close_if_idle(&self, now: Instant) -> Result<(), Instant> {
+        let mut state = self.connection.state();
+        match state.idle_until() {
+            Some(until) if until <= now => {
+                state.is_taking = false;
+                Ok(())
+            }
+            Some(until) => Err(until),
+            None => Err(now + state.idle_limit),
+        }
+    }
+}
+
+/// Also where the runtime goes away under the task: nobody may wait for ever.
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        self.connection.end(&ExchangeError::Closed);
+        self.series.connections.dec();
+    }
+}
+
+/// One TLS record and its like at a time (RFC 8446 section 5.1).
+const READ_LEN: usize = 16 * 1024;
+
+/// A buffer that one large message has grown is not kept.
+const KEPT_LEN: usize = 64 * 1024;
+
+/// A server that sends without end gives way to others after so much.
+const READS_PER_TURN: usize = 8;

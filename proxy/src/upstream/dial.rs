@@ -1,0 +1,92 @@
+//! New connections: TCP, and TLS where the upstream has it, within one time limit.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::client::TlsStream;
+
+use super::{
+    error::{ExchangeError, MaterialError},
+    tls::{Handshaken, Refusal, Resumed, TlsClient},
+};
+
+/// Makes connections to one server.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    pub(super) address: SocketAddr,
+    pub(super) security: Security,
+    pub(super) limit: Duration,
+}
+
+/// What a connection must be before a query is written into it.
+#[derive(Clone, Debug)]
+pub(super) enum Security {
+    /// Plain, as the manifest says.
+    None,
+    /// Authenticated TLS.
+    Tls(Arc<TlsClient>),
+    /// TLS that cannot be set up: nothing is sent at all.
+    Unusable(MaterialError),
+}
+
+/// A connection that is ready for queries.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls {
+        stream: Box<TlsStream<TcpStream>>,
+        resumed: Resumed,
+        not_after: Option<Timestamp>,
+    },
+}
+
+impl Dialer {
+    /// Connects.
+    pub(super) async fn dial(&self) -> Result<Stream, ExchangeError> {
+        let dialled = match &self.security {
+            Security::None => timeout(self.limit, self.dial_plain()).await,
+            Security::Tls(tls) => timeout(self.limit, self.dial_tls(tls)).await,
+            Security::Unusable(error) => return Err(error.clone().into()),
+        };
+        dialled.unwrap_or(Err(ExchangeError::ConnectTimeout(self.limit)))
+    }
+
+    async fn dial_plain(&self) -> Result<Stream, ExchangeError> {
+        Ok(Stream::Plain(self.dial_tcp().await?))
+    }
+
+    async fn dial_tls(&self, tls: &TlsClient) -> Result<Stream, ExchangeError> {
+        loop {
+            match tls.handshake(self.dial_tcp().await?, self.address.ip()).await {
+                Ok(Handshaken { stream, resumed, not_after }) => {
+                    return Ok(Stream::Tls { stream: Box::new(stream), resumed, not_after });
+                }
+                // There is no session left to resume, so this happens once.
+                Err(Refusal::StaleSession) => {}
+                Err(Refusal::Final(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn dial_tcp(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(&stream);
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        Ok(stream)
+    }
+}
+
+/// How soon a dead peer of a quiet connection is noticed: our guess, well within the idle limit.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// How long data may stay unacknowledged (RFC 5482): our guess, longer than any query waits.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,297 @@
+//! Why an exchange with a server failed, in words for people and in a closed set of labels for metrics.
+//!
+//! An error is shared by all queries that it ends, so it is cheap to clone. What a client gets to see of
+//! it is [`super::Failure`].
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use rustls::pki_types::{ServerName, UnixTime};
+
+use super::pins::Pin;
+use crate::message::Rcode;
+
+/// Why one exchange with one server ended without a usable answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// Nothing listens there.
+    #[error("connection refused: nothing serves there, or a firewall rejects it")]
+    Refused,
+    /// The network does not lead there.
+    #[error("cannot connect: {0}")]
+    Unreachable(Arc<io::Error>),
+    /// TCP or TLS took too long to be set up.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The server is not who it should be, or speaks no TLS that we take.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The connection ended with the query outstanding.
+    #[error("the connection was closed before the answer came")]
+    Closed,
+    /// The answer took too long.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The server answered this ID with something that was not asked.
+    #[error("the answer is for another question")]
+    Mismatch,
+    /// What came is no DNS message.
+    #[error("the answer is malformed")]
+    Malformed,
+    /// TC over a stream, where nothing needs to be cut.
+    #[error("the answer was truncated over TCP")]
+    Truncated,
+    /// An rcode between the server and us that is no answer to the question (RFC 6891 section 6.1.3).
+    #[error("the answer is {0}")]
+    Rcode(Rcode),
+    /// Our own bound on what one connection carries.
+    #[error("{0} queries are already waiting for this server")]
+    InFlight(usize),
+    /// A file that the TLS settings name is missing or unusable.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+}
+
+impl ExchangeError {
+    /// What ended an open connection. A server may say only then that it wants a certificate of ours
+    /// (RFC 8446 section 4.6.2).
+    pub(super) fn broken(error: io::Error) -> Self {
+        match HandshakeError::from(error) {
+            refused @ HandshakeError::ClientCertificate(_) => Self::Handshake(refused),
+            _ => Self::Closed,
+        }
+    }
+
+    /// The word for it in metrics and reports.
+    ///
+    /// A closed set: no address, name or message of the system may become a label value.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused => "connection_refused",
+            Self::Unreachable(_) => "unreachable",
+            Self::ConnectTimeout(_) => "connect_timeout",
+            Self::Handshake(error) => error.reason(),
+            Self::Closed => "closed",
+            Self::Timeout(_) => "timeout",
+            Self::Mismatch => "mismatch",
+            Self::Malformed => "malformed",
+            Self::Truncated => "truncated",
+            Self::Rcode(_) => "rcode",
+            Self::InFlight(_) => "in_flight_limit",
+            Self::Material(_) => "missing_material",
+        }
+    }
+
+    /// All words that [`Self::reason`] can return.
+    pub const REASONS: [&'static str; 19] = [
+        "connection_refused",
+        "unreachable",
+        "connect_timeout",
+        "pin_mismatch",
+        "name_mismatch",
+        "expired",
+        "not_yet_valid",
+        "untrusted",
+        "bad_certificate",
+        "client_certificate",
+        "protocol",
+        "closed",
+        "timeout",
+        "mismatch",
+        "malformed",
+        "truncated",
+        "rcode",
+        "in_flight_limit",
+        "missing_material",
+    ];
+
+    /// Whether the server or the way to it failed, so that a fallback may be asked.
+    pub fn is_transport(&self) -> bool {
+        !matches!(self, Self::InFlight(_) | Self::Rcode(_))
+    }
+
+    /// Whether the server was reached: its network and identity are good.
+    pub fn was_reached(&self) -> bool {
+        match self {
+            Self::Closed | Self::Timeout(_) | Self::Mismatch | Self::Malformed => true,
+            Self::Truncated | Self::Rcode(_) | Self::InFlight(_) => true,
+            Self::Refused | Self::Unreachable(_) | Self::ConnectTimeout(_) => false,
+            Self::Handshake(_) | Self::Material(_) => false,
+        }
+    }
+
+    /// Whether the server should be asked after all others for a while. A timeout does not say so by
+    /// itself: many names are slow.
+    pub(super) fn is_outage(&self) -> bool {
+        !self.was_reached() || matches!(self, Self::Closed)
+    }
+
+    /// Whether the same server deserves one more try, on a fresh connection.
+    ///
+    /// A server may close an idle connection at any moment, so a query that was written into a closing one
+    /// says nothing about the server (RFC 7766 section 6.2.4).
+    pub fn may_retry(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+/// A failed attempt to connect or to send.
+impl From<io::Error> for ExchangeError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            _ => Self::Unreachable(Arc::new(error)),
+        }
+    }
+}
+
+/// Why a TLS handshake did not lead to an authenticated server.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// No pin matches.
+    #[error("pin mismatch: presented {presented}; add this pin only if the operator of the server confirms it")]
+    PinMismatch {
+        /// The pin of the server's own certificate.
+        presented: Pin,
+    },
+    /// The certificate is for others.
+    #[error("name mismatch: wanted {}, the certificate is for {}", wanted.to_str(), list(presented))]
+    NameMismatch {
+        /// The name that was required.
+        wanted: ServerName<'static>,
+        /// The names that the certificate has.
+        presented: Arc<[String]>,
+    },
+    /// A certificate of the path is too old.
+    #[error("certificate expired on {}: the server must renew it, or our clock is wrong", date(*not_after))]
+    Expired {
+        /// The end of its validity.
+        not_after: UnixTime,
+    },
+    /// A certificate of the path is from the future.
+    #[error("certificate not valid before {}: is our clock right?", date(*not_before))]
+    NotYetValid {
+        /// The start of its validity.
+        not_before: UnixTime,
+    },
+    /// No path leads to a trusted authority.
+    #[error("untrusted certificate: no path to a trusted authority; set tls.ca if the authority is your own")]
+    Untrusted,
+    /// The certificate cannot serve as a server's.
+    #[error("bad certificate: {0}")]
+    BadCertificate(webpki::Error),
+    /// The server wants a certificate of ours, or another one.
+    #[error("the server refused our client certificate ({0:?}): check tls.clientCertificate")]
+    ClientCertificate(rustls::AlertDescription),
+    /// TLS failed in another way.
+    #[error("TLS handshake failed: {0}")]
+    Protocol(#[source] rustls::Error),
+    /// The connection ended during the handshake.
+    #[error("the connection broke during the TLS handshake: {0}")]
+    Broken(#[source] Arc<io::Error>),
+}
+
+impl HandshakeError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::PinMismatch { .. } => "pin_mismatch",
+            Self::NameMismatch { .. } => "name_mismatch",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::Untrusted => "untrusted",
+            Self::BadCertificate(_) => "bad_certificate",
+            Self::ClientCertificate(_) => "client_certificate",
+            Self::Protocol(_) | Self::Broken(_) => "protocol",
+        }
+    }
+}
+
+impl From<webpki::Error> for HandshakeError {
+    fn from(error: webpki::Error) -> Self {
+        match error {
+            webpki::Error::CertExpired { not_after, .. } => Self::Expired { not_after },
+            webpki::Error::CertNotValidYet { not_before, .. } => Self::NotYetValid { not_before },
+            webpki::Error::UnknownIssuer => Self::Untrusted,
+            webpki::Error::InvalidSignatureForPublicKey => Self::Untrusted,
+            webpki::Error::CertNotValidForName(context) => {
+                Self::NameMismatch { wanted: context.expected, presented: context.presented.into() }
+            }
+            other => Self::BadCertificate(other),
+        }
+    }
+}
+
+/// The verifier's own refusals travel inside rustls' error; everything else is rustls' to name.
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+            return Self::Broken(Arc::new(error));
+        };
+        match tls {
+            rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => {
+                other.0.downcast_ref::<Self>().cloned().unwrap_or_else(|| Self::Protocol(tls.clone()))
+            }
+            rustls::Error::AlertReceived(
+                alert @ (rustls::AlertDescription::CertificateRequired
+                | rustls::AlertDescription::BadCertificate
+                | rustls::AlertDescription::CertificateUnknown
+                | rustls::AlertDescription::CertificateExpired
+                | rustls::AlertDescription::UnknownCA
+                | rustls::AlertDescription::AccessDenied),
+            ) => Self::ClientCertificate(*alert),
+            _ => Self::Protocol(tls.clone()),
+        }
+    }
+}
+
+impl From<HandshakeError> for rustls::Error {
+    fn from(error: HandshakeError) -> Self {
+        rustls::CertificateError::Other(rustls::OtherError(Arc::new(error))).into()
+    }
+}
+
+/// A time as RFC 3339 writes it.
+fn date(time: UnixTime) -> Timestamp {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// The first names of a certificate; a long list would drown the rest of the message.
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "no name".to_owned(),
+        [first] => first.clone(),
+        [first, second] => format!("{first}, {second}"),
+        [first, second, rest @ ..] => format!("{first}, {second} and {} more", rest.len()),
+    }
+}
+
+/// Why a file that the TLS settings name cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MaterialError {
+    /// It cannot be read.
+    #[error("missing: {0}")]
+    Missing(Arc<str>),
+    /// It holds no certificate.
+    #[error("tls.ca holds no usable certificate in PEM")]
+    NoAuthority,
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[source] rustls::Error),
+    /// It cannot be used as a client certificate.
+    #[error("tls.clientCertificate is unusable: {0}")]
+    ClientCertificate(Arc<str>),
+}
+
+/// A failed try of a query: who was asked, and what went wrong.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The server's address.
+    pub server: SocketAddr,
+    /// What went wrong.
+    pub error: ExchangeError,
+}

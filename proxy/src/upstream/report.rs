@@ -1,0 +1,68 @@
+//! What `/upstreams` says: the state of each server, in JSON.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Transport, Upstream, health::State, server::Server};
+
+/// One upstream.
+#[derive(Clone, Debug, Serialize)]
+pub struct UpstreamReport {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `TLS`, `TCP` or `UDP`, as in the manifest.
+    pub protocol: &'static str,
+    /// Its servers, in order.
+    pub servers: Vec<ServerReport>,
+}
+
+/// One server.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerReport {
+    /// Its address and port.
+    pub address: String,
+    /// Whether it can be reached, as far as is known.
+    pub state: State,
+    /// The word for what failed last, when it cannot be reached.
+    pub reason: Option<&'static str>,
+    /// What failed last, for people.
+    pub message: Option<String>,
+    /// Since when the state is what it is.
+    pub since: String,
+    /// How many connections are open.
+    pub connections: i64,
+    /// When the certificate that was seen last expires.
+    pub certificate_expiry: Option<String>,
+}
+
+pub(super) fn of(upstream: &Upstream) -> UpstreamReport {
+    let protocol = match upstream.settings.transport {
+        Transport::Tls(_) => "TLS",
+        Transport::Tcp => "TCP",
+        Transport::Udp => "UDP",
+    };
+    let servers = upstream.servers.iter().map(|server| of_server(server)).collect();
+    UpstreamReport { name: Arc::clone(&upstream.settings.name), protocol, servers }
+}
+
+fn of_server(server: &Server) -> ServerReport {
+    let core = &server.core;
+    let health = core.health.snapshot();
+    ServerReport {
+        address: core.dialer.address.to_string(),
+        state: health.state,
+        reason: health.error.as_ref().map(|error| error.reason()),
+        message: health.error.as_ref().map(ToString::to_string),
+        since: to_seconds(health.since),
+        connections: core.series.connections.get(),
+        certificate_expiry: core.series.not_after().map(to_seconds),
+    }
+}
+
+/// RFC 3339, without fractions of a second.
+fn to_seconds(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+}

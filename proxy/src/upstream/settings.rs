@@ -1,0 +1,122 @@
+//! What an upstream and a route are made of, as the configuration says it.
+//!
+//! Equal [`UpstreamSettings`] are the same identity: its connections, TLS sessions and health survive a
+//! reload. Whether the settings make sense was decided by who made them.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use rustls::pki_types::ServerName;
+
+use super::pins::Pin;
+use crate::message::Name;
+
+/// One resolver service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UpstreamSettings {
+    /// The name that routes, logs and metrics use.
+    pub name: Arc<str>,
+    /// Its addresses, in the order in which they are asked.
+    pub servers: Vec<SocketAddr>,
+    /// How it is spoken to.
+    pub transport: Transport,
+    /// How long a new connection may take, its TLS handshake included.
+    pub connect_timeout: Duration,
+    /// How long an answer may take on an open connection.
+    pub query_timeout: Duration,
+    /// The largest UDP message that we offer to take.
+    pub udp_payload: u16,
+}
+
+/// How an upstream is spoken to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Transport {
+    /// DNS over TLS (RFC 7858), and nothing else ever.
+    Tls(TlsSettings),
+    /// Plain DNS over TCP (RFC 7766).
+    Tcp,
+    /// Plain DNS over UDP, and over TCP when an answer is truncated.
+    Udp,
+}
+
+impl Transport {
+    /// The word for it in URLs: `tls`, `tcp` or `udp`.
+    pub fn scheme(&self) -> &'static str {
+        match self {
+            Self::Tls(_) => "tls",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// What an upstream must prove, and how we prove ourselves to it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsSettings {
+    /// Sent as SNI and required in the certificate. `None`: the certificate must name the IP address.
+    pub server_name: Option<ServerName<'static>>,
+    /// One of them must match, when there are any.
+    pub pins: Vec<Pin>,
+    /// What is required.
+    pub authentication: Authentication,
+    /// Whom we believe.
+    pub roots: Roots,
+    /// What we show when the server asks for it.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// What a server must prove. Nothing weaker exists.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Authentication {
+    /// A path to a trusted authority and the right name, and a pin when there are pins.
+    Pkix,
+    /// A pin of the server's own certificate (RFC 7858 section 4.2).
+    PinsOnly,
+}
+
+/// The authorities that are trusted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Roots {
+    /// Those of the Mozilla root program.
+    Mozilla,
+    /// The certificates of a PEM file.
+    Pem(Arc<[u8]>),
+    /// A file that cannot be read, and why. The upstream fails until it can.
+    Missing(Arc<str>),
+}
+
+/// The certificate that we show to a server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ClientCertificate {
+    /// PEM files: the certificate with its intermediates, and the private key.
+    Pem {
+        /// The certificate chain.
+        chain: Arc<[u8]>,
+        /// The private key.
+        key: Secret,
+    },
+    /// A file that cannot be read, and why. The upstream fails until it can.
+    Missing(Arc<str>),
+}
+
+/// Octets that no log may show.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(pub Arc<[u8]>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Which zones go to which upstreams.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RouteSettings {
+    /// The name that logs use.
+    pub name: Arc<str>,
+    /// The zones. Without any the route is never chosen by name.
+    pub zones: Vec<Name>,
+    /// The names of its upstreams, in the order in which they are asked.
+    pub upstreams: Vec<Arc<str>>,
+    /// The names of the upstreams to ask when none of the others can be reached.
+    pub fallback: Vec<Arc<str>>,
+}

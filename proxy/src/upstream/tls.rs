@@ -1,0 +1,153 @@
+//! TLS to the servers of one upstream: TLS 1.3 and 1.2, hybrid post-quantum key exchange first.
+//!
+//! Sessions are resumed, and a resumed session proves less than a handshake: the server only shows that it
+//! knows the old secret. So the certificates of the handshake that the session comes from are judged again,
+//! against the same pins and today's date, before the connection is used. The store of sessions belongs to
+//! one upstream and its TLS settings; when they change, it goes (RFC 8446 section 4.6.1).
+//!
+//! No ALPN is sent: RFC 7858 knows none, and a server that is configured for other protocols must refuse a
+//! list without one of them (RFC 7301 section 3.2). There is no early data: a query in it could be replayed.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use rustls::{
+    ClientConfig, HandshakeKind,
+    client::Resumption,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    certificate::Certificate,
+    error::{HandshakeError, MaterialError},
+    settings::{ClientCertificate, TlsSettings},
+    verifier::Verifier,
+};
+
+/// Makes authenticated connections to the servers of one upstream.
+#[derive(Debug)]
+pub(super) struct TlsClient {
+    server_name: Option<ServerName<'static>>,
+    verifier: Arc<Verifier>,
+    /// Replaced when its sessions must not be used any more.
+    config: Mutex<Arc<ClientConfig>>,
+}
+
+/// What a handshake brought about.
+pub(super) struct Handshaken {
+    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) resumed: Resumed,
+    /// The end of the validity of the server's own certificate.
+    pub(super) not_after: Option<Timestamp>,
+}
+
+/// Whether a handshake went all the way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Resumed {
+    No,
+    Yes,
+}
+
+/// A handshake that did not end well.
+pub(super) enum Refusal {
+    /// What the resumed session was based on holds no longer; the sessions are gone, a new connection
+    /// decides.
+    StaleSession,
+    /// The server is refused.
+    Final(HandshakeError),
+}
+
+impl TlsClient {
+    /// A client for these settings; an error when a file that they name cannot be used.
+    pub(super) fn new(settings: &TlsSettings) -> Result<Self, MaterialError> {
+        let provider = aws_lc_rs::default_provider();
+        let verifier = Verifier::new(settings, provider.signature_verification_algorithms)?;
+        let verifier = Arc::new(verifier);
+        let mut config = config(provider, &verifier, settings.client_certificate.as_ref())?;
+        config.resumption = sessions();
+        let server_name = settings.server_name.clone();
+        Ok(Self { server_name, verifier, config: Mutex::new(Arc::new(config)) })
+    }
+
+    /// Authenticates the server at the other end of `stream`.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        address: IpAddr,
+    ) -> Result<Handshaken, Refusal> {
+        // For an address no SNI is sent (RFC 6066 section 3).
+        let name = self.server_name.clone().unwrap_or_else(|| ServerName::from(address));
+        let config = Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner));
+        let connecting = TlsConnector::from(config).connect(name.clone(), stream).await;
+        let stream = connecting.map_err(|error| Refusal::Final(error.into()))?;
+        let (_, session) = stream.get_ref();
+        let certificates = session.peer_certificates().unwrap_or_default();
+        let resumed = match session.handshake_kind() {
+            Some(HandshakeKind::Resumed) => Resumed::Yes,
+            _ => Resumed::No,
+        };
+        if resumed == Resumed::Yes && self.verifier.judge(certificates, &name, UnixTime::now()).is_err() {
+            self.forget_sessions();
+            return Err(Refusal::StaleSession);
+        }
+        let own = certificates.first().and_then(|own| Certificate::read(own));
+        Ok(Handshaken { resumed, not_after: own.map(|own| own.not_after), stream })
+    }
+
+    fn forget_sessions(&self) {
+        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut config = ClientConfig::clone(&current);
+        config.resumption = sessions();
+        *current = Arc::new(config);
+    }
+}
+
+/// A store of our own for the tickets of one upstream.
+fn sessions() -> Resumption {
+    Resumption::in_memory_sessions(MAX_SESSIONS)
+}
+
+/// Eight tickets for each of the sixteen servers that an upstream can have.
+const MAX_SESSIONS: usize = 128;
+
+fn config(
+    provider: CryptoProvider,
+    verifier: &Arc<Verifier>,
+    client_certificate: Option<&ClientCertificate>,
+) -> Result<ClientConfig, MaterialError> {
+    let unusable = |error: rustls::Error| MaterialError::ClientCertificate(error.to_string().into());
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(MaterialError::Tls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::<Verifier>::clone(verifier));
+    match client_certificate {
+        None => Ok(builder.with_no_client_auth()),
+        Some(ClientCertificate::Missing(why)) => Err(MaterialError::Missing(Arc::clone(why))),
+        Some(ClientCertificate::Pem { chain, key }) => {
+            let (chain, key) = client_identity(chain, &key.0)?;
+            builder.with_client_auth_cert(chain, key).map_err(unusable)
+        }
+    }
+}
+
+fn client_identity(
+    chain: &[u8],
+    key: &[u8],
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), MaterialError> {
+    let unusable = |what: &str| MaterialError::ClientCertificate(what.into());
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(|_| unusable("the certificate is no PEM"))?;
+    if chain.is_empty() {
+        return Err(unusable("no certificate in PEM"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| unusable("no private key in PEM"))?;
+    Ok((chain, key))
+}

@@ -1,0 +1,80 @@
+//! One question over UDP: a socket, and so a port, and an ID of its own (RFC 5452 sections 9.2 and 4.3).
+//!
+//! The kernel gives an unbound socket a random free port, and a connected socket takes datagrams of its
+//! server only. What does not match in ID and question is dropped, and the wait goes on.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{net::UdpSocket, time::timeout};
+
+use super::{
+    error::ExchangeError,
+    metrics::ServerSeries,
+    pending::{Response, read_header, repeats},
+    random,
+};
+use crate::message::{
+    Header, Layout, Question, Rcode, Request, edns::MIN_UDP_PAYLOAD, request::RequestEdns,
+};
+
+/// What came back.
+#[derive(Debug)]
+pub(super) enum Datagram {
+    Whole(Response),
+    /// The answer did not fit; it is to be had over TCP (RFC 7766 section 5).
+    Truncated,
+}
+
+/// Asks, and waits for the answer.
+pub(super) async fn exchange(
+    server: SocketAddr,
+    request: &Request,
+    edns: Option<RequestEdns>,
+    limit: Duration,
+    series: &ServerSeries,
+) -> Result<Datagram, ExchangeError> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(server).await?;
+    let id = random::id();
+    let mut query = Vec::with_capacity(USUAL_LEN);
+    request.encode(id, edns, &mut query);
+    socket.send(&query).await?;
+    // One octet more than we offer to take shows that a datagram is too long (RFC 6891 section 6.2.3).
+    let offered = usize::from(edns.map_or(MIN_UDP_PAYLOAD, |edns| edns.udp_payload));
+    let answer = async {
+        let mut buffer = vec![0; offered + 1];
+        loop {
+            let len = socket.recv(&mut buffer).await?;
+            match buffer.get(..len).filter(|_| len <= offered).and_then(|message| read(message, id, &request.question)) {
+                Some(datagram) => return Ok(datagram),
+                None => series.unexpected.inc(),
+            };
+        }
+    };
+    timeout(limit, answer).await.unwrap_or(Err(ExchangeError::Timeout(limit)))
+}
+
+/// Most queries are shorter.
+const USUAL_LEN: usize = 128;
+
+/// Reads a datagram; `None` when it is not the answer.
+fn read(message: &[u8], id: u16, question: &Question) -> Option<Datagram> {
+    let header = read_header(message).filter(|header| header.id == id)?;
+    // A server that cannot read EDNS may answer with a bare header (RFC 6891 section 7).
+    let is_bare_error = header.counts[0] == 0 && header.rcode() == Rcode::FORMERR;
+    if !is_bare_error && !repeats(message, header, question) {
+        return None;
+    }
+    if header.has(Header::TC) {
+        return Some(Datagram::Truncated);
+    }
+    let layout = Layout::of(message).ok()?;
+    Some(Datagram::Whole(Response { message: message.to_vec(), layout }))
+}

@@ -1,0 +1,149 @@
+//! The worker threads: each has one runtime and one socket of every listening address.
+//!
+//! A worker's turn is: datagrams (a bounded batch), then everything else that is ready: connections of
+//! clients, connections to upstreams, answers. Nothing on a worker waits for another one.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, watch},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    listener::{Connections, ListenerMetrics, bind::Sockets, tcp::TcpAcceptor, udp::UdpListener},
+    pipeline::Pipeline,
+    shutdown::Tasks,
+};
+
+/// Listening addresses that wait to be taken up by one worker; there are at most as many at a time as the
+/// manifest has addresses.
+const QUEUE: usize = 64;
+
+/// What all workers share.
+#[derive(Clone)]
+pub struct Shared {
+    /// What decides about queries; changes at a reload.
+    pub pipeline: watch::Receiver<Arc<Pipeline>>,
+    /// The open TCP connections of clients.
+    pub connections: Arc<Connections>,
+    /// What listeners count.
+    pub metrics: ListenerMetrics,
+    /// Listeners, connections of clients and queries that wait.
+    pub serving: Tasks,
+    /// Cancelled when a listener cannot go on.
+    pub failed: CancellationToken,
+}
+
+/// The threads.
+pub struct Workers {
+    threads: Vec<Thread>,
+    end: CancellationToken,
+}
+
+struct Thread {
+    jobs: mpsc::Sender<Job>,
+    handle: JoinHandle<()>,
+}
+
+/// One listening address, for one worker.
+struct Job {
+    address: SocketAddr,
+    udp: std::net::UdpSocket,
+    tcp: std::net::TcpListener,
+    stop: CancellationToken,
+}
+
+impl Workers {
+    /// Starts `count` threads.
+    pub fn start(count: usize, shared: &Shared) -> io::Result<Self> {
+        let end = CancellationToken::new();
+        let threads = (0..count).map(|index| Thread::start(index, shared.clone(), end.clone())).collect::<Result<_, _>>()?;
+        Ok(Self { threads, end })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Serves an address until `stop`, one of its sockets on each worker.
+    pub async fn serve(&self, sockets: Sockets, stop: &CancellationToken) {
+        let Sockets { address, udp, tcp } = sockets;
+        for ((thread, udp), tcp) in self.threads.iter().zip(udp).zip(tcp) {
+            // A worker takes its queue only while it runs; it ends after this value does.
+            thread.jobs.send(Job { address, udp, tcp, stop: stop.clone() }).await.ok();
+        }
+    }
+
+    /// Ends the threads, and what still runs on them.
+    pub fn end(self) {
+        self.end.cancel();
+        for thread in self.threads {
+            // A panic on a worker was reported when it happened.
+            thread.handle.join().ok();
+        }
+    }
+}
+
+impl Thread {
+    fn start(index: usize, shared: Shared, end: CancellationToken) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let body = move || runtime.block_on(work(queue, shared, end));
+        let handle = thread::Builder::new().name(format!("worker-{index}")).spawn(body)?;
+        Ok(Self { jobs, handle })
+    }
+}
+
+/// Reading datagrams needs buffers that cannot leave the thread, so these futures are polled here and are
+/// not tasks.
+type Listening = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+async fn work(mut queue: mpsc::Receiver<Job>, shared: Shared, end: CancellationToken) {
+    let mut listening = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            Some(job) = queue.recv() => listening.push(take_up(job, &shared)),
+            Some(result) = listening.next(), if !listening.is_empty() => report(result, &shared),
+        }
+    }
+}
+
+/// The future that serves one address on this worker.
+fn take_up(job: Job, shared: &Shared) -> Listening {
+    let Job { address, udp, tcp, stop } = job;
+    let Shared { pipeline, connections, metrics, serving, failed } = shared.clone();
+    let guard = serving.guard();
+    Box::pin(async move {
+        let udp = UdpListener::new(udp, pipeline.clone(), metrics.clone(), serving.clone())?;
+        let tcp = TcpAcceptor::new(tcp, pipeline, connections, metrics, serving.clone())?;
+        let stop_tcp = stop.clone();
+        serving.spawn(async move {
+            if let Err(error) = tcp.serve(stop_tcp).await {
+                tracing::error!(%address, %error, "cannot accept connections any more");
+                failed.cancel();
+            }
+        });
+        let result = udp.serve(stop).await;
+        drop(guard);
+        result
+    })
+}
+
+fn report(result: io::Result<()>, shared: &Shared) {
+    if let Err(error) = result {
+        tracing::error!(%error, "cannot receive datagrams any more");
+        shared.failed.cancel();
+    }
+}
