@@ -9,6 +9,7 @@
 //! every problem with its path. [`units`] holds the text forms, parsed into types that cannot hold
 //! nonsense. This crate knows no network.
 
+pub mod defaults;
 pub mod manifest;
 pub mod units;
 pub mod v1alpha1;

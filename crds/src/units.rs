@@ -1,1 +1,22 @@
-//! units
+//! The text forms of a manifest, parsed into types that cannot hold nonsense.
+//!
+//! Each type is `FromStr` and `Display`: the text that it displays reads back to the same value. Where a
+//! text is refused, the error says how to write what was meant, because the commonest mistakes are
+//! known: a host name for an address, a URL, a Unicode name, a network for a zone. What a type means in
+//! the place where it stands is for [`crate::validate`].
+
+pub use address::{AddressError, ListenerAddress, ServerAddress};
+pub use duration::{Duration, DurationError};
+pub use name::{Name, NameError};
+pub use network::{Network, NetworkError};
+pub use pin::{Pin, PinError};
+pub use server_name::{ServerName, ServerNameError};
+pub use zone::{Zone, ZoneError};
+
+mod address;
+mod duration;
+mod name;
+mod network;
+mod pin;
+mod server_name;
+mod zone;

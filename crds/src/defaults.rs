@@ -1,0 +1,42 @@
+//! What holds where a manifest says nothing. Every constant says who chose it.
+
+use crate::units::Duration;
+
+/// The time within which every query is answered: below the 5 s that resolvers of libc wait.
+pub const QUERY_DEADLINE: Duration = Duration::from_secs(4);
+/// Queries that wait for an upstream: our guess, ten times what kubeadm gives CoreDNS.
+pub const MAX_IN_FLIGHT: u32 = 10_000;
+/// Open TCP connections of clients: our guess, within the usual limits of open files.
+pub const TCP_CONNECTIONS: u32 = 10_000;
+/// Open TCP connections of one client address: our guess.
+pub const TCP_CONNECTIONS_PER_CLIENT: u32 = 256;
+/// How long a TCP connection of a client may be idle: CoreDNS's default, "a few seconds" in RFC 7766 section 6.2.3.
+pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest UDP message, in octets: DNS Flag Day 2020, within the 1,400 of RFC 9715.
+pub const EDNS_BUFFER_SIZE: u16 = 1232;
+/// For a new connection: a few round trips to anywhere on earth.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// For an answer on an open connection: CoreDNS's read_timeout.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long queries are taken after SIGTERM: kubeadm's lameduck for CoreDNS.
+pub const SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
+/// How long queries may be answered after that: more than two query deadlines.
+pub const SHUTDOWN_DRAIN: Duration = Duration::from_secs(10);
+/// Where a single process takes queries: 5353 would be mDNS on desktops.
+pub const LISTEN: &str = "127.0.0.1:5300";
+/// How many pods: the fewest that survive the loss of one.
+pub const REPLICAS: i32 = 2;
+/// The cluster's domain where it cannot be discovered: kubeadm's default.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
+/// Who may ask: loopback, private (RFC 1918), shared (RFC 6598), link-local and unique local addresses.
+pub const ACCESS_ALLOW: &[&str] = &[
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+];
