@@ -21,6 +21,7 @@ pub mod certificates;
 pub mod client;
 pub mod manifest;
 pub mod proxy;
+pub mod stage;
 pub mod upstream;
 pub mod wire;
 

@@ -45,6 +45,7 @@ pub struct Launch {
     manifest: PathBuf,
     arguments: Vec<String>,
     listen: Vec<String>,
+    listeners: usize,
 }
 
 impl Proxy {
@@ -151,7 +152,7 @@ impl Launch {
         let folder = folder();
         let manifest = folder.path().join("dnsproxy.yaml");
         std::fs::write(&manifest, text).expect("a file written");
-        Self { folder, manifest, arguments: Vec::new(), listen: Vec::new() }
+        Self { folder, manifest, arguments: Vec::new(), listen: Vec::new(), listeners: 0 }
     }
 
     /// Without a manifest: with the embedded one.
@@ -161,6 +162,7 @@ impl Launch {
             manifest: PathBuf::new(),
             arguments: Vec::new(),
             listen: Vec::new(),
+            listeners: 0,
         }
     }
 
@@ -175,6 +177,14 @@ impl Launch {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen.push(address.to_owned());
+        self.listeners += 1;
+        self
+    }
+
+    /// With the manifest's own listeners, of which there are so many.
+    #[must_use]
+    pub fn listen_by_manifest(mut self, listeners: usize) -> Self {
+        self.listeners = listeners;
         self
     }
 
@@ -203,8 +213,8 @@ impl Launch {
     /// # Errors
     /// When it ends instead: with all that it said.
     pub async fn try_start(mut self) -> Result<Proxy> {
-        if self.listen.is_empty() {
-            self.listen.push("127.0.0.1:0".to_owned());
+        if self.listeners == 0 {
+            self = self.listen("127.0.0.1:0");
         }
         let mut child = self.command().spawn().context("cannot run the proxy")?;
         let log = Log::default();
@@ -219,7 +229,7 @@ impl Launch {
             }
         };
         let admin = Admin { address: is_listening(&admin, "admin").context("no address")? };
-        let (udp, tcp) = log.listeners(self.listen.len()).await;
+        let (udp, tcp) = log.listeners(self.listeners).await;
         Ok(Proxy { udp, tcp, admin, folder: self.folder, log, child, _readers: readers })
     }
 
@@ -255,7 +265,7 @@ pub fn text(bytes: &[u8]) -> String {
 /// The binary under test, with nothing of the caller's environment that it could read.
 fn command() -> Command {
     let mut command = Command::new(binary());
-    command.kill_on_drop(true).env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command.kill_on_drop(true).env_clear();
     command
 }
 

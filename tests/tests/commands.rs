@@ -1,0 +1,159 @@
+//! The small commands: `query` is a small dig, `healthcheck` an exit code, `run` without a manifest the embedded one.
+
+use dnsproxy_tests::{
+    certificates::{Authority, NAME},
+    proxy::{Launch, Proxy, run, text},
+    stage::Stage,
+    upstream::{ClosedPort, Upstream},
+};
+use serde_json::json;
+
+async fn query(arguments: &[&str]) -> (bool, String) {
+    let output = run(&[&["query"], arguments].concat()).await;
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[tokio::test]
+async fn query_asks_over_udp_and_tcp() {
+    let stage = Stage::new().await;
+    let at = format!("@{}", stage.proxy.udp[0]);
+
+    let (is_answered, said) = query(&[&at, "www.example"]).await;
+    assert!(is_answered && said.contains("NOERROR") && said.contains("192.0.2.1"), "{said}");
+    let (is_answered, said) = query(&[&at, "www.example", "TXT", "--tcp"]).await;
+    assert!(is_answered && said.contains("www.example"), "{said}");
+    let (is_answered, said) = query(&[&at, "big.example", "TXT"]).await;
+    assert!(
+        is_answered && said.contains(&"0".repeat(100)),
+        "a truncated answer is fetched over TCP: {said}"
+    );
+}
+
+#[tokio::test]
+async fn query_shows_why_there_is_no_answer() {
+    let closed = ClosedPort::new();
+    let spec = json!({"upstreams": [{"name": "down", "addresses": [closed.address.to_string()], "protocol": "TCP"}]});
+    let proxy = Proxy::start(&spec).await;
+    let (_, said) = query(&[&format!("@{}", proxy.udp[0]), "www.example"]).await;
+
+    assert!(
+        said.contains("SERVFAIL") && said.contains("down") && said.contains("refused"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn query_asks_over_tls_and_authenticates() {
+    let root = Authority::default();
+    let identity = root.server();
+    let upstream = Upstream::tls(&identity).start().await;
+    let folder = dnsproxy_tests::proxy::folder();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, root.pem()).unwrap();
+    let (at, ca) = (format!("@{}", upstream.address), ca.to_str().unwrap().to_owned());
+
+    let (is_answered, said) =
+        query(&[&at, "www.example", "--tls", "--server-name", NAME, "--ca", &ca]).await;
+    assert!(is_answered && said.contains("192.0.2.1"), "{said}");
+    let (is_answered, said) =
+        query(&[&at, "secret.example", "--tls", "--server-name", "other.example", "--ca", &ca])
+            .await;
+    assert!(!is_answered, "{said}");
+    let (is_answered, said) = query(&[&at, "secret.example", "--tls", "--server-name", NAME]).await;
+    assert!(!is_answered, "against the public roots: {said}");
+    assert!(upstream.seen().queries.iter().all(|query| query.name() == "www.example."));
+}
+
+#[tokio::test]
+async fn query_says_when_nobody_answers() {
+    let closed = ClosedPort::new();
+    let (is_answered, said) =
+        query(&[&format!("@{}", closed.address), "www.example", "--tcp"]).await;
+
+    assert!(!is_answered && !said.is_empty(), "{said}");
+}
+
+#[tokio::test]
+async fn healthcheck_is_an_exit_code() {
+    let mut stage = Stage::spec(json!({"shutdown": {"delay": "5s"}})).await;
+    let admin = stage.proxy.admin.address.to_string();
+
+    assert!(run(&["healthcheck", "--admin", &admin]).await.status.success());
+    stage.proxy.signal(nix::sys::signal::Signal::SIGTERM);
+    dnsproxy_tests::eventually("not healthy", async || {
+        (!run(&["healthcheck", "--admin", &admin]).await.status.success()).then_some(())
+    })
+    .await;
+    stage.proxy.signal(nix::sys::signal::Signal::SIGTERM);
+    stage.proxy.ended().await;
+    assert!(!run(&["healthcheck", "--admin", &admin]).await.status.success(), "nobody there");
+}
+
+#[tokio::test]
+async fn without_a_manifest_two_public_resolvers_are_the_upstreams() {
+    let proxy = Launch::embedded().start().await;
+    let lines: Vec<String> =
+        proxy.log().into_iter().filter(|line| line.contains("upstream ")).collect();
+
+    assert!(lines.len() >= 2, "a line per upstream at the start: {:?}", proxy.log());
+    assert!(lines.iter().all(|line| line.contains("tls://")), "over TLS, all of them: {lines:?}");
+}
+
+#[tokio::test]
+async fn log_lines_may_be_json() {
+    let stage = Stage::new().await;
+    let proxy = Launch::new(&stage.spec).arguments(&["--log-format", "json"]).start().await;
+
+    for line in proxy.log() {
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(&line);
+        assert!(parsed.is_ok_and(|line| line.is_object()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_and_nothing_runs() {
+    let stage = Stage::new().await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let Err(refused) = Launch::new(&stage.spec).listen(&address).try_start().await else {
+        panic!("it runs at a port that is somebody else's");
+    };
+
+    assert!(refused.to_string().contains(&address), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_not_for_a_single_process_is_said_once() {
+    let stage =
+        Stage::spec(json!({"workload": {"replicas": 3}, "service": {"clusterIP": "10.96.0.53"}}))
+            .await;
+
+    let lines = stage.proxy.log().into_iter().filter(|line| line.contains("workload")).count();
+    assert_eq!(lines, 1, "{:?}", stage.proxy.log());
+}
+
+#[tokio::test]
+async fn the_query_log_has_what_was_asked_for() {
+    let stage = Stage::spec(json!({"logging": {"queries": {"mode": "Failures"}}})).await;
+    stage.client().ask("fine.example", dnsproxy_tests::wire::types::A).await;
+    stage.client().ask("secret.example", dnsproxy_tests::wire::types::AXFR).await;
+    let line = stage.proxy.says("the refused one", |line| line.contains("secret.example")).await;
+
+    let start = line.find('{').unwrap();
+    let entry: serde_json::Value =
+        serde_json::from_str(&line[start..]).unwrap_or_else(|error| panic!("{error}: {line}"));
+    assert!(entry.to_string().contains("REFUSED"), "{entry}");
+    assert!(!stage.proxy.log().iter().any(|line| line.contains("fine.example")));
+}
+
+#[tokio::test]
+async fn no_query_is_logged_unless_asked_for() {
+    let stage = Stage::new().await;
+    stage.client().ask("secret.example", dnsproxy_tests::wire::types::A).await;
+    stage.client().ask("secret.nx", dnsproxy_tests::wire::types::A).await;
+
+    assert!(
+        !stage.proxy.log().iter().any(|line| line.contains("secret")),
+        "what people ask is their own affair"
+    );
+}

@@ -1,0 +1,265 @@
+//! When one server fails, the next one is asked; an answer is an answer, even when it is no.
+
+use std::net::Ipv4Addr;
+
+use dnsproxy_tests::{
+    certificates::{Authority, Identity, NAME},
+    manifest::{merged, upstreams},
+    proxy::Proxy,
+    upstream::{Action, ClosedPort, Received, Upstream, faithful_answer, silent},
+    wire::{Response, rcodes, types},
+};
+use serde_json::{Value, json};
+
+/// Servers that are asked one after the other, as upstreams `u0`, `u1`, ... of the one route.
+struct Row {
+    authority: Authority,
+    servers: Vec<Upstream>,
+}
+
+impl Row {
+    fn new() -> Self {
+        Self { authority: Authority::default(), servers: Vec::new() }
+    }
+
+    async fn answers(self, script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Self {
+        let setup = Upstream::tls(&self.authority.server()).script(script);
+        self.and(setup.start().await)
+    }
+
+    async fn faithful(self) -> Self {
+        self.answers(|query| vec![Action::Send(faithful_answer(query).encode())]).await
+    }
+
+    async fn rcode(self, rcode: u16) -> Self {
+        self.answers(move |query| {
+            vec![Action::Send(Response::to(&query.message).rcode(rcode).encode())]
+        })
+        .await
+    }
+
+    fn and(mut self, server: Upstream) -> Self {
+        self.servers.push(server);
+        self
+    }
+
+    fn entries(&self) -> Vec<Value> {
+        let named = self.servers.iter().enumerate();
+        named.map(|(number, server)| server.entry(&format!("u{number}"), &self.authority)).collect()
+    }
+
+    async fn proxy(&self) -> Proxy {
+        Proxy::start(&upstreams(self.entries())).await
+    }
+
+    fn asked(&self) -> Vec<usize> {
+        self.servers.iter().map(|server| server.seen().queries.len()).collect()
+    }
+}
+
+#[tokio::test]
+async fn servers_are_asked_in_order() {
+    let row = Row::new().faithful().await.faithful().await;
+    let proxy = row.proxy().await;
+    for number in 0..10 {
+        proxy.client().ask(&format!("n{number}.example"), types::A).await;
+    }
+
+    assert_eq!(row.asked(), [10, 0], "the second is for when the first fails");
+}
+
+#[tokio::test]
+async fn addresses_of_an_upstream_are_asked_in_order() {
+    let authority = Authority::default();
+    let closed = ClosedPort::new();
+    let upstream = Upstream::tls(&authority.server()).start().await;
+    let addresses = [closed.address.to_string(), upstream.address.to_string()];
+    let entry = merged(upstream.entry("two", &authority), json!({"addresses": addresses}));
+    let proxy = Proxy::start(&upstreams([entry])).await;
+
+    assert_eq!(proxy.client().ask("www.example", types::A).await.rcode(), rcodes::NOERROR);
+}
+
+#[tokio::test]
+async fn rcodes_that_say_nothing_about_the_name_go_to_the_next_server() {
+    for rcode in [rcodes::SERVFAIL, rcodes::REFUSED, rcodes::NOTIMP, rcodes::FORMERR] {
+        let row = Row::new().rcode(rcode).await.faithful().await;
+        let reply = row.proxy().await.client().ask("www.example", types::A).await;
+
+        assert_eq!(reply.rcode(), rcodes::NOERROR, "after rcode {rcode}");
+        assert_eq!(row.asked(), [1, 1]);
+    }
+}
+
+#[tokio::test]
+async fn no_such_name_and_no_such_data_are_answers() {
+    let row = Row::new().faithful().await.faithful().await;
+    let proxy = row.proxy().await;
+
+    assert_eq!(proxy.client().ask("gone.nx", types::A).await.rcode(), rcodes::NXDOMAIN);
+    assert!(proxy.client().ask("www.example", types::AAAA).await.answers.is_empty());
+    assert_eq!(row.asked(), [2, 0], "nobody is asked for a better answer");
+}
+
+#[tokio::test]
+async fn a_failed_validation_is_not_asked_away() {
+    let row = Row::new()
+        .answers(|query| {
+            let bogus =
+                Response::to(&query.message).rcode(rcodes::SERVFAIL).ede(6, "signature expired");
+            vec![Action::Send(bogus.encode())]
+        })
+        .await
+        .faithful()
+        .await;
+    let reply = row.proxy().await.client().ask("www.example", types::A).await;
+
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    assert_eq!(reply.ede(), Some((6, "signature expired".to_owned())), "the reason is kept");
+    assert_eq!(
+        row.asked(),
+        [1, 0],
+        "a server that does not validate would be the attacker's friend"
+    );
+}
+
+/// NXNSAttack and NRDelegation: one question must never become many.
+#[tokio::test]
+async fn one_query_asks_at_most_three_servers() {
+    let mut row = Row::new();
+    for _ in 0..5 {
+        row = row.rcode(rcodes::SERVFAIL).await;
+    }
+    let reply = row.proxy().await.client().ask("www.example", types::A).await;
+
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    assert_eq!(row.asked().iter().sum::<usize>(), 3);
+}
+
+#[tokio::test]
+async fn the_best_bad_answer_is_better_than_none() {
+    let row = Row::new().rcode(rcodes::REFUSED).await.answers(silent()).await;
+    let entries = row
+        .entries()
+        .into_iter()
+        .map(|entry| merged(entry, json!({"timeouts": {"query": "200ms"}})));
+    let proxy = Proxy::start(&upstreams(entries)).await;
+
+    let reply = proxy.client().ask("www.example", types::A).await;
+    assert_eq!(reply.rcode(), rcodes::REFUSED, "what a server said, rather than what none said");
+}
+
+#[tokio::test]
+async fn every_kind_of_transport_failure_goes_to_the_next_server() {
+    let authority = Authority::default();
+    let stranger = Identity::self_signed(&[NAME]);
+    let closed = ClosedPort::new();
+    let closing = Upstream::tls(&authority.server()).script(|_| vec![Action::Close]).start().await;
+    let garbage = Upstream::tls(&authority.server())
+        .script(|_| vec![Action::Raw(vec![0, 3, 1, 2, 3])])
+        .start()
+        .await;
+    let unauthenticated = Upstream::tls(&stranger).start().await;
+    let mute = Upstream::mute().start().await;
+    let dumb = Upstream::tls(&authority.server()).script(silent()).start().await;
+    let good = Upstream::tls(&authority.server()).start().await;
+    let cases = [
+        ("the connection is refused", closed.address),
+        ("the connection is closed instead of an answer", closing.address),
+        ("what comes is no message", garbage.address),
+        ("the certificate is not good", unauthenticated.address),
+        ("there is no handshake", mute.address),
+        ("there is no answer", dumb.address),
+    ];
+
+    for (why, first) in cases {
+        let timeouts = json!({"timeouts": {"connect": "200ms", "query": "200ms"}});
+        let bad = merged(good.entry("bad", &authority), json!({"addresses": [first.to_string()]}));
+        let proxy =
+            Proxy::start(&upstreams([merged(bad, timeouts), good.entry("good", &authority)])).await;
+        let reply = proxy.client().ask("www.example", types::A).await;
+        assert_eq!(reply.addresses(), [Ipv4Addr::new(192, 0, 2, 1)], "{why}: {:?}", reply.ede());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_does_not_cost_every_query_its_timeout() {
+    let authority = Authority::default();
+    let mute = Upstream::mute().start().await;
+    let good = Upstream::tls(&authority.server()).start().await;
+    let slow = json!({"addresses": [mute.address.to_string()], "timeouts": {"connect": "1s"}});
+    let spec =
+        upstreams([merged(good.entry("down", &authority), slow), good.entry("good", &authority)]);
+    let proxy = Proxy::start(&spec).await;
+
+    for number in 0..20 {
+        let reply = proxy.client().ask(&format!("n{number}.example"), types::A).await;
+        assert_eq!(reply.rcode(), rcodes::NOERROR);
+    }
+    let tried = mute.seen().connections;
+    assert!(tried <= 4, "twenty queries made {tried} attempts");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_used_again() {
+    let authority = Authority::default();
+    let identity = authority.server();
+    let first = Upstream::tls(&identity).start().await;
+    let proxy = Proxy::start(&upstreams([first.entry("scripted", &authority)])).await;
+    assert_eq!(proxy.client().ask("a.example", types::A).await.rcode(), rcodes::NOERROR);
+
+    let address = first.stop().await;
+    assert_eq!(proxy.client().ask("b.example", types::A).await.rcode(), rcodes::SERVFAIL);
+    let _again = Upstream::tls(&identity).at(address).without_udp().start().await;
+    dnsproxy_tests::eventually("an answer", async || {
+        (proxy.client().ask("c.example", types::A).await.rcode() == rcodes::NOERROR).then_some(())
+    })
+    .await;
+}
+
+async fn fallback_after(
+    script: impl FnMut(&Received) -> Vec<Action> + Send + 'static,
+) -> (Vec<usize>, u16) {
+    let row = Row::new().answers(script).await.faithful().await;
+    let mut spec = upstreams(row.entries());
+    spec["routes"] =
+        json!([{"name": "default", "zones": ["."], "upstreams": ["u0"], "fallback": ["u1"]}]);
+    let proxy = Proxy::start(&spec).await;
+    let rcode = proxy.client().ask("www.example", types::A).await.rcode();
+    (row.asked(), rcode)
+}
+
+#[tokio::test]
+async fn the_fallback_is_for_transport_failures_only() {
+    let (asked, rcode) = fallback_after(|_| vec![Action::Close]).await;
+    assert_eq!((asked[1], rcode), (1, rcodes::NOERROR), "the upstream could not be reached");
+
+    let refused = |query: &Received| {
+        vec![Action::Send(Response::to(&query.message).rcode(rcodes::REFUSED).encode())]
+    };
+    let (asked, rcode) = fallback_after(refused).await;
+    assert_eq!((asked[1], rcode), (0, rcodes::REFUSED), "never for an rcode");
+}
+
+#[tokio::test]
+async fn a_weaker_fallback_is_used_only_where_it_is_allowed() {
+    let authority = Authority::default();
+    let plain = Upstream::plain().start().await;
+    let down = ClosedPort::new();
+    let strong = json!({
+        "name": "strong", "addresses": [down.address.to_string()],
+        "tls": {"serverName": NAME, "ca": {"inline": authority.pem()}},
+    });
+    let mut spec = upstreams([strong, plain.plain_entry("weak", "UDP")]);
+    spec["routes"] =
+        json!([{"name": "default", "zones": ["."], "upstreams": ["strong"], "fallback": ["weak"]}]);
+
+    let Err(refused) = dnsproxy_tests::proxy::Launch::new(&spec).try_start().await else {
+        panic!("plain DNS after TLS is refused");
+    };
+    assert!(refused.to_string().contains("allowWeaker"), "the way out is named: {refused}");
+
+    spec["routes"][0]["allowWeaker"] = json!(true);
+    let proxy = Proxy::start(&spec).await;
+    assert_eq!(proxy.client().ask("www.example", types::A).await.rcode(), rcodes::NOERROR);
+}

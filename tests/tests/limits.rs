@@ -1,0 +1,215 @@
+//! Everything has a bound, and what is over it is told so or closed; nobody's idleness is another's loss.
+
+use std::time::{Duration, Instant};
+
+use dnsproxy_tests::{
+    eventually,
+    proxy::loopback,
+    stage::Stage,
+    upstream::{Action, Gate, faithful_answer, silent},
+    wire::{Query, rcodes, types},
+};
+use serde_json::json;
+
+fn query() -> Query {
+    Query::new("www.example", types::A).edns(1232)
+}
+
+/// CVE-2025-47950 and CVE-2025-68151: work was started for every query, however many there were.
+#[tokio::test]
+async fn queries_in_flight_are_bounded() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let stage = Stage::with(
+        |setup| {
+            setup.script(move |query| {
+                vec![Action::When(held.clone(), faithful_answer(query).encode())]
+            })
+        },
+        json!({"limits": {"maxInFlight": 10}}),
+    )
+    .await;
+    let mut stream = stage.client().connect().await.unwrap();
+    for id in 0..10 {
+        stream.send(&query().id(id).encode()).await.unwrap();
+    }
+    stage.upstream.until("ten questions", |seen| seen.queries.len() == 10).await;
+
+    let before = Instant::now();
+    let over = stage.client().udp(&query()).await;
+    assert_eq!(over.rcode(), rcodes::SERVFAIL);
+    assert_eq!(over.ede(), Some((0, "limits.maxInFlight".to_owned())), "which limit it was");
+    assert!(before.elapsed() < Duration::from_secs(1), "at once, not at the deadline");
+    gate.open();
+    for _ in 0..10 {
+        assert_eq!(
+            stream.reply().await.rcode(),
+            rcodes::NOERROR,
+            "those that were taken are answered"
+        );
+    }
+    assert_eq!(
+        stage.client().udp(&query()).await.rcode(),
+        rcodes::NOERROR,
+        "and there is room again"
+    );
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let stage = Stage::spec(json!({"limits": {"tcpIdleTimeout": "300ms"}})).await;
+    let mut silent = stage.client().connect().await.unwrap();
+    let mut served = stage.client().connect().await.unwrap();
+    served.send(&query().encode()).await.unwrap();
+    served.reply().await;
+    let mut half = stage.client().connect().await.unwrap();
+    half.send_raw(&[0]).await.unwrap();
+
+    for (why, stream) in
+        [("silent", &mut silent), ("served", &mut served), ("half a length", &mut half)]
+    {
+        stream
+            .ended()
+            .await
+            .unwrap_or_else(|error| panic!("{why}: {error:#} (RFC 7766 section 6.2.3)"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_for_an_answer_is_not_idle() {
+    let stage = Stage::with(
+        |setup| {
+            setup.script(|query| {
+                vec![Action::After(Duration::from_millis(900), faithful_answer(query).encode())]
+            })
+        },
+        json!({"limits": {"tcpIdleTimeout": "300ms"}}),
+    )
+    .await;
+    let mut stream = stage.client().connect().await.unwrap();
+    stream.send(&query().encode()).await.unwrap();
+
+    assert_eq!(stream.reply().await.rcode(), rcodes::NOERROR);
+}
+
+/// CVE-2026-32934: a client that sends an octet now and then held its connection for ever.
+#[tokio::test]
+async fn a_client_that_drips_its_query_is_left() {
+    let stage = Stage::spec(json!({"limits": {"tcpIdleTimeout": "300ms"}})).await;
+    let mut stream = stage.client().connect().await.unwrap();
+    let frame = dnsproxy_tests::wire::framed(&query().encode());
+
+    let before = Instant::now();
+    for octet in &frame[..frame.len() - 1] {
+        if stream.send_raw(&[*octet]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stream.ended().await.unwrap();
+    assert!(
+        before.elapsed() < Duration::from_secs(4),
+        "a message has the time of an idle connection, not its octets"
+    );
+}
+
+#[tokio::test]
+async fn one_client_has_so_many_connections_and_no_more() {
+    let stage = Stage::spec(json!({"limits": {"tcpConnectionsPerClient": 3}})).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut stream = stage.client().connect().await.unwrap();
+        stream.send(&query().encode()).await.unwrap();
+        stream.reply().await;
+        open.push(stream);
+    }
+
+    stage.client().connect().await.unwrap().ended().await.expect("the fourth is closed");
+    let other = stage.client().from(loopback(2));
+    assert_eq!(
+        other.tcp(&query()).await.rcode(),
+        rcodes::NOERROR,
+        "another client is not concerned"
+    );
+    open.pop();
+    eventually("a free place", async || {
+        let mut stream = stage.client().connect().await.ok()?;
+        stream.send(&query().encode()).await.ok()?;
+        stream.receive().await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_the_longest_idle_connection_goes() {
+    let stage = Stage::spec(json!({"limits": {"tcpConnections": 3}})).await;
+    let mut streams = Vec::new();
+    for last in 1..=3 {
+        let mut stream = stage.client().from(loopback(last)).connect().await.unwrap();
+        stream.send(&query().encode()).await.unwrap();
+        stream.reply().await;
+        streams.push(stream);
+    }
+    // The first one speaks again: now the second is idle longest.
+    streams[0].send(&query().encode()).await.unwrap();
+    streams[0].reply().await;
+
+    assert_eq!(stage.client().from(loopback(4)).tcp(&query()).await.rcode(), rcodes::NOERROR);
+    streams[1].ended().await.expect("the longest idle one is closed");
+    streams[0].send(&query().encode()).await.unwrap();
+    assert_eq!(streams[0].reply().await.rcode(), rcodes::NOERROR, "the others stay");
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_do_not_matter_to_others() {
+    let stage = Stage::spec(json!({"limits": {"tcpConnectionsPerClient": 2000}})).await;
+    let mut idle = Vec::new();
+    for _ in 0..800 {
+        idle.push(stage.client().connect().await.unwrap());
+    }
+
+    assert_eq!(stage.client().udp(&query()).await.rcode(), rcodes::NOERROR);
+    assert_eq!(stage.client().tcp(&query()).await.rcode(), rcodes::NOERROR);
+}
+
+/// CVE-2025-68151: a client that reads nothing made the server hold everything it had to say.
+#[tokio::test]
+async fn a_client_that_never_reads_is_left_and_holds_nothing() {
+    let stage = Stage::spec(json!({"limits": {"tcpIdleTimeout": "500ms"}})).await;
+    let mut greedy = stage.client().connect().await.unwrap();
+    let big =
+        dnsproxy_tests::wire::framed(&Query::new("big.example", types::TXT).encode()).repeat(100);
+    let mut sent = 0;
+    while sent < 200
+        && tokio::time::timeout(Duration::from_secs(2), greedy.send_raw(&big))
+            .await
+            .is_ok_and(|sent| sent.is_ok())
+    {
+        sent += 1;
+    }
+
+    assert!(sent < 200, "twenty thousand answers of 4 KiB were taken and held");
+    assert_eq!(stage.client().udp(&query()).await.rcode(), rcodes::NOERROR, "others are served");
+    let open = || stage.proxy.admin.sum("dnsproxy_tcp_connections", &[]);
+    eventually("the end of the connection", async || (open().await == 0.0).then_some(())).await;
+}
+
+/// RFC 9520 section 3.1 and DNSpooq's birthday: silence upstream, many clients, a bounded number of questions.
+#[tokio::test]
+async fn silence_upstream_is_not_answered_by_a_storm() {
+    let stage = Stage::with(
+        |setup| setup.script(silent()),
+        json!({"limits": {"queryDeadline": "1s", "maxInFlight": 100}}),
+    )
+    .await;
+    let socket = stage.client().socket().await;
+    for id in 0..100 {
+        socket.send(&query().id(id).encode()).await.unwrap();
+    }
+    for _ in 0..100 {
+        socket.receive().await.unwrap();
+    }
+
+    let asked = stage.asked().len();
+    assert!(asked <= 200, "a hundred questions became {asked}");
+}

@@ -1,0 +1,242 @@
+//! A changed manifest is in force without a restart; an invalid one changes nothing, and says so.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use dnsproxy_tests::{
+    certificates::Authority,
+    eventually,
+    manifest::{manifest, merged, upstreams},
+    proxy::{Launch, Proxy},
+    stage::Stage,
+    upstream::{Action, Gate, Upstream, faithful_answer},
+    wire::{Query, rcodes, types},
+};
+use serde_json::{Value, json};
+
+/// The spec, and a zone of its own that tells whether it is in force: who may ask.
+fn closed(spec: &Value) -> Value {
+    merged(spec.clone(), json!({"access": {"allow": ["192.0.2.0/24"]}}))
+}
+
+async fn rcode_is(proxy: &Proxy, expected: u16) {
+    eventually("the new manifest in force", async || {
+        (proxy.client().ask("www.example", types::A).await.rcode() == expected).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edited_file_is_in_force() {
+    let stage = Stage::new().await;
+    rcode_is(&stage.proxy, rcodes::NOERROR).await;
+
+    fs::write(stage.proxy.manifest(), manifest(&closed(&stage.spec))).unwrap();
+    rcode_is(&stage.proxy, rcodes::REFUSED).await;
+    stage.proxy.replace_manifest(&manifest(&stage.spec));
+    rcode_is(&stage.proxy, rcodes::NOERROR).await;
+
+    let reloads =
+        stage.proxy.admin.sum("dnsproxy_config_reloads_total", &["result=\"success\""]).await;
+    assert!(reloads >= 2.0, "{reloads} reloads were counted");
+}
+
+/// How kubelet delivers a ConfigMap: the file is a link into `..data`, which is a link that is replaced.
+#[tokio::test]
+async fn kubelets_swap_of_a_mounted_config_map_is_seen() {
+    let authority = Authority::default();
+    let upstream = Upstream::tls(&authority.server()).start().await;
+    let spec = upstreams([upstream.entry("scripted", &authority)]);
+    let folder = dnsproxy_tests::proxy::folder();
+    let mount = folder.path();
+    deliver(mount, "..2026_01", &manifest(&spec));
+    symlink("..data/dnsproxy.yaml", mount.join("dnsproxy.yaml")).unwrap();
+    let launch = Launch::new(&spec).manifest_at(mount.join("dnsproxy.yaml"));
+    let proxy = launch.start().await;
+    rcode_is(&proxy, rcodes::NOERROR).await;
+
+    deliver(mount, "..2026_02", &manifest(&closed(&spec)));
+    fs::remove_dir_all(mount.join("..2026_01")).unwrap();
+    rcode_is(&proxy, rcodes::REFUSED).await;
+    deliver(mount, "..2026_03", &manifest(&spec));
+    fs::remove_dir_all(mount.join("..2026_02")).unwrap();
+    rcode_is(&proxy, rcodes::NOERROR).await;
+}
+
+fn deliver(mount: &Path, folder: &str, text: &str) {
+    fs::create_dir(mount.join(folder)).unwrap();
+    fs::write(mount.join(folder).join("dnsproxy.yaml"), text).unwrap();
+    symlink(folder, mount.join("..data_tmp")).unwrap();
+    fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+}
+
+#[tokio::test]
+async fn an_invalid_manifest_changes_nothing_and_says_so() {
+    let stage = Stage::new().await;
+    let before = stage.proxy.admin.json("/config").await;
+    assert_eq!(before["rejected"], Value::Null);
+    let invalid =
+        merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "soon"}, "acess": {}}));
+    stage.proxy.replace_manifest(&manifest(&invalid));
+
+    stage
+        .proxy
+        .says("a line about the deadline", |line| line.contains("spec.limits.queryDeadline"))
+        .await;
+    stage.proxy.says("a line about the unknown field", |line| line.contains("acess")).await;
+    let after = eventually("a rejected manifest", async || {
+        let config = stage.proxy.admin.json("/config").await;
+        (config["rejected"] != Value::Null).then_some(config)
+    })
+    .await;
+    assert_eq!(after["hash"], before["hash"], "the running one is still that");
+    assert_ne!(after["rejected"]["hash"], before["hash"]);
+    let error = after["rejected"]["error"].as_str().unwrap();
+    assert!(
+        error.contains("spec.limits.queryDeadline") && error.contains("acess"),
+        "all problems: {error}"
+    );
+    let rejected = stage.proxy.admin.metrics().await;
+    let of_result = |result: &str| {
+        dnsproxy_tests::admin::sum(&rejected, "dnsproxy_config_reloads_total", &[result])
+    };
+    assert!(of_result("result=") - of_result("result=\"success\"") >= 1.0, "{rejected:?}");
+    assert_eq!(stage.client().ask("www.example", types::A).await.rcode(), rcodes::NOERROR);
+
+    stage.proxy.replace_manifest(&manifest(&closed(&stage.spec)));
+    rcode_is(&stage.proxy, rcodes::REFUSED).await;
+    assert_eq!(
+        stage.proxy.admin.json("/config").await["rejected"],
+        Value::Null,
+        "forgiven when it is mended"
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_that_went_away_changes_nothing() {
+    let stage = Stage::new().await;
+    fs::remove_file(stage.proxy.manifest()).unwrap();
+    for number in 0..20 {
+        let reply = stage.client().ask(&format!("n{number}.example"), types::A).await;
+        assert_eq!(reply.rcode(), rcodes::NOERROR);
+    }
+
+    stage.proxy.replace_manifest(&manifest(&closed(&stage.spec)));
+    rcode_is(&stage.proxy, rcodes::REFUSED).await;
+}
+
+#[tokio::test]
+async fn connections_that_did_not_change_stay() {
+    let stage = Stage::new().await;
+    let mut client = stage.client().connect().await.unwrap();
+    client.send(&Query::new("www.example", types::A).encode()).await.unwrap();
+    client.reply().await;
+    let hash = stage.proxy.admin.json("/config").await["hash"].clone();
+
+    let changed = merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "3s"}}));
+    stage.proxy.replace_manifest(&manifest(&changed));
+    eventually("another hash", async || {
+        (stage.proxy.admin.json("/config").await["hash"] != hash).then_some(())
+    })
+    .await;
+    for number in 0..20 {
+        client.send(&Query::new(&format!("n{number}.example"), types::A).encode()).await.unwrap();
+        assert_eq!(client.reply().await.rcode(), rcodes::NOERROR);
+    }
+
+    let seen = stage.upstream.seen();
+    assert_eq!(
+        (seen.connections, seen.handshakes.len()),
+        (1, 1),
+        "upstream and client connections are the old ones"
+    );
+}
+
+#[tokio::test]
+async fn a_query_that_was_taken_before_is_answered_after() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let stage = Stage::script(move |query| {
+        vec![Action::When(held.clone(), faithful_answer(query).encode())]
+    })
+    .await;
+    let socket = stage.client().socket().await;
+    socket.send(&Query::new("www.example", types::A).encode()).await.unwrap();
+    stage.upstream.until("the question", |seen| seen.queries.len() == 1).await;
+    stage.proxy.replace_manifest(&manifest(&closed(&stage.spec)));
+    rcode_is(&stage.proxy, rcodes::REFUSED).await;
+    gate.open();
+
+    let reply = dnsproxy_tests::wire::Reply::parse(&socket.receive().await.unwrap()).unwrap();
+    assert_eq!(reply.rcode(), rcodes::NOERROR, "under the manifest that it was taken under");
+}
+
+#[tokio::test]
+async fn upstreams_come_and_go() {
+    let authority = Authority::default();
+    let first = Upstream::tls(&authority.server()).start().await;
+    let second = Upstream::tls(&authority.server()).start().await;
+    let proxy = Proxy::start(&upstreams([first.entry("first", &authority)])).await;
+    proxy.client().ask("www.example", types::A).await;
+
+    proxy.replace_manifest(&manifest(&upstreams([second.entry("second", &authority)])));
+    eventually("the second upstream asked", async || {
+        proxy.client().ask("www.example", types::A).await;
+        (!second.seen().queries.is_empty()).then_some(())
+    })
+    .await;
+    first.until("the end of its connection", |seen| seen.ended == 1).await;
+    let metrics = proxy.admin.get("/metrics").await.body;
+    assert!(!metrics.contains("upstream=\"first\""), "series of an upstream go with it");
+}
+
+/// A CA that is rotated: the new file is read without a restart, the connection that was proven stays.
+#[tokio::test]
+async fn a_rotated_ca_file_is_read() {
+    let (old, new) = (Authority::default(), Authority::new("The next root"));
+    let upstream = Upstream::tls(&old.server()).start().await;
+    let by_file = json!({"tls": {"ca": {"file": "ca.pem"}}});
+    let mut entry = upstream.entry("scripted", &old);
+    entry["tls"]["ca"] = by_file["tls"]["ca"].clone();
+    let launch = Launch::new(&upstreams([entry]));
+    let ca = launch.folder().join("ca.pem");
+    fs::write(&ca, old.pem()).unwrap();
+    let proxy = launch.start().await;
+    rcode_is(&proxy, rcodes::NOERROR).await;
+
+    upstream.show(&new.server());
+    upstream.cut_connections();
+    rcode_is(&proxy, rcodes::SERVFAIL).await;
+    fs::write(&ca, new.pem()).unwrap();
+    rcode_is(&proxy, rcodes::NOERROR).await;
+}
+
+#[tokio::test]
+async fn a_ca_file_that_comes_later_is_awaited_and_nothing_is_trusted_meanwhile() {
+    let authority = Authority::default();
+    let upstream = Upstream::tls(&authority.server()).start().await;
+    let mut entry = upstream.entry("scripted", &authority);
+    entry["tls"]["ca"] = json!({"file": "late/ca.pem"});
+    let launch = Launch::new(&upstreams([entry]));
+    let ca = launch.folder().join("late/ca.pem");
+    let proxy = launch.start().await;
+
+    let reply = proxy.client().ask("www.example", types::A).await;
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    let (_, said) = reply.ede().unwrap();
+    assert!(said.contains("ca.pem"), "what is missing is named: {said}");
+    assert!(upstream.seen().queries.is_empty());
+    fs::create_dir(ca.parent().unwrap()).unwrap();
+    fs::write(&ca, authority.pem()).unwrap();
+    rcode_is(&proxy, rcodes::NOERROR).await;
+}
+
+#[tokio::test]
+async fn what_runs_is_known_by_its_hash() {
+    let stage = Stage::new().await;
+    let config = stage.proxy.admin.json("/config").await;
+    let hash = config["hash"].as_str().unwrap();
+
+    assert!(hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()), "{hash}");
+    let info = stage.proxy.admin.sum("dnsproxy_config_info", &[&format!("hash=\"{hash}\"")]).await;
+    assert_eq!(info, 1.0);
+}

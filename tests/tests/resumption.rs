@@ -1,0 +1,89 @@
+//! A session is taken up again, but never across a change of who the upstream must be.
+
+use dnsproxy_tests::{
+    certificates::{Authority, wrong_pin},
+    eventually,
+    manifest::{manifest, merged, upstreams},
+    proxy::Proxy,
+    stage::Stage,
+    upstream::Upstream,
+    wire::{rcodes, types},
+};
+use rustls::version::{TLS12, TLS13};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_new_connection_takes_up_the_old_session() {
+    for version in [&TLS12, &TLS13] {
+        let stage = Stage::with(|setup| setup.version(version), json!({})).await;
+        stage.client().ask("first.example", types::A).await;
+        stage.upstream.cut_connections();
+        stage.upstream.until("the end of the connection", |seen| seen.ended == 1).await;
+        assert_eq!(stage.client().ask("second.example", types::A).await.rcode(), rcodes::NOERROR);
+
+        let handshakes = stage.upstream.seen().handshakes;
+        let kinds: Vec<bool> = handshakes.iter().map(|handshake| handshake.is_resumed).collect();
+        assert_eq!(kinds, [false, true], "{:?} (RFC 8310 section 9)", version.version);
+        let full =
+            stage.proxy.admin.sum("dnsproxy_upstream_handshakes_total", &["kind=\"full\""]).await;
+        let resumed = stage
+            .proxy
+            .admin
+            .sum("dnsproxy_upstream_handshakes_total", &["kind=\"resumed\""])
+            .await;
+        assert_eq!((full, resumed), (1.0, 1.0));
+    }
+}
+
+#[tokio::test]
+async fn a_new_pin_ends_connections_and_sessions() {
+    let stage = Stage::new().await;
+    stage.client().ask("first.example", types::A).await;
+
+    let entry = merged(
+        stage.upstream.entry("scripted", &stage.authority),
+        json!({"tls": {"pins": [wrong_pin()]}}),
+    );
+    stage.proxy.replace_manifest(&manifest(&upstreams([entry])));
+    eventually("the new pin in force", async || {
+        let reply = stage.client().ask("second.example", types::A).await;
+        (reply.rcode() == rcodes::SERVFAIL).then_some(())
+    })
+    .await;
+
+    let seen = stage.upstream.seen();
+    assert_eq!(seen.handshakes.len(), 1, "no session was taken up under the old proof");
+    let before = seen.queries.len();
+    stage.client().ask("third.example", types::A).await;
+    assert_eq!(stage.upstream.seen().queries.len(), before);
+}
+
+#[tokio::test]
+async fn a_session_belongs_to_one_upstream_even_at_one_address() {
+    let root = Authority::default();
+    let upstream = Upstream::tls(&root.server()).start().await;
+    let strict = merged(upstream.entry("strict", &root), json!({"tls": {"pins": [wrong_pin()]}}));
+    let mut spec = upstreams([upstream.entry("usual", &root), strict]);
+    spec["routes"] = json!([
+        {"name": "usual", "zones": ["."], "upstreams": ["usual"]},
+        {"name": "strict", "zones": ["strict.example"], "upstreams": ["strict"]},
+    ]);
+    let proxy = Proxy::start(&spec).await;
+
+    assert_eq!(proxy.client().ask("www.example", types::A).await.rcode(), rcodes::NOERROR);
+    assert_eq!(proxy.client().ask("www.strict.example", types::A).await.rcode(), rcodes::SERVFAIL);
+    assert!(upstream.seen().queries.iter().all(|query| query.name() == "www.example."));
+}
+
+#[tokio::test]
+async fn a_server_with_another_key_is_looked_at_anew() {
+    let stage = Stage::new().await;
+    stage.client().ask("first.example", types::A).await;
+    stage.upstream.show(&Authority::new("A root that nobody trusts").server());
+    stage.upstream.cut_connections();
+    stage.upstream.until("the end of the connection", |seen| seen.ended == 1).await;
+
+    let reply = stage.client().ask("second.example", types::A).await;
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    assert!(stage.asked().iter().all(|name| name == "first.example."));
+}

@@ -1,0 +1,131 @@
+//! A connection that dies takes no query with it (RFC 7766 section 6.2.4).
+
+use dnsproxy_tests::{
+    stage::Stage,
+    upstream::{Action, faithful_answer},
+    wire::{Query, rcodes, types},
+};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn a_query_whose_connection_died_is_asked_once_more_on_a_fresh_one() {
+    for last in [|| Action::Close, || Action::Break] {
+        let stage = Stage::script(move |query| match query.number {
+            0 => vec![last()],
+            _ => vec![Action::Send(faithful_answer(query).encode())],
+        })
+        .await;
+
+        assert_eq!(stage.client().ask("www.example", types::A).await.rcode(), rcodes::NOERROR);
+        let seen = stage.upstream.seen();
+        assert_eq!((seen.queries.len(), seen.connections), (2, 2));
+    }
+}
+
+#[tokio::test]
+async fn once_more_is_not_for_ever() {
+    let stage = Stage::script(|_| vec![Action::Close]).await;
+
+    let reply = stage.client().ask("www.example", types::A).await;
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    let asked = stage.asked().len();
+    assert_eq!(asked, 2, "one try and one more");
+}
+
+#[tokio::test]
+async fn many_queries_survive_the_end_of_their_connection() {
+    let mut waiting = 0;
+    let stage = Stage::script(move |query| {
+        waiting += 1;
+        match waiting {
+            ..30 => Vec::new(),
+            30 => vec![Action::Close],
+            _ => vec![Action::Send(faithful_answer(query).encode())],
+        }
+    })
+    .await;
+
+    let mut clients = JoinSet::new();
+    for number in 0..30 {
+        let client = stage.client();
+        clients.spawn(async move {
+            let name = format!("n{number}.example.");
+            assert_eq!(client.ask(&name, types::TXT).await.texts(), [name]);
+        });
+    }
+    while let Some(done) = clients.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(stage.upstream.seen().connections, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_after_each_answer_loses_nothing() {
+    let stage =
+        Stage::script(|query| vec![Action::Send(faithful_answer(query).encode()), Action::Close])
+            .await;
+
+    for number in 0..20 {
+        let reply = stage.client().ask(&format!("n{number}.example"), types::A).await;
+        assert_eq!(reply.rcode(), rcodes::NOERROR, "query {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_idled_away_is_opened_again() {
+    let stage = Stage::new().await;
+    for round in 0..3 {
+        assert_eq!(
+            stage.client().ask("www.example", types::A).await.rcode(),
+            rcodes::NOERROR,
+            "round {round}"
+        );
+        stage.upstream.cut_connections();
+        stage.upstream.until("the end of the connection", |seen| seen.ended == round + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_pieces_is_an_answer() {
+    let stage = Stage::script(|query| {
+        let frame = dnsproxy_tests::wire::framed(&faithful_answer(query).encode());
+        frame.into_iter().map(|octet| Action::Raw(vec![octet])).collect()
+    })
+    .await;
+
+    assert_eq!(
+        stage.client().ask("www.example", types::A).await.rcode(),
+        rcodes::NOERROR,
+        "RFC 7766 section 8"
+    );
+}
+
+#[tokio::test]
+async fn half_an_answer_is_none() {
+    let stage = Stage::script(|query| {
+        let mut frame = dnsproxy_tests::wire::framed(&faithful_answer(query).encode());
+        frame.truncate(20);
+        vec![Action::Raw(frame), Action::Close]
+    })
+    .await;
+
+    assert_eq!(
+        stage.client().udp(&Query::new("www.example", types::A)).await.rcode(),
+        rcodes::SERVFAIL
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_held_for_a_client_that_went_away() {
+    let stage = Stage::spec(json!({"limits": {"maxInFlight": 50}})).await;
+    for number in 0..200u16 {
+        let mut stream = stage.client().connect().await.unwrap();
+        stream.send(&Query::new(&format!("n{number}.example"), types::A).encode()).await.unwrap();
+    }
+
+    dnsproxy_tests::eventually("an answer", async || {
+        (stage.client().ask("www.example", types::A).await.rcode() == rcodes::NOERROR).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,123 @@
+//! Every query ends in time, and its Extended Error says why (RFC 8914).
+
+use std::time::{Duration, Instant};
+
+use dnsproxy_tests::{
+    certificates::Authority,
+    manifest::{merged, upstreams},
+    proxy::Proxy,
+    stage::Stage,
+    upstream::{ClosedPort, Upstream, silent},
+    wire::{Query, rcodes, types},
+};
+use serde_json::{Value, json};
+
+/// Asks a proxy with this upstream; gives what the Extended Error says.
+async fn said(entry: Value) -> (u16, String, Duration) {
+    let proxy = Proxy::start(&upstreams([entry])).await;
+    let before = Instant::now();
+    let reply = proxy.client().ask("www.example", types::A).await;
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    let (code, text) = reply.ede().expect("a reason");
+    (code, text, before.elapsed())
+}
+
+#[tokio::test]
+async fn the_reason_is_said() {
+    let authority = Authority::default();
+    let timeouts = json!({"timeouts": {"connect": "200ms", "query": "300ms"}});
+    let mute = Upstream::mute().start().await;
+    let dumb = Upstream::tls(&authority.server()).script(silent()).start().await;
+    let dumb_udp = Upstream::plain().script(silent()).start().await;
+    let closed = ClosedPort::new();
+    let refused =
+        merged(mute.entry("down", &authority), json!({"addresses": [closed.address.to_string()]}));
+    let cases = [
+        ("nobody listens", refused, "refused"),
+        ("no handshake", mute.entry("down", &authority), "200ms"),
+        ("no answer", dumb.entry("down", &authority), "300ms"),
+        ("no datagram", dumb_udp.plain_entry("down", "UDP"), "300ms"),
+    ];
+
+    for (why, entry, word) in cases {
+        let (code, text, took) = said(merged(entry, timeouts.clone())).await;
+        assert!([22, 23].contains(&code), "{why}: EDE {code} {text}");
+        assert!(text.contains("down") && text.contains("127.0.0.1"), "{why}: who it was: {text}");
+        assert!(text.contains(word), "{why}: {text}");
+        assert!(took < Duration::from_secs(4), "{why}: well before the deadline, {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_holds_whatever_servers_do() {
+    let authority = Authority::default();
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        servers.push(Upstream::tls(&authority.server()).script(silent()).start().await);
+    }
+    let entries = servers.iter().enumerate().map(|(number, server)| {
+        merged(
+            server.entry(&format!("u{number}"), &authority),
+            json!({"timeouts": {"query": "800ms"}}),
+        )
+    });
+    let spec = merged(upstreams(entries), json!({"limits": {"queryDeadline": "1s"}}));
+    let proxy = Proxy::start(&spec).await;
+
+    let before = Instant::now();
+    let reply = proxy.client().ask("www.example", types::A).await;
+    let took = before.elapsed();
+
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    assert!(took >= Duration::from_millis(900), "{took:?}: the second server has its chance");
+    assert!(took < Duration::from_millis(2500), "{took:?} for a deadline of a second");
+}
+
+#[tokio::test]
+async fn no_reason_is_given_to_a_client_without_edns() {
+    let closed = ClosedPort::new();
+    let entry =
+        json!({"name": "down", "addresses": [closed.address.to_string()], "protocol": "TCP"});
+    let proxy = Proxy::start(&upstreams([entry])).await;
+
+    let reply = proxy.client().udp(&Query::new("www.example", types::A)).await;
+    assert_eq!((reply.rcode(), reply.edns), (rcodes::SERVFAIL, None), "RFC 8914 section 2");
+}
+
+/// The X41 audit of hickory: a server that never finishes a handshake, or an answer, must hold nothing.
+#[tokio::test]
+async fn a_server_that_drips_its_answer_is_left() {
+    let authority = Authority::default();
+    let dripping = Upstream::tls(&authority.server())
+        .script(|_| vec![dnsproxy_tests::upstream::Action::Raw(vec![0])])
+        .start()
+        .await;
+    let entry = merged(dripping.entry("slow", &authority), json!({"timeouts": {"query": "300ms"}}));
+    let (_, text, took) = said(entry).await;
+
+    assert!(text.contains("300ms"), "{text}");
+    assert!(took < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn a_late_answer_belongs_to_nobody() {
+    let stage = Stage::with(
+        |setup| {
+            setup.script(|query| match query.number {
+                // The answer to the first question comes when the second one is out already.
+                0 => Vec::new(),
+                _ => vec![dnsproxy_tests::upstream::Action::Send(
+                    dnsproxy_tests::upstream::faithful_answer(query).encode(),
+                )],
+            })
+        },
+        json!({"limits": {"queryDeadline": "300ms"}}),
+    )
+    .await;
+
+    assert_eq!(stage.client().ask("late.example", types::TXT).await.rcode(), rcodes::SERVFAIL);
+    for number in 0..50 {
+        let name = format!("n{number}.example.");
+        assert_eq!(stage.client().ask(&name, types::TXT).await.texts(), [name]);
+    }
+}
