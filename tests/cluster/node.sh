@@ -59,7 +59,9 @@ set_up_network() {
   # It leads to the host only, which does not forward. Without it the node itself cannot reach a Service: a route is looked
   # up before the address is translated.
   ip route add default via "$BRIDGE_IP"
-  sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1
+  for switch in ipv4/ip_forward bridge/bridge-nf-call-iptables bridge/bridge-nf-call-ip6tables; do
+    echo 1 > "/proc/sys/net/$switch"
+  done
 }
 
 # kubelet's cgroupRoot must exist in every hierarchy (v1) or with all controllers (v2) before it starts.

@@ -60,7 +60,14 @@ is_started() { grep -q node.sh "/proc/$(init_of "$1")/cmdline"; }
 # Poll the API server, but not for longer than every node lives.
 wait_for_api() {
   local seconds=$1; shift
-  wait_for "$seconds" kubectl --kubeconfig "$STATE/kubeconfig" "$@" || fail "see $STATE/node-*/logs"
+  wait_for "$seconds" ask_or_give_up "$@" && nodes_live || fail "see $STATE/node-*/logs"
+}
+
+ask_or_give_up() { kubectl --kubeconfig "$STATE/kubeconfig" --request-timeout=2s "$@" || ! nodes_live; }
+
+nodes_live() {
+  local pid
+  for pid in "$STATE"/node-*.pid; do [ -e "/proc/$(cat "$pid")" ] || return 1; done
 }
 
 # node.sh imported them before the kubelet started.

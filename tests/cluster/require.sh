@@ -10,9 +10,10 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 
-# One line a tool: what to look for, then the Debian package that has it.
+# One line a tool: the command or file to look for, then the Debian package that has it.
 BUILD_TOOLS='
 cc gcc
+/usr/include/signal.h libc6-dev
 '
 TEST_TOOLS='
 unbound unbound
@@ -57,7 +58,7 @@ tools_of() {
 missing_packages() {
   local tool package list=
   while read -r tool package; do
-    [ -z "$tool" ] || command -v "$tool" >/dev/null || list+=" $package"
+    [ -e "$tool" ] || [ -z "$tool" ] || command -v "$tool" >/dev/null || list+=" $package"
   done <<< "$1"
   echo "${list# }"
 }
