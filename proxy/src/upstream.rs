@@ -49,6 +49,7 @@ pub use settings::{
     Authentication, ClientCertificate, Roots, RouteSettings, Secret, TlsSettings, Transport,
     UpstreamSettings,
 };
+pub use verifier::Verifier;
 
 use dial::{Dialer, Security};
 use health::Health;
@@ -61,7 +62,7 @@ use tls::TlsClient;
 #[derive(Debug)]
 pub struct Upstreams {
     upstreams: Vec<Arc<Upstream>>,
-    routes: Vec<Route>,
+    routes: Vec<Arc<Route>>,
     zones: Zones,
 }
 
@@ -109,12 +110,13 @@ impl Upstreams {
         for (index, route) in routes.iter().enumerate() {
             route.zones.iter().for_each(|zone| zones.insert(zone, index));
         }
-        let routes = routes.into_iter().map(|settings| compile(settings, &upstreams)).collect();
+        let routes =
+            routes.into_iter().map(|settings| Arc::new(compile(settings, &upstreams))).collect();
         Self { upstreams, routes, zones }
     }
 
     /// The route for a question, by the longest zone.
-    pub fn route(&self, question: &Question) -> Option<&Route> {
+    pub fn route(&self, question: &Question) -> Option<&Arc<Route>> {
         self.routes.get(self.zones.find(question)?)
     }
 
@@ -125,7 +127,8 @@ impl Upstreams {
         request: &Request,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
-        let mut search = Search { request, deadline, tried: Vec::new(), failures: Vec::new(), bad: None };
+        let mut search =
+            Search { request, deadline, tried: Vec::new(), failures: Vec::new(), bad: None };
         if let Some(answer) = search.run(route).await {
             return Ok(answer);
         }
@@ -209,7 +212,11 @@ impl<'s> Search<'s> {
         if let Some(answer) = self.ask(servers, |_, _| true, MAX_TRIES).await {
             return Some(answer);
         }
-        if self.may_fall_back(servers) { self.ask(fallback, |_, _| true, MAX_TRIES).await } else { None }
+        if self.may_fall_back(servers) {
+            self.ask(fallback, |_, _| true, MAX_TRIES).await
+        } else {
+            None
+        }
     }
 
     /// After transport failures of all servers, never for an rcode.
@@ -273,9 +280,9 @@ const MAX_TRIES: usize = 3;
 fn is_final(rcode: Rcode, message: &[u8], layout: &Layout) -> bool {
     const YXDOMAIN: Rcode = Rcode(6);
     matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN | YXDOMAIN)
-        || layout.edns(message).is_some_and(|edns| {
-            edns.extended_errors().any(|error| error.is_validation_failure())
-        })
+        || layout
+            .edns(message)
+            .is_some_and(|edns| edns.extended_errors().any(|error| error.is_validation_failure()))
 }
 
 /// Why no server of a route answered.

@@ -5,7 +5,7 @@
 
 use jiff::{Timestamp, civil::DateTime, tz::Offset};
 
-use super::pins::Pin;
+use super::pins::{self, Pin};
 
 /// The fields of one certificate that are shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,7 +37,7 @@ impl Certificate {
             common_name: common_name(subject.content),
             not_before: time(not_before)?,
             not_after: time(not_after)?,
-            pin: Pin::of_spki(key.whole),
+            pin: pins::of_spki(key.whole),
         })
     }
 }
@@ -87,7 +87,8 @@ impl<'d> Element<'d> {
         let (&tag, rest) = input.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (len, rest) = match first {
-            0..0x80 => (usize::from(first), rest),
+            ..=0x7f => (usize::from(first), rest),
+            // Longer forms would be longer than any certificate.
             0x81..=0x84 => {
                 let (octets, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
                 (octets.iter().fold(0, |len, &octet| len << 8 | usize::from(octet)), rest)

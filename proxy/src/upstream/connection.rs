@@ -191,7 +191,8 @@ impl State {
     /// Takes whole frames from the start of `input` and returns how many octets they were.
     fn receive(&mut self, input: &[u8], now: Instant) -> Result<Progress, ExchangeError> {
         let mut progress = Progress::default();
-        while let Some((frame, len)) = first_frame(input.get(progress.octets..).unwrap_or_default()) {
+        while let Some((frame, len)) = first_frame(input.get(progress.octets..).unwrap_or_default())
+        {
             match self.pending.receive(frame)? {
                 Received::Answer { keepalive: Some(value) } => self.heed_keepalive(value),
                 Received::Answer { keepalive: None } => {}

@@ -1,11 +1,6 @@
 //! New connections: TCP, and TLS where the upstream has it, within one time limit.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use socket2::{SockRef, TcpKeepalive};
@@ -39,11 +34,7 @@ pub(super) enum Security {
 /// A connection that is ready for queries.
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls {
-        stream: Box<TlsStream<TcpStream>>,
-        resumed: Resumed,
-        not_after: Option<Timestamp>,
-    },
+    Tls { stream: Box<TlsStream<TcpStream>>, resumed: Resumed, not_after: Option<Timestamp> },
 }
 
 impl Dialer {

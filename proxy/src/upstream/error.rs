@@ -149,7 +149,9 @@ impl From<io::Error> for ExchangeError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// No pin matches.
-    #[error("pin mismatch: presented {presented}; add this pin only if the operator of the server confirms it")]
+    #[error(
+        "pin mismatch: presented {presented}; add this pin only if the operator of the server confirms it"
+    )]
     PinMismatch {
         /// The pin of the server's own certificate.
         presented: Pin,
@@ -175,7 +177,9 @@ pub enum HandshakeError {
         not_before: UnixTime,
     },
     /// No path leads to a trusted authority.
-    #[error("untrusted certificate: no path to a trusted authority; set tls.ca if the authority is your own")]
+    #[error(
+        "untrusted certificate: no path to a trusted authority; set tls.ca if the authority is your own"
+    )]
     Untrusted,
     /// The certificate cannot serve as a server's.
     #[error("bad certificate: {0}")]
@@ -224,13 +228,16 @@ impl From<webpki::Error> for HandshakeError {
 /// The verifier's own refusals travel inside rustls' error; everything else is rustls' to name.
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
-        let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        else {
             return Self::Broken(Arc::new(error));
         };
         match tls {
-            rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => {
-                other.0.downcast_ref::<Self>().cloned().unwrap_or_else(|| Self::Protocol(tls.clone()))
-            }
+            rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => other
+                .0
+                .downcast_ref::<Self>()
+                .cloned()
+                .unwrap_or_else(|| Self::Protocol(tls.clone())),
             rustls::Error::AlertReceived(
                 alert @ (rustls::AlertDescription::CertificateRequired
                 | rustls::AlertDescription::BadCertificate

@@ -51,8 +51,12 @@ pub(super) struct Snapshot {
 impl Health {
     /// Nothing is known.
     pub(super) fn unknown() -> Self {
-        let inner =
-            Inner { state: State::Unknown, since: Timestamp::now(), last_heard: None, failure: None };
+        let inner = Inner {
+            state: State::Unknown,
+            since: Timestamp::now(),
+            last_heard: None,
+            failure: None,
+        };
         Self { inner: Mutex::new(inner) }
     }
 

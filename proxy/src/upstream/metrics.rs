@@ -39,10 +39,12 @@ struct All {
 }
 
 impl Metrics {
-    /// Has the metrics written with those of `registry`, which brings the prefix `dnsproxy`.
+    /// Has the metrics written with those of `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.sub_registry_with_prefix("upstream").register_collector(Box::new(metrics.clone()));
+        registry
+            .sub_registry_with_prefix("dnsproxy_upstream")
+            .register_collector(Box::new(metrics.clone()));
         metrics
     }
 
@@ -150,7 +152,9 @@ impl ServerSeries {
             Ok(rcode) => word_of(rcode),
             Err(error) => error.reason(),
         };
-        if let Some((_, counter)) = outcome_words().zip(&self.outcomes).find(|(known, _)| *known == word) {
+        if let Some((_, counter)) =
+            outcome_words().zip(&self.outcomes).find(|(known, _)| *known == word)
+        {
             counter.inc();
         }
     }
@@ -175,7 +179,8 @@ impl ServerSeries {
 }
 
 /// The outcomes that are answers; the others are those of [`ExchangeError::reason`].
-const ANSWERS: [&str; 7] = ["noerror", "nxdomain", "servfail", "refused", "notimp", "formerr", "other_rcode"];
+const ANSWERS: [&str; 7] =
+    ["noerror", "nxdomain", "servfail", "refused", "notimp", "formerr", "other_rcode"];
 const OUTCOMES: usize = ANSWERS.len() + ExchangeError::REASONS.len();
 
 fn outcome_words() -> impl Iterator<Item = &'static str> {
@@ -204,7 +209,10 @@ impl Collector for Metrics {
 }
 
 /// A word that was never the outcome is left out: there are many, and few happen.
-fn encode_queries(encoder: &mut DescriptorEncoder<'_>, servers: &[Arc<ServerSeries>]) -> Result<(), fmt::Error> {
+fn encode_queries(
+    encoder: &mut DescriptorEncoder<'_>,
+    servers: &[Arc<ServerSeries>],
+) -> Result<(), fmt::Error> {
     let help = "Queries to a server, by what came of them";
     let mut family = encoder.encode_descriptor("queries", help, None, MetricType::Counter)?;
     for series in servers {
@@ -212,31 +220,44 @@ fn encode_queries(encoder: &mut DescriptorEncoder<'_>, servers: &[Arc<ServerSeri
         for (outcome, counter) in outcome_words().zip(&series.outcomes) {
             if counter.get() > 0 {
                 let labels = [upstream, server, ("outcome", outcome)];
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
+                family
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
             }
         }
     }
     Ok(())
 }
 
-fn encode_upstreams(encoder: &mut DescriptorEncoder<'_>, upstreams: &[Arc<UpstreamSeries>]) -> Result<(), fmt::Error> {
+fn encode_upstreams(
+    encoder: &mut DescriptorEncoder<'_>,
+    upstreams: &[Arc<UpstreamSeries>],
+) -> Result<(), fmt::Error> {
     let help = "Time from a query to its answer, in seconds";
-    let mut family = encoder.encode_descriptor("duration_seconds", help, None, MetricType::Histogram)?;
+    let mut family =
+        encoder.encode_descriptor("duration_seconds", help, None, MetricType::Histogram)?;
     for series in upstreams {
         series.duration.encode(family.encode_family(&[("upstream", &*series.name)])?)?;
     }
     let help = "TLS handshakes that led to an authenticated server";
     let mut family = encoder.encode_descriptor("handshakes", help, None, MetricType::Counter)?;
     for series in upstreams {
-        for (kind, counter) in [("full", &series.full_handshakes), ("resumed", &series.resumed_handshakes)] {
+        for (kind, counter) in
+            [("full", &series.full_handshakes), ("resumed", &series.resumed_handshakes)]
+        {
             let labels = [("upstream", &*series.name), ("kind", kind)];
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
+            family
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
         }
     }
     Ok(())
 }
 
-fn encode_servers(encoder: &mut DescriptorEncoder<'_>, servers: &[Arc<ServerSeries>]) -> Result<(), fmt::Error> {
+fn encode_servers(
+    encoder: &mut DescriptorEncoder<'_>,
+    servers: &[Arc<ServerSeries>],
+) -> Result<(), fmt::Error> {
     let help = "Whether the last try to reach the server succeeded";
     encode_gauges(encoder, "healthy", help, servers, |series| {
         Some(i64::from(series.is_healthy.load(Ordering::Relaxed)))
@@ -248,10 +269,13 @@ fn encode_servers(encoder: &mut DescriptorEncoder<'_>, servers: &[Arc<ServerSeri
         series.not_after().map(Timestamp::as_second)
     })?;
     let help = "Messages of a server that answer nothing that was asked, and are dropped";
-    let mut family = encoder.encode_descriptor("unexpected_responses", help, None, MetricType::Counter)?;
+    let mut family =
+        encoder.encode_descriptor("unexpected_responses", help, None, MetricType::Counter)?;
     for series in servers {
         let counter = series.unexpected.get();
-        family.encode_family(&series.labels())?.encode_counter::<NoLabelSet, _, u64>(&counter, None)?;
+        family
+            .encode_family(&series.labels())?
+            .encode_counter::<NoLabelSet, _, u64>(&counter, None)?;
     }
     Ok(())
 }

@@ -59,7 +59,11 @@ impl Pending {
     }
 
     /// Takes a question in and gives it an ID.
-    pub(super) fn insert(&mut self, question: Question, reply: Reply) -> Result<u16, ExchangeError> {
+    pub(super) fn insert(
+        &mut self,
+        question: Question,
+        reply: Reply,
+    ) -> Result<u16, ExchangeError> {
         if self.live >= MAX_IN_FLIGHT {
             return Err(ExchangeError::InFlight(MAX_IN_FLIGHT));
         }
@@ -100,14 +104,15 @@ impl Pending {
         self.live -= usize::from(reply.is_some());
         let result = check(message, header, &question);
         let ends_connection = match &result {
-            Err(error @ (ExchangeError::Mismatch | ExchangeError::Malformed)) => Some(error.clone()),
+            Err(error @ (ExchangeError::Mismatch | ExchangeError::Malformed)) => {
+                Some(error.clone())
+            }
             _ => None,
         };
         let keepalive = result.as_ref().ok().and_then(|layout| keepalive(message, layout));
         if let Some(reply) = reply {
             // Who waited may have left in this moment.
-            let _ = reply
-                .send(result.map(|layout| Response { message: message.to_vec(), layout }));
+            let _ = reply.send(result.map(|layout| Response { message: message.to_vec(), layout }));
         }
         ends_connection.map_or(Ok(Received::Answer { keepalive }), Err)
     }

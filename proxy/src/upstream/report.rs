@@ -1,7 +1,5 @@
 //! What `/upstreams` says: the state of each server, in JSON.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -11,7 +9,7 @@ use super::{Transport, Upstream, health::State, server::Server};
 #[derive(Clone, Debug, Serialize)]
 pub struct UpstreamReport {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: String,
     /// `TLS`, `TCP` or `UDP`, as in the manifest.
     pub protocol: &'static str,
     /// Its servers, in order.
@@ -45,7 +43,7 @@ pub(super) fn of(upstream: &Upstream) -> UpstreamReport {
         Transport::Udp => "UDP",
     };
     let servers = upstream.servers.iter().map(|server| of_server(server)).collect();
-    UpstreamReport { name: Arc::clone(&upstream.settings.name), protocol, servers }
+    UpstreamReport { name: upstream.settings.name.to_string(), protocol, servers }
 }
 
 fn of_server(server: &Server) -> ServerReport {

@@ -5,7 +5,6 @@
 //! more on a fresh one (RFC 7766 section 6.2.4).
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -235,7 +234,12 @@ impl Core {
     }
 
     /// Counts an exchange, and draws from it what it says about the server.
-    fn note(&self, result: &Result<(Response, Rcode), ExchangeError>, started: Instant, now: Instant) {
+    fn note(
+        &self,
+        result: &Result<(Response, Rcode), ExchangeError>,
+        started: Instant,
+        now: Instant,
+    ) {
         self.series.count(result.as_ref().map(|(_, rcode)| *rcode));
         match result {
             Ok(_) => {

@@ -92,7 +92,9 @@ impl TlsClient {
             Some(HandshakeKind::Resumed) => Resumed::Yes,
             _ => Resumed::No,
         };
-        if resumed == Resumed::Yes && self.verifier.judge(certificates, &name, UnixTime::now()).is_err() {
+        if resumed == Resumed::Yes
+            && self.verifier.judge(certificates, &name, UnixTime::now()).is_err()
+        {
             self.forget_sessions();
             return Err(Refusal::StaleSession);
         }
@@ -121,7 +123,8 @@ fn config(
     verifier: &Arc<Verifier>,
     client_certificate: Option<&ClientCertificate>,
 ) -> Result<ClientConfig, MaterialError> {
-    let unusable = |error: rustls::Error| MaterialError::ClientCertificate(error.to_string().into());
+    let unusable =
+        |error: rustls::Error| MaterialError::ClientCertificate(error.to_string().into());
     let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(MaterialError::Tls)?

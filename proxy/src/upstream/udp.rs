@@ -52,7 +52,11 @@ pub(super) async fn exchange(
         let mut buffer = vec![0; offered + 1];
         loop {
             let len = socket.recv(&mut buffer).await?;
-            match buffer.get(..len).filter(|_| len <= offered).and_then(|message| read(message, id, &request.question)) {
+            match buffer
+                .get(..len)
+                .filter(|_| len <= offered)
+                .and_then(|message| read(message, id, &request.question))
+            {
                 Some(datagram) => return Ok(datagram),
                 None => series.unexpected.inc(),
             };

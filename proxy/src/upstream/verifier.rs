@@ -21,7 +21,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert, sp
 
 use super::{
     error::{HandshakeError, MaterialError},
-    pins::Pin,
+    pins::{self, Pin},
     settings::{Authentication, Roots, TlsSettings},
 };
 
@@ -52,8 +52,9 @@ impl Verifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), HandshakeError> {
-        let (own, others) =
-            certificates.split_first().ok_or(HandshakeError::BadCertificate(webpki::Error::BadDer))?;
+        let (own, others) = certificates
+            .split_first()
+            .ok_or(HandshakeError::BadCertificate(webpki::Error::BadDer))?;
         let own = EndEntityCert::try_from(own)?;
         match self.authentication {
             Authentication::Pkix => {
@@ -61,7 +62,9 @@ impl Verifier {
                 Ok(own.verify_is_valid_for_subject_name(name)?)
             }
             Authentication::PinsOnly if self.pins.contains(&pin_of(&own)) => Ok(()),
-            Authentication::PinsOnly => Err(HandshakeError::PinMismatch { presented: pin_of(&own) }),
+            Authentication::PinsOnly => {
+                Err(HandshakeError::PinMismatch { presented: pin_of(&own) })
+            }
         }
     }
 
@@ -97,7 +100,7 @@ impl Verifier {
     }
 
     fn is_pinned(&self, path: &VerifiedPath<'_>) -> bool {
-        let has = |spki: &[u8]| self.pins.contains(&Pin::of_spki(spki));
+        let has = |spki: &[u8]| self.pins.contains(&pins::of_spki(spki));
         self.pins.is_empty()
             || self.pins.contains(&pin_of(path.end_entity()))
             || path.intermediate_certificates().any(|ca| has(&ca.subject_public_key_info()))
@@ -106,7 +109,7 @@ impl Verifier {
 }
 
 fn pin_of(certificate: &EndEntityCert<'_>) -> Pin {
-    Pin::of_spki(&certificate.subject_public_key_info())
+    pins::of_spki(&certificate.subject_public_key_info())
 }
 
 impl ServerCertVerifier for Verifier {
@@ -118,7 +121,8 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificates: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        let certificates: Vec<_> =
+            std::iter::once(end_entity).chain(intermediates).cloned().collect();
         self.judge(&certificates, server_name, now)?;
         Ok(ServerCertVerified::assertion())
     }

@@ -27,7 +27,14 @@ pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     connection.phase.send_replace(Phase::Open);
     series.connections.inc();
-    let mut driver = Driver { stream, connection, series, inbound: Vec::new(), outbound: Vec::new(), written: 0 };
+    let mut driver = Driver {
+        stream,
+        connection,
+        series,
+        inbound: Vec::new(),
+        outbound: Vec::new(),
+        written: 0,
+    };
     driver.run(token).await;
     driver.connection.end(&ExchangeError::Closed);
     // A server that does not read must not hold the task.
