@@ -12,7 +12,7 @@ TRIPLE := $(shell uname -m)-unknown-linux-gnu
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 # Naming the target keeps the static flag away from build scripts and macros, which cannot be linked so.
 STATIC_BUILD := RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(TRIPLE)
-GENERATED := crds/dnsproxies.yaml
+GENERATED := crds/dnsproxies.yaml $(CHART)/files/dnsproxies.yaml
 
 export PATH := $(CURDIR)/$(CLUSTER_TOOLS)/.build/bin:$(PATH)
 
@@ -36,6 +36,7 @@ cluster-down: ## Take the cluster down; nothing of it is left
 .PHONY: check test e2e generate images
 check: ## Format, lints, unit and integration tests: minutes
 	@$(CLUSTER_TOOLS)/require.sh test
+	@! command -v go >/dev/null || $(CLUSTER_TOOLS)/build.sh coredns
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked
@@ -51,8 +52,8 @@ e2e: images ## The end-to-end tests, in a cluster (one that is up is used, and l
 	@$(CLUSTER_TOOLS)/e2e.sh $(ARGS)
 
 generate: ## Write the files that are made from the code
-	@for file in $(GENERATED); do \
-	  cargo run --quiet --locked -p dnsproxy-operator -- crd > $$file.new && mv $$file.new $$file || exit 1; done
+	@cargo run --quiet --locked -p dnsproxy-operator -- crd > crds/.new || { rm crds/.new; exit 1; }
+	@for file in $(GENERATED); do cp crds/.new $$file; done; rm crds/.new
 
 images: ## The container images, as archives and (where a Docker engine runs) in Docker
 	@$(CLUSTER_TOOLS)/require.sh build

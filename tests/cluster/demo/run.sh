@@ -23,8 +23,7 @@ run "kubectl -n demo create configmap resolver-ca --from-file=ca.crt=$STATE/demo
 run "kubectl -n demo apply -f $demo/upstream.yaml"
 
 step "The operator"
-run "helm upgrade --install dnsproxy-operator charts/dnsproxy-operator --namespace dnsproxy-system --create-namespace \\
-    --set image.repository=localhost/dnsproxy-operator,image.tag=dev --set proxy.image=localhost/dnsproxy:dev --wait"
+run "helm upgrade --install dnsproxy-operator charts/dnsproxy-operator --namespace dnsproxy-system --create-namespace --wait"
 
 step "A DnsProxy"
 run "cat $demo/dnsproxy.yaml"
