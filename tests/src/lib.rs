@@ -19,6 +19,7 @@ use std::time::Duration;
 pub mod admin;
 pub mod certificates;
 pub mod client;
+pub mod cluster;
 pub mod independent;
 pub mod manifest;
 pub mod proxy;

@@ -1,0 +1,175 @@
+//! In a real cluster: what is made is restricted, at rest nothing is written, and in the end nothing is left.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use dnsproxy_tests::cluster::{
+    Namespace, OPERATOR_NAMESPACE, Resolver, eventually, kubectl, tools_pod,
+};
+use serde_json::{Value, json};
+
+const OWNED: [&str; 4] = ["deployment", "service", "configmap", "serviceaccount"];
+
+fn running(name: &str) -> Namespace {
+    let namespace = Namespace::new(name);
+    let resolver = Resolver::new(&namespace);
+    namespace.apply_proxy("default", &json!({"upstreams": [resolver.entry()]}));
+    namespace.wait("default", "Ready");
+    namespace
+}
+
+/// Every object that the operator writes, with its version.
+fn versions(namespace: &Namespace) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for kind in OWNED.into_iter().chain(["dnsproxy", "replicaset", "pod", "events.events.k8s.io"]) {
+        for object in namespace.list(kind) {
+            let metadata = &object["metadata"];
+            all.insert(
+                format!("{kind}/{}", metadata["name"]),
+                metadata["resourceVersion"].to_string(),
+            );
+        }
+    }
+    all
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn at_rest_nothing_is_written() {
+    let namespace = running("rest");
+    // Status follows what pods report for the first time; then there is nothing more to say.
+    let mut settled = versions(&namespace);
+    eventually("rest", || {
+        std::thread::sleep(Duration::from_secs(3));
+        let now = versions(&namespace);
+        (std::mem::replace(&mut settled, now.clone()) == now).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(15));
+
+    assert_eq!(versions(&namespace), settled);
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn what_others_change_of_ours_is_put_back_and_what_they_add_is_left() {
+    let namespace = running("drift");
+    namespace.kubectl(&["annotate", "deployment", "default", "somebody=else"]).expect_done();
+    namespace
+        .kubectl(&[
+            "patch",
+            "service",
+            "default",
+            "--type=json",
+            "-p",
+            r#"[{"op":"replace","path":"/spec/ports/0/targetPort","value":9999}]"#,
+        ])
+        .expect_done();
+
+    eventually("the port put back", || {
+        let service = namespace.get("service", "default");
+        (service["spec"]["ports"][0]["targetPort"] != 9999).then_some(())
+    });
+    let deployment = namespace.get("deployment", "default");
+    assert_eq!(deployment["metadata"]["annotations"]["somebody"], "else");
+    namespace.kubectl(&["delete", "deployment", "default"]).expect_done();
+    eventually("the Deployment made again", || {
+        namespace.kubectl(&["get", "deployment", "default"]).is_done.then_some(())
+    });
+    namespace.wait("default", "Ready");
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn deleting_it_removes_everything() {
+    let namespace = running("delete");
+    let owned = |kind: &str| -> Vec<Value> {
+        let is_owned = |object: &Value| {
+            object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "dnsproxy-operator"
+        };
+        namespace.list(kind).into_iter().filter(is_owned).collect()
+    };
+    for kind in OWNED {
+        assert!(!owned(kind).is_empty(), "{kind}");
+    }
+    namespace.kubectl(&["delete", "dnsproxy", "default", "--timeout=30s"]).expect_done();
+
+    for kind in OWNED.into_iter().chain(["replicaset", "pod"]) {
+        eventually(kind, || owned(kind).is_empty().then_some(()));
+    }
+}
+
+/// The namespace enforces `restricted`: a pod that is not would not be there. This looks at what that does not ask for.
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn pods_have_no_rights_they_do_not_need() {
+    let namespace = running("restricted");
+    for pod in namespace.pods("default") {
+        let (spec, container) = (&pod["spec"], &pod["spec"]["containers"][0]);
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        assert_eq!(spec["automountServiceAccountToken"], false);
+        assert_eq!(spec["enableServiceLinks"], false);
+        assert_eq!(spec["dnsPolicy"], "Default", "it must not ask itself");
+        assert!(container["resources"]["limits"]["memory"].is_string(), "a memory limit");
+        let volumes = spec["volumes"].as_array().cloned().unwrap_or_default();
+        assert!(volumes.iter().all(|volume| volume.get("hostPath").is_none()));
+    }
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn an_operator_that_restarts_disturbs_nobody() {
+    let namespace = running("restart");
+    namespace.client("default");
+    let uids = |namespace: &Namespace| -> Vec<String> {
+        namespace.pods("default").iter().map(|pod| pod["metadata"]["uid"].to_string()).collect()
+    };
+    let before = uids(&namespace);
+    kubectl(&["-n", OPERATOR_NAMESPACE, "rollout", "restart", "deployment/dnsproxy-operator"])
+        .expect_done();
+    assert_eq!(
+        namespace.dig(&["+short", "www.example.org"]).trim(),
+        "192.0.2.77",
+        "while it is away"
+    );
+    kubectl(&[
+        "-n",
+        OPERATOR_NAMESPACE,
+        "rollout",
+        "status",
+        "deployment/dnsproxy-operator",
+        "--timeout=60s",
+    ])
+    .expect_done();
+
+    assert_eq!(namespace.dig(&["+short", "www.example.org"]).trim(), "192.0.2.77");
+    assert_eq!(uids(&namespace), before);
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn the_operator_may_change_nothing_of_a_pod_but_its_annotation() {
+    let namespace = running("annotation");
+    let pod = namespace.pods("default")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let operator = format!("--as=system:serviceaccount:{OPERATOR_NAMESPACE}:dnsproxy-operator");
+    let patch = |what: &str| {
+        namespace.kubectl(&["patch", "pod", &pod, "--type=merge", "-p", what, &operator])
+    };
+
+    let allowed = patch(r#"{"metadata":{"annotations":{"dnsproxy.io/config-hash":"e2e"}}}"#);
+    assert!(allowed.is_done, "{}", allowed.all());
+    let labels = patch(r#"{"metadata":{"labels":{"app":"mine"}}}"#);
+    assert!(!labels.is_done && labels.err.contains("annotation"), "{}", labels.all());
+    let image = patch(r#"{"spec":{"containers":[{"name":"dnsproxy","image":"evil"}]}}"#);
+    assert!(!image.is_done, "{}", image.all());
+    namespace.apply(&tools_pod("stranger", &json!({})));
+    let annotation = r#"{"metadata":{"annotations":{"dnsproxy.io/config-hash":"e2e"}}}"#;
+    let stranger = namespace.kubectl(&[
+        "patch",
+        "pod",
+        "stranger",
+        "--type=merge",
+        "-p",
+        annotation,
+        &operator,
+    ]);
+    assert!(!stranger.is_done && stranger.err.contains("its proxies"), "{}", stranger.all());
+}
