@@ -274,8 +274,8 @@ fn make_pipeline(
         previous.map(|previous| &*previous.upstreams),
         config.upstreams.clone(),
         config.routes.clone(),
-        metrics.upstream.clone(),
-        background.clone(),
+        &metrics.upstream,
+        background,
     );
     Pipeline {
         access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),

@@ -15,10 +15,10 @@ use std::{
 use aws_lc_rs::digest;
 use dnsproxy_api::{
     DnsProxy, defaults,
-    manifest::{self, Problem},
+    manifest,
     units::{self, Network},
     v1alpha1::{self as api, Access, LogLevel, Logging, QueryLog, QueryLogMode, Shutdown},
-    validate::Place,
+    validate::{Place, Problem},
 };
 
 use crate::{
@@ -149,7 +149,7 @@ impl Config {
         let spec = &proxy.spec;
         let limits = limits(spec.limits.as_ref())?;
         let mut upstreams = (spec.upstreams.iter())
-            .map(|upstream| upstreams::upstream(upstream, limits.edns_buffer_size, &mut files))
+            .map(|upstream| upstreams::settings(upstream, limits.edns_buffer_size, &mut files))
             .collect::<Result<Vec<_>, _>>()?;
         let mut routes = upstreams::routes(spec)?;
         if let Some((upstream, route)) = cluster::cluster(spec.cluster_dns.as_ref(), limits.edns_buffer_size)? {
@@ -170,7 +170,7 @@ impl Config {
             cluster_endpoints: parse_all(endpoints.map(Vec::as_slice).unwrap_or_default())?,
             allow: allow.map_or_else(|| parse_all(defaults::ACCESS_ALLOW), |allow| parse_all(&allow))?,
             deny: parse_all(&deny.unwrap_or_default())?,
-            rate_limit: rate_limit.map(|limit| (limit.queries_per_second, limit.burst())),
+            rate_limit: rate_limit.map(|limit| (limit.queries_per_second, limit.burst.unwrap_or(limit.queries_per_second.saturating_mul(2)))),
             limits,
             log_level: level,
             query_log: mode,

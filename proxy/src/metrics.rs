@@ -11,7 +11,7 @@ use prometheus_client::{
 
 use crate::{
     config::metrics::ConfigMetrics, listener::ListenerMetrics, pipeline::PipelineMetrics, query_log::QueryLogWriter,
-    upstream::UpstreamMetrics,
+    upstream::Metrics as UpstreamMetrics,
 };
 
 /// The parts' metrics.

@@ -34,6 +34,10 @@ mod report;
 mod route;
 mod server;
 mod settings;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod udp;
 mod verifier;

@@ -19,7 +19,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(serve(args, telemetry)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(StartError::Config(LoadError::Invalid(problems))) => {
+        Err(StartError::Config(LoadError::Invalid { problems, .. })) => {
             for problem in problems {
                 eprintln!("{problem}");
             }

@@ -10,7 +10,7 @@ use dnsproxy_api::{
 use super::{Unparsable, parse, upstreams::servers};
 use crate::{
     cluster_dns::ROUTE,
-    upstream::settings::{RouteSettings, Transport, UpstreamSettings},
+    upstream::{RouteSettings, Transport, UpstreamSettings},
 };
 
 /// The upstream and the route of the cluster's DNS; `None` when names of the cluster are names like any

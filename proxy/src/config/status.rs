@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::Serialize;
 
 use super::{Config, LoadError, PublicFile, chain};
-use crate::upstream::certificate::Certificate;
+use crate::upstream::Certificate;
 
 /// The configuration that runs, and the one that was rejected since.
 #[derive(Clone, Debug, Serialize)]

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use dnsproxy_api::{
+    defaults,
     units::{Pin, ServerAddress},
     v1alpha1 as api,
 };
@@ -12,8 +13,8 @@ use super::{Unparsable, files::Reader, parse};
 use crate::{
     message::Name,
     upstream::{
-        pins,
-        settings::{Authentication, ClientCertificate, Roots, RouteSettings, Secret, TlsSettings, Transport, UpstreamSettings},
+        Authentication, ClientCertificate, Roots, RouteSettings, Secret, TlsSettings, Transport,
+        UpstreamSettings,
     },
 };
 
@@ -23,18 +24,19 @@ const TLS_PORT: u16 = 853;
 const PLAIN_PORT: u16 = 53;
 
 /// One upstream.
-pub(super) fn upstream(upstream: &api::Upstream, udp_payload: u16, files: &mut Reader) -> Result<UpstreamSettings, Unparsable> {
+pub(super) fn settings(upstream: &api::Upstream, udp_payload: u16, files: &mut Reader) -> Result<UpstreamSettings, Unparsable> {
     let transport = match upstream.protocol {
         api::Protocol::TLS => Transport::Tls(tls(upstream.tls.as_ref(), files)?),
         api::Protocol::UDP => Transport::Udp,
         api::Protocol::TCP => Transport::Tcp,
     };
+    let timeouts = upstream.timeouts.clone().unwrap_or_default();
     Ok(UpstreamSettings {
         name: Arc::from(&*upstream.name),
         servers: servers(&upstream.addresses, upstream.protocol)?,
         transport,
-        connect_timeout: upstream.connect_timeout(),
-        query_timeout: upstream.query_timeout(),
+        connect_timeout: super::duration(timeouts.connect, defaults::CONNECT_TIMEOUT)?,
+        query_timeout: super::duration(timeouts.query, defaults::QUERY_TIMEOUT)?,
         udp_payload,
     })
 }
@@ -45,12 +47,12 @@ pub(super) fn servers(addresses: &[String], protocol: api::Protocol) -> Result<V
         api::Protocol::TLS => TLS_PORT,
         api::Protocol::UDP | api::Protocol::TCP => PLAIN_PORT,
     };
-    addresses.iter().map(|text| Ok(parse::<ServerAddress>(text)?.to_socket_addr(port))).collect()
+    addresses.iter().map(|text| Ok(parse::<ServerAddress>(text)?.socket_address(port))).collect()
 }
 
 fn tls(tls: Option<&api::Tls>, files: &mut Reader) -> Result<TlsSettings, Unparsable> {
     let api::Tls { server_name, pins, authentication, ca, client_certificate } = tls.cloned().unwrap_or_default();
-    let pin = |text: &String| Ok(pins::Pin(*parse::<Pin>(text)?.as_bytes()));
+    let pin = |text: &String| parse::<Pin>(text);
     let server_name = server_name.map(|name| ServerName::try_from(name.clone()).map_err(|_| Unparsable(name))).transpose()?;
     Ok(TlsSettings {
         server_name,
