@@ -254,3 +254,6 @@ fn write_frame(request: &Request, id: u16, edns: Option<RequestEdns>, out: &mut 
 
 /// How long a connection stays open without questions: our guess. Shorter when the server says so.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use rustls::pki_types::UnixTime;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::client::TlsStream;
@@ -54,7 +55,8 @@ impl Dialer {
 
     async fn dial_tls(&self, tls: &TlsClient) -> Result<Stream, ExchangeError> {
         loop {
-            match tls.handshake(self.dial_tcp().await?, self.address.ip()).await {
+            let tcp = self.dial_tcp().await?;
+            match tls.handshake(tcp, self.address.ip(), UnixTime::now()).await {
                 Ok(Handshaken { stream, resumed, not_after }) => {
                     return Ok(Stream::Tls { stream: Box::new(stream), resumed, not_after });
                 }

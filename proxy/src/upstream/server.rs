@@ -183,6 +183,14 @@ impl Server {
     }
 }
 
+#[cfg(test)]
+impl Server {
+    pub(super) fn is_connecting(&self) -> bool {
+        let current = self.connection.lock().unwrap();
+        current.as_ref().is_some_and(|connection| connection.is_taking())
+    }
+}
+
 /// A server that is no longer wanted finishes what was asked.
 impl Drop for Server {
     fn drop(&mut self) {

@@ -80,6 +80,7 @@ impl TlsClient {
         &self,
         stream: TcpStream,
         address: IpAddr,
+        now: UnixTime,
     ) -> Result<Handshaken, Refusal> {
         // For an address no SNI is sent (RFC 6066 section 3).
         let name = self.server_name.clone().unwrap_or_else(|| ServerName::from(address));
@@ -92,9 +93,7 @@ impl TlsClient {
             Some(HandshakeKind::Resumed) => Resumed::Yes,
             _ => Resumed::No,
         };
-        if resumed == Resumed::Yes
-            && self.verifier.judge(certificates, &name, UnixTime::now()).is_err()
-        {
+        if resumed == Resumed::Yes && self.verifier.judge(certificates, &name, now).is_err() {
             self.forget_sessions();
             return Err(Refusal::StaleSession);
         }

@@ -180,3 +180,6 @@ impl Anchors {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
