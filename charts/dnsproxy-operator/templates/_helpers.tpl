@@ -1,0 +1,55 @@
+{{/* The name of everything that the chart makes: the release's, which is usually the chart's. */}}
+{{- define "operator.name" -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "operator.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "operator.labels" -}}
+{{ include "operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "operator.name" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/* What the operator does in the namespaces that it watches. */}}
+{{- define "operator.rules" -}}
+- apiGroups: [dnsproxy.io]
+  resources: [dnsproxies]
+  verbs: [list, watch]
+- apiGroups: [dnsproxy.io]
+  resources: [dnsproxies/status]
+  verbs: [patch]
+# Owner references that block the owner's deletion take this where the API server checks it (OpenShift).
+- apiGroups: [dnsproxy.io]
+  resources: [dnsproxies/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+# Only metadata is asked for: whether a Secret that a DnsProxy refers to is there. There is no right for less.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch{{ if .Values.fastReload }}, patch{{ end }}]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}

@@ -1,0 +1,217 @@
+//! Applying: makes the cluster's objects what was rendered.
+//!
+//! Server-side apply with force: every field that was rendered is put back, what others added stays.
+//! An object of the same name that is not ours is never taken over. Nothing is sent when nothing
+//! differs, so that at rest nothing is written.
+//!
+//! The order is argued: pods need their identity and their configuration, so these come first, and
+//! what stops one of them stops what follows. The Service comes last: it stops nothing.
+
+use std::{fmt::Debug, sync::Arc};
+
+use dnsproxy_api::DnsProxy;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{apps::v1::Deployment, core::v1::Service},
+};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+    runtime::reflector::{ObjectRef, Store},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use memory::Memory;
+
+use crate::{context::Context, render::Manifests};
+
+pub mod hasten;
+mod memory;
+mod prune;
+
+/// What is there after applying.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The ConfigMap that pods should read; none when the manifest was not accepted.
+    pub config_map: Option<String>,
+    /// The hash of the configuration that pods should run.
+    pub config_hash: Option<String>,
+    /// The workload, when there is one.
+    pub deployment: Option<Arc<Deployment>>,
+    /// The address, when there is one.
+    pub service: Option<Arc<Service>>,
+    /// What stopped the rest.
+    pub obstacle: Option<ApplyError>,
+}
+
+/// Why an object could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// There is an object of that name, and it is not ours.
+    #[error("{kind} {name} exists and belongs to somebody else: remove it, or rename the DnsProxy")]
+    Foreign {
+        /// The object's kind.
+        kind: String,
+        /// The object's name.
+        name: String,
+    },
+    /// The API server refuses the object as it is.
+    #[error("{kind} {name} is refused: {message}")]
+    Refused {
+        /// The object's kind.
+        kind: String,
+        /// The object's name.
+        name: String,
+        /// What the API server said.
+        message: String,
+    },
+    /// The API server did not do what it was asked.
+    #[error("cannot reach an understanding with the API server about {kind} {name}")]
+    Api {
+        /// The object's kind.
+        kind: String,
+        /// The object's name.
+        name: String,
+        /// Why not.
+        source: kube::Error,
+    },
+}
+
+impl ApplyError {
+    /// Whether it stays so until somebody changes something; otherwise another try may do.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Foreign { .. } | Self::Refused { .. } => true,
+            Self::Api { .. } => false,
+        }
+    }
+
+    /// The reason in the condition.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Foreign { .. } => "Conflict",
+            Self::Refused { .. } => "Refused",
+            Self::Api { .. } => "Unreachable",
+        }
+    }
+}
+
+impl Applied {
+    /// What runs, untouched: for a manifest that was not accepted.
+    #[must_use]
+    pub fn running(proxy: &DnsProxy, context: &Context) -> Self {
+        let name = proxy.name_any();
+        let namespace = proxy.namespace().unwrap_or_default();
+        let owned = &context.owned;
+        Self {
+            config_map: None,
+            config_hash: proxy.status.as_ref().and_then(|status| status.config_hash.clone()),
+            deployment: of(&owned.deployments, &namespace, &name, proxy),
+            service: of(&owned.services, &namespace, &name, proxy),
+            obstacle: None,
+        }
+    }
+}
+
+fn of<K>(store: &Store<K>, namespace: &str, name: &str, proxy: &DnsProxy) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let object = store.get(&ObjectRef::new(name).within(namespace))?;
+    let is_ours =
+        object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid(proxy));
+    is_ours.then_some(object)
+}
+
+fn uid(proxy: &DnsProxy) -> String {
+    proxy.uid().unwrap_or_default()
+}
+
+/// Applies everything, in order, up to what stands in the way.
+///
+/// # Errors
+/// When the API server does not do what it may do later.
+pub async fn apply(manifests: &Manifests, context: &Context) -> Result<Applied, ApplyError> {
+    let mut applied = Applied {
+        config_map: manifests.config_map.metadata.name.clone(),
+        config_hash: Some(manifests.config_hash.clone()),
+        ..Applied::default()
+    };
+    match in_order(manifests, context, &mut applied).await {
+        Ok(()) => prune::config_maps(manifests, &applied, context).await?,
+        Err(error) if error.is_lasting() => applied.obstacle = Some(error),
+        Err(error) => return Err(error),
+    }
+    Ok(applied)
+}
+
+async fn in_order(
+    manifests: &Manifests,
+    context: &Context,
+    applied: &mut Applied,
+) -> Result<(), ApplyError> {
+    let Manifests { service_account, config_map, deployment, service, config_hash: _ } = manifests;
+    let owned = &context.owned;
+    converge(context, &owned.service_accounts, service_account).await?;
+    converge(context, &owned.config_maps, config_map).await?;
+    applied.deployment = Some(converge(context, &owned.deployments, deployment).await?);
+    applied.service = Some(converge(context, &owned.services, service).await?);
+    Ok(())
+}
+
+async fn converge<K>(context: &Context, store: &Store<K>, desired: &K) -> Result<Arc<K>, ApplyError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Serialize + 'static,
+{
+    let name = desired.name_any();
+    let api =
+        Api::<K>::namespaced(context.client.clone(), &desired.namespace().unwrap_or_default());
+    let live = match store.get(&ObjectRef::from_obj(desired)) {
+        Some(live) => Some(live),
+        // What is not ours is not in the store.
+        None => api.get_opt(&name).await.map_err(|error| failed(desired, error))?.map(Arc::new),
+    };
+    if let Some(live) = live {
+        if !has_same_owner(&*live, desired) {
+            return Err(ApplyError::Foreign { kind: K::kind(&()).into_owned(), name });
+        }
+        if context.memory.is_unchanged(desired, &*live) {
+            return Ok(live);
+        }
+    }
+    let params = PatchParams::apply(crate::NAME).force();
+    let applied = api.patch(&name, &params, &Patch::Apply(desired)).await;
+    let applied = applied.map_err(|error| failed(desired, error))?;
+    tracing::debug!(kind = %K::kind(&()), %name, "applied");
+    context.metrics.applied(&K::kind(&()));
+    context.memory.remember(desired, &applied);
+    Ok(Arc::new(applied))
+}
+
+fn has_same_owner<K: Resource>(live: &K, desired: &K) -> bool {
+    let controller = |object: &K| {
+        let owners = object.meta().owner_references.iter().flatten();
+        owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone()).next()
+    };
+    controller(live) == controller(desired)
+}
+
+fn failed<K: Resource<DynamicType = ()>>(object: &K, error: kube::Error) -> ApplyError {
+    let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
+    match error {
+        kube::Error::Api(status) if REFUSALS.contains(&status.code) => {
+            ApplyError::Refused { kind, name, message: status.message.clone() }
+        }
+        source => ApplyError::Api { kind, name, source },
+    }
+}
+
+/// Bad request, forbidden (by a quota or an admission policy), invalid (an immutable field, an address
+/// that is taken).
+const REFUSALS: [u16; 3] = [400, 403, 422];
+
+#[cfg(test)]
+mod tests;

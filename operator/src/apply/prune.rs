@@ -1,0 +1,95 @@
+//! Removes configurations that no pod reads any more.
+//!
+//! An old pod keeps its ConfigMap until the rollout that replaces it is complete: until then it may be
+//! restarted, and would not start without.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod},
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, Preconditions},
+};
+
+use super::{Applied, ApplyError, has_same_owner};
+use crate::{context::Context, render::Manifests, reports::config_map_of};
+
+pub(super) async fn config_maps(
+    manifests: &Manifests,
+    applied: &Applied,
+    context: &Context,
+) -> Result<(), ApplyError> {
+    if !applied.deployment.as_deref().is_some_and(is_rolled_out) {
+        return Ok(());
+    }
+    let current = &manifests.config_map;
+    let namespace = current.namespace().unwrap_or_default();
+    let ours = context.owned.config_maps.state_filter(|config_map| {
+        config_map.namespace().as_ref() == Some(&namespace) && has_same_owner(config_map, current)
+    });
+    let used = used(&context.owned.pods.state(), &namespace);
+    let api = Api::<ConfigMap>::namespaced(context.client.clone(), &namespace);
+    for config_map in ours {
+        let name = config_map.name_any();
+        if name == current.name_any() || used.contains(&name) {
+            continue;
+        }
+        delete(&api, &config_map).await?;
+        tracing::info!(%namespace, %name, "removed a configuration that no pod reads");
+    }
+    Ok(())
+}
+
+async fn delete(api: &Api<ConfigMap>, config_map: &ConfigMap) -> Result<(), ApplyError> {
+    // The store may be late: what was made anew under this name stays.
+    let same = Preconditions { uid: config_map.uid(), resource_version: None };
+    let params = DeleteParams::default().preconditions(same);
+    match api.delete(&config_map.name_any(), &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(source) => Err(super::failed(config_map, source)),
+    }
+}
+
+/// Whether only pods of the newest template are left.
+fn is_rolled_out(deployment: &Deployment) -> bool {
+    let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
+    let is_seen = status.observed_generation >= deployment.metadata.generation;
+    let updated = status.updated_replicas.unwrap_or_default();
+    is_seen && spec.replicas == Some(updated) && status.replicas.unwrap_or_default() == updated
+}
+
+fn used(pods: &[Arc<Pod>], namespace: &str) -> BTreeSet<String> {
+    pods.iter()
+        .filter(|pod| pod.namespace().as_deref() == Some(namespace))
+        .filter_map(|pod| config_map_of(pod))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rollout_is_complete_when_all_pods_are_of_the_newest_template() {
+        let deployment = |observed: i64, replicas: i32, updated: i32| -> Deployment {
+            serde_json::from_value(json!({
+                "metadata": {"generation": 2}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+                "status": {
+                    "observedGeneration": observed, "replicas": replicas, "updatedReplicas": updated,
+                },
+            }))
+            .unwrap()
+        };
+
+        assert!(is_rolled_out(&deployment(2, 2, 2)));
+        assert!(!is_rolled_out(&deployment(1, 2, 2)), "the newest template was not seen yet");
+        assert!(!is_rolled_out(&deployment(2, 3, 2)), "an old pod is left");
+        assert!(!is_rolled_out(&deployment(2, 2, 1)), "a new pod is missing");
+    }
+}

@@ -1,0 +1,108 @@
+//! Command line and environment. Every flag of `run` has a variable, which is what the chart sets.
+
+use std::{fmt, net::SocketAddr};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Turns DnsProxy objects into running DNS proxies.
+#[derive(Debug, Parser)]
+#[command(name = "dnsproxy-operator", version, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch DnsProxy objects and keep their proxies running
+    Run(RunArgs),
+    /// Print the CustomResourceDefinitions as YAML
+    Crd,
+}
+
+/// How the operator runs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    /// The proxy's image, for objects that do not name one
+    #[arg(long, env = "DNSPROXY_IMAGE", default_value = DEFAULT_IMAGE)]
+    pub image: String,
+
+    /// Annotate pods whose configuration changed, so that the kubelet delivers it at once
+    #[arg(long, env = "DNSPROXY_FAST_RELOAD")]
+    pub fast_reload: bool,
+
+    /// Where /livez, /readyz and /metrics are served
+    #[arg(long, env = "DNSPROXY_OPERATOR_ADMIN", default_value = DEFAULT_ADMIN, value_name = "IP:PORT")]
+    pub admin: SocketAddr,
+
+    /// Watch this namespace only; may be given several times, or as a list with commas [default: all]
+    #[arg(
+        long = "namespace",
+        env = "DNSPROXY_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NS"
+    )]
+    pub namespaces: Vec<String>,
+
+    /// How log lines look
+    #[arg(long, env = "DNSPROXY_LOG_FORMAT", default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or `target=level` pairs
+    #[arg(long, env = "DNSPROXY_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// What `make images` calls the image that it builds; the chart always names one.
+const DEFAULT_IMAGE: &str = "localhost/dnsproxy:dev";
+
+/// All addresses, since the kubelet probes the pod's own; 8080 is the custom of controllers.
+const DEFAULT_ADMIN: &str = "[::]:8080";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> RunArgs {
+        let args =
+            Args::try_parse_from([&["dnsproxy-operator", "run"], arguments].concat()).unwrap();
+        let Command::Run(run) = args.command else { panic!("not `run`") };
+        run
+    }
+
+    #[test]
+    fn namespaces_come_one_by_one_or_as_a_list() {
+        assert_eq!(run(&[]).namespaces, Vec::<String>::new());
+        assert_eq!(run(&["--namespace", "a", "--namespace", "b"]).namespaces, ["a", "b"]);
+        assert_eq!(run(&["--namespace", "a,b"]).namespaces, ["a", "b"]);
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let run = run(&[]);
+
+        assert!(!run.fast_reload);
+        assert_eq!(run.image, DEFAULT_IMAGE);
+        assert_eq!(run.log_format, LogFormat::Text);
+    }
+}

@@ -1,0 +1,294 @@
+//! The cluster's networks, and the reverse zones and access that follow from them.
+//!
+//! Reverse zones are as narrow as zones can be: whoever sends the whole of in-addr.arpa to the
+//! cluster's DNS takes the names of every other network away (RFC 6303 is about those).
+
+use std::{borrow::Borrow, net::IpAddr};
+
+use dnsproxy_api::{bounds, defaults};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use k8s_openapi::api::{core::v1::Node, networking::v1::ServiceCIDR};
+
+use super::dns;
+
+/// Keeps of a node what [`of_pods`] and [`of_nodes`] read; the rest (images, conditions) is large.
+pub fn trim_node(node: &mut Node) {
+    super::trim(node);
+    node.metadata.annotations = None;
+    node.metadata.labels = None;
+    if let Some(status) = &mut node.status {
+        let addresses = status.addresses.take();
+        *status = k8s_openapi::api::core::v1::NodeStatus { addresses, ..Default::default() };
+    }
+}
+
+/// Where Services have their addresses.
+///
+/// A cluster without ServiceCIDR objects (before 1.33) does not say it: then it is taken to be the
+/// smallest network that clusters are set up with around the address of its DNS.
+pub fn of_services<C: Borrow<ServiceCIDR>>(cidrs: &[C], dns: Option<&dns::Server>) -> Vec<IpNet> {
+    let said = cidrs
+        .iter()
+        .filter_map(|cidr| cidr.borrow().spec.as_ref())
+        .flat_map(|spec| spec.cidrs.iter().flatten())
+        .filter_map(|cidr| cidr.parse().ok());
+    let said = IpNet::aggregate(&said.collect());
+    if !said.is_empty() {
+        return said;
+    }
+    let addresses = dns.iter().flat_map(|server| &server.addresses);
+    IpNet::aggregate(&addresses.filter_map(|address| around(address)).collect())
+}
+
+fn around(address: &str) -> Option<IpNet> {
+    let parsed = address.parse::<IpAddr>().ok();
+    let address =
+        parsed.or_else(|| address.parse().ok().map(|socket: std::net::SocketAddr| socket.ip()))?;
+    Some(widened(address.into(), SERVICE_PREFIX_V4, SERVICE_PREFIX_V6))
+}
+
+/// Where pods have their addresses, as far as nodes say it.
+pub fn of_pods<N: Borrow<Node>>(nodes: &[N]) -> Vec<IpNet> {
+    let networks: Vec<IpNet> = nodes
+        .iter()
+        .filter_map(|node| node.borrow().spec.as_ref())
+        .flat_map(|spec| spec.pod_cidrs.iter().flatten())
+        .filter_map(|cidr| cidr.parse().ok())
+        .collect();
+    let networks = IpNet::aggregate(&networks);
+    if networks.len() <= MAX_POD_NETWORKS {
+        return networks;
+    }
+    let wide = networks.iter().map(|network| widened(*network, POD_PREFIX_V4, POD_PREFIX_V6));
+    IpNet::aggregate(&wide.collect())
+}
+
+/// The addresses by which nodes know each other.
+pub fn of_nodes<N: Borrow<Node>>(nodes: &[N]) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = nodes
+        .iter()
+        .filter_map(|node| node.borrow().status.as_ref())
+        .flat_map(|status| status.addresses.iter().flatten())
+        .filter(|address| address.type_ == "InternalIP")
+        .filter_map(|address| address.address.parse().ok())
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+fn widened(network: IpNet, v4: u8, v6: u8) -> IpNet {
+    let prefix = network.prefix_len().min(if network.addr().is_ipv4() { v4 } else { v6 });
+    IpNet::new(network.addr(), prefix).map_or(network, |wide| wide.trunc())
+}
+
+/// The reverse zones of these networks (RFC 1035 section 3.5, RFC 3596 section 2.5), at most [`MAX_ZONES`].
+pub fn reverse_zones(networks: &[IpNet]) -> Vec<String> {
+    let mut zones: Vec<String> = networks.iter().flat_map(|network| zones_of(*network)).collect();
+    zones.sort_unstable();
+    zones.dedup();
+    zones.truncate(MAX_ZONES);
+    zones
+}
+
+fn zones_of(network: IpNet) -> Vec<String> {
+    match network {
+        IpNet::V4(network) => zones_of_v4(network.trunc()),
+        IpNet::V6(network) => zones_of_v6(network.trunc()),
+    }
+}
+
+fn zones_of_v4(network: Ipv4Net) -> Vec<String> {
+    let Some(prefix) = cut(network.prefix_len(), 8, SHORTEST_V4) else { return Vec::new() };
+    // A prefix that was cut shorter is one zone; a longer one is as many as it takes.
+    let wide = Ipv4Net::new(network.addr(), prefix.min(network.prefix_len())).unwrap_or(network);
+    let Ok(subnets) = wide.trunc().subnets(prefix) else { return Vec::new() };
+    let labels = usize::from(prefix / 8);
+    subnets
+        .map(|subnet| {
+            let octets = subnet.addr().octets();
+            let reversed = octets.iter().take(labels).rev().map(ToString::to_string);
+            reversed.chain(["in-addr.arpa".to_owned()]).collect::<Vec<_>>().join(".")
+        })
+        .collect()
+}
+
+fn zones_of_v6(network: Ipv6Net) -> Vec<String> {
+    let Some(prefix) = cut(network.prefix_len(), 4, SHORTEST_V6) else { return Vec::new() };
+    let wide = Ipv6Net::new(network.addr(), prefix.min(network.prefix_len())).unwrap_or(network);
+    let Ok(subnets) = wide.trunc().subnets(prefix) else { return Vec::new() };
+    let labels = usize::from(prefix / 4);
+    subnets
+        .map(|subnet| {
+            let nibbles =
+                subnet.addr().octets().into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
+            let nibbles: Vec<_> = nibbles.take(labels).collect();
+            let reversed = nibbles.iter().rev().map(|nibble| format!("{nibble:x}"));
+            reversed.chain(["ip6.arpa".to_owned()]).collect::<Vec<_>>().join(".")
+        })
+        .collect()
+}
+
+/// Where zones are cut: at the next label boundary below the network, or above it when that would be
+/// too many zones. Nothing for a network that no cluster has.
+fn cut(prefix: u8, bits: u8, shortest: u8) -> Option<u8> {
+    if prefix < shortest {
+        return None;
+    }
+    let below = prefix.div_ceil(bits) * bits;
+    let is_few = below - prefix <= MAX_BITS || below - bits < NARROW;
+    Some(if is_few { below } else { below - bits })
+}
+
+/// What the default access does not cover of the cluster's own networks, at most [`MAX_ALLOWED`].
+pub fn beyond(defaults: &[IpNet], pods: &[IpNet], nodes: &[IpAddr]) -> Vec<IpNet> {
+    let hosts = nodes.iter().map(|address| IpNet::from(*address));
+    let uncovered = pods
+        .iter()
+        .copied()
+        .chain(hosts)
+        .filter(|network| !defaults.iter().any(|default| default.contains(network)));
+    let mut networks = IpNet::aggregate(&uncovered.collect());
+    networks.truncate(MAX_ALLOWED);
+    networks
+}
+
+/// kubeadm's default is a /12, managed clusters have /16 to /20: our guess between them.
+const SERVICE_PREFIX_V4: u8 = 16;
+/// The API server's own limit: no more than 20 bits of addresses, of which /112 are the custom.
+const SERVICE_PREFIX_V6: u8 = 112;
+
+/// Up to so many pod networks are taken as they are; more are widened. Our guess.
+const MAX_POD_NETWORKS: usize = 8;
+/// The custom for the pods of a whole cluster: flannel, Calico, k3s.
+const POD_PREFIX_V4: u8 = 16;
+/// A site's network (RFC 6177).
+const POD_PREFIX_V6: u8 = 48;
+
+/// A network becomes at most 2^4 zones, what kubeadm's default 10.96.0.0/12 needs.
+const MAX_BITS: u8 = 4;
+/// What is wider than this is not cut wider still: 10.in-addr.arpa belongs to more than the cluster.
+const NARROW: u8 = 16;
+/// 10.0.0.0/8 is the largest private network (RFC 1918).
+const SHORTEST_V4: u8 = 8;
+/// No cluster has more than a provider's /16. Our guess.
+const SHORTEST_V6: u8 = 16;
+
+/// The manifest's own bound for `clusterDNS.reverseZones`.
+const MAX_ZONES: usize = bounds::ZONES as usize;
+/// The manifest's own bound for `access.allow`, with room for the defaults.
+const MAX_ALLOWED: usize = bounds::NETWORKS as usize - defaults::ACCESS_ALLOW.len();
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn networks(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn reverse_zones_are_narrow() {
+        let sixteen: Vec<_> = (96..112).map(|octet| format!("{octet}.10.in-addr.arpa")).collect();
+        let mut sorted = sixteen.clone();
+        sorted.sort_unstable();
+        let cases: &[(&str, &[&str], Vec<String>)] = &[
+            ("on a label", &["10.244.0.0/16"], vec!["244.10.in-addr.arpa".into()]),
+            ("one node's", &["10.244.3.0/24"], vec!["3.244.10.in-addr.arpa".into()]),
+            (
+                "two zones",
+                &["10.42.0.0/15"],
+                vec!["42.10.in-addr.arpa".into(), "43.10.in-addr.arpa".into()],
+            ),
+            ("kubeadm's default", &["10.96.0.0/12"], sorted),
+            (
+                "too many zones of /24: one of /16",
+                &["10.96.0.0/18"],
+                vec!["96.10.in-addr.arpa".into()],
+            ),
+            (
+                "never wider than /16",
+                &["10.0.0.0/15"],
+                vec!["0.10.in-addr.arpa".into(), "1.10.in-addr.arpa".into()],
+            ),
+            (
+                "a nibble",
+                &["fd00:10:96::/112"],
+                vec!["0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa".into()],
+            ),
+            ("never everything", &["0.0.0.0/0", "::/0"], vec![]),
+        ];
+
+        for (why, given, expected) in cases {
+            assert_eq!(&reverse_zones(&networks(given)), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn service_networks_are_what_the_cluster_says() {
+        let cidr: ServiceCIDR = serde_json::from_value(json!({
+            "metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12", "fd00::/108"]},
+        }))
+        .unwrap();
+
+        assert_eq!(of_services(&[cidr], None), networks(&["10.96.0.0/12", "fd00::/108"]));
+    }
+
+    #[test]
+    fn service_networks_are_guessed_around_the_dns_of_an_older_cluster() {
+        let server = dns::Server {
+            service: "kube-system/kube-dns".into(),
+            addresses: vec!["10.96.0.10".into(), "[fd00::a]:5353".into()],
+            endpoints: vec![],
+        };
+
+        assert_eq!(
+            of_services::<ServiceCIDR>(&[], Some(&server)),
+            networks(&["10.96.0.0/16", "fd00::/112"])
+        );
+    }
+
+    fn node(pods: &str, address: &str) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {}, "spec": {"podCIDRs": [pods]},
+            "status": {"addresses": [
+                {"type": "InternalIP", "address": address}, {"type": "Hostname", "address": "node"},
+            ]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn pod_networks_are_joined_and_in_a_large_cluster_widened() {
+        let few = [node("10.244.0.0/24", "192.0.2.1"), node("10.244.1.0/24", "192.0.2.2")];
+        let many: Vec<_> =
+            (0..40).map(|n| node(&format!("10.244.{}.0/24", n * 2), "192.0.2.1")).collect();
+
+        assert_eq!(of_pods(&few), networks(&["10.244.0.0/23"]));
+        assert_eq!(of_pods(&many), networks(&["10.244.0.0/16"]));
+    }
+
+    #[test]
+    fn access_grows_by_what_the_defaults_do_not_cover() {
+        let defaults = networks(&["10.0.0.0/8"]);
+        let nodes =
+            of_nodes(&[node("10.244.0.0/24", "192.0.2.1"), node("10.244.1.0/24", "10.0.0.2")]);
+
+        assert_eq!(
+            beyond(&defaults, &networks(&["10.244.0.0/16", "198.51.100.0/24"]), &nodes),
+            networks(&["192.0.2.1/32", "198.51.100.0/24"])
+        );
+    }
+
+    #[test]
+    fn a_trimmed_node_says_the_same() {
+        let whole = node("10.244.0.0/24", "192.0.2.1");
+        let mut trimmed = whole.clone();
+        trim_node(&mut trimmed);
+
+        assert_eq!(of_pods(&[trimmed.clone()]), of_pods(&[whole.clone()]));
+        assert_eq!(of_nodes(&[trimmed]), of_nodes(&[whole]));
+    }
+}

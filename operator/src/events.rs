@@ -1,0 +1,115 @@
+//! Events: a line in `kubectl describe` for each condition that changed.
+//!
+//! Only changes are told, and the recorder counts the same one within six minutes instead of telling
+//! it again, so that something that flaps does not flood.
+
+use dnsproxy_api::{DnsProxy, DnsProxyStatus, v1alpha1::Condition};
+use kube::{
+    Resource as _,
+    runtime::events::{Event, EventType},
+};
+
+use crate::{
+    context::Context,
+    status::conditions::{self, ACCEPTED, PROGRAMMED, READY},
+};
+
+/// Tells what changed between the object's status and the new one. An Event that cannot be told is lost.
+pub async fn publish(proxy: &DnsProxy, new: &DnsProxyStatus, context: &Context) {
+    let object = proxy.object_ref(&());
+    for event in changes(proxy.status.as_ref(), new) {
+        if let Err(error) = context.recorder.publish(&event, &object).await {
+            tracing::debug!(reason = %event.reason, %error, "event lost");
+        }
+    }
+}
+
+fn changes(previous: Option<&DnsProxyStatus>, new: &DnsProxyStatus) -> Vec<Event> {
+    // Ready says nothing that the others do not say.
+    let conditions = new.conditions.iter().flatten().filter(|condition| condition.type_ != READY);
+    let changed = conditions.filter(|condition| {
+        match previous.and_then(|status| conditions::find(status, &condition.type_)) {
+            Some(before) => {
+                before.status != condition.status || is_another_failure(before, condition)
+            }
+            // A new object begins with nothing there: that is told when it is there.
+            None => condition.type_ == ACCEPTED,
+        }
+    });
+    changed.filter(|condition| condition.status != "Unknown").map(event).collect()
+}
+
+fn is_another_failure(before: &Condition, now: &Condition) -> bool {
+    now.status == "False" && before.reason != now.reason && !is_progress(now)
+}
+
+fn event(condition: &Condition) -> Event {
+    let is_normal = condition.status == "True" || is_progress(condition);
+    Event {
+        type_: if is_normal { EventType::Normal } else { EventType::Warning },
+        reason: condition.reason.clone(),
+        note: Some(condition.message.chars().take(MAX_NOTE).collect()),
+        action: condition.type_.clone(),
+        secondary: None,
+    }
+}
+
+/// What passes by itself.
+fn is_progress(condition: &Condition) -> bool {
+    condition.type_ == PROGRAMMED && matches!(condition.reason.as_str(), "Pending" | "NoReadyPods")
+}
+
+/// The API server takes 1 kB.
+const MAX_NOTE: usize = 250;
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+    use super::*;
+
+    fn status(type_: &str, status: &str, reason: &str) -> DnsProxyStatus {
+        let condition = Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message: "why".into(),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            observed_generation: Some(1),
+        };
+        DnsProxyStatus { conditions: Some(vec![condition]), ..DnsProxyStatus::default() }
+    }
+
+    fn told(before: Option<&DnsProxyStatus>, now: &DnsProxyStatus) -> Vec<(EventType, String)> {
+        changes(before, now).into_iter().map(|event| (event.type_, event.reason)).collect()
+    }
+
+    #[test]
+    fn only_changes_are_told() {
+        let healthy = status("UpstreamsHealthy", "True", "Healthy");
+        let pin = status("UpstreamsHealthy", "False", "PinMismatch");
+        let network = status("UpstreamsHealthy", "False", "Unreachable");
+
+        assert_eq!(told(Some(&healthy), &healthy), []);
+        assert_eq!(told(Some(&healthy), &pin), [(EventType::Warning, "PinMismatch".into())]);
+        assert_eq!(told(Some(&pin), &network), [(EventType::Warning, "Unreachable".into())]);
+        assert_eq!(told(Some(&pin), &healthy), [(EventType::Normal, "Healthy".into())]);
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_no_warning() {
+        let programmed = status("Programmed", "True", "Programmed");
+        let pending = status("Programmed", "False", "Pending");
+
+        assert_eq!(told(Some(&programmed), &pending), [(EventType::Normal, "Pending".into())]);
+    }
+
+    #[test]
+    fn a_new_object_is_told_whether_it_was_accepted() {
+        assert_eq!(told(None, &status("Available", "False", "MinimumReplicasUnavailable")), []);
+        assert_eq!(
+            told(None, &status("Accepted", "False", "Invalid")),
+            [(EventType::Warning, "Invalid".into())]
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The operator's own metrics. No label comes from an object's name: objects come and go.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// The families, and the registry that they are written from.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    applied: Family<Kind, Counter>,
+    failures: Counter,
+    duration: Histogram,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Kind {
+    kind: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Build {
+    version: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("dnsproxy_operator");
+        let applied = Family::default();
+        let failures = Counter::default();
+        // From a look at rest to one that waits for pods that do not answer.
+        let duration = Histogram::new(exponential_buckets(0.001, 4.0, 8));
+        let build = Family::<Build, Gauge>::default();
+        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("objects_applied", "Objects written, by kind", applied.clone());
+        registry.register(
+            "reconcile_failures",
+            "Reconciles that are tried again",
+            failures.clone(),
+        );
+        registry.register("reconcile_duration_seconds", "Time of one reconcile", duration.clone());
+        registry.register("build_info", "The version that runs", build);
+        Self { registry: Arc::new(Mutex::new(registry)), applied, failures, duration }
+    }
+}
+
+impl Metrics {
+    /// Counts an object that was written.
+    pub fn applied(&self, kind: &str) {
+        self.applied.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+    }
+
+    /// Counts a reconcile that failed.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// Measures a reconcile until the guard is dropped.
+    #[must_use]
+    pub fn measure(&self) -> Measured {
+        Measured { duration: self.duration.clone(), start: Instant::now() }
+    }
+
+    /// All metrics, in the text format of OpenMetrics.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+/// Measures until it is dropped.
+pub struct Measured {
+    duration: Histogram,
+    start: Instant,
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        self.duration.observe(self.start.elapsed().as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_the_prefix_and_their_unit() {
+        let metrics = Metrics::default();
+        metrics.applied("Service");
+        metrics.failed();
+        drop(metrics.measure());
+
+        let text = metrics.text();
+        for line in [
+            "dnsproxy_operator_objects_applied_total{kind=\"Service\"} 1",
+            "dnsproxy_operator_reconcile_failures_total 1",
+            "dnsproxy_operator_reconcile_duration_seconds_count 1",
+            "dnsproxy_operator_build_info{version=",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! One reconcile: `resolve -> validate -> render -> apply -> status`, and nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use dnsproxy_api::DnsProxy;
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    core::{DeserializeGuard, error_boundary::InvalidObject},
+    runtime::controller::Action,
+};
+
+use crate::{
+    apply::{self, Applied, ApplyError, hasten},
+    context::Context,
+    events,
+    render::render,
+    reports,
+    resolve::{ResolveError, resolve},
+    status::{self, Observed, StatusError},
+    validate::validate,
+};
+
+/// Why one reconcile ended early; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// What the object refers to could not be found out.
+    #[error("cannot resolve")]
+    Resolve(#[from] ResolveError),
+    /// The API server did not take an object, and may take it later.
+    #[error("cannot apply")]
+    Apply(#[from] ApplyError),
+    /// The status could not be written.
+    #[error("cannot write the status")]
+    Status(#[from] StatusError),
+}
+
+/// Makes the cluster what one object says, as far as that is possible, and says how far it is.
+///
+/// # Errors
+/// When something failed that may work later.
+pub async fn reconcile(
+    guarded: Arc<DeserializeGuard<DnsProxy>>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let _measured = context.metrics.measure();
+    match &guarded.0 {
+        Ok(proxy) if proxy.metadata.deletion_timestamp.is_some() => Ok(Action::await_change()),
+        Ok(proxy) => steps(proxy, &context).await,
+        Err(unreadable) => report_unreadable(unreadable, &context).await,
+    }
+}
+
+async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileError> {
+    let resolved = resolve(proxy, context).await?;
+    let valid = validate(proxy, &resolved, &context.settings.image);
+    let manifests = valid.as_ref().map(render);
+    let applied = match &manifests {
+        Ok(manifests) => apply::apply(manifests, context).await?,
+        // An invalid manifest changes nothing that runs.
+        Err(_) => Applied::running(proxy, context),
+    };
+    let pods = reports::collect(proxy, context).await;
+    hasten::pods(&pods, &applied, context).await;
+    let observed = Observed {
+        proxy,
+        problems: valid.as_ref().err().map_or(&[][..], |problems| problems.as_slice()),
+        resolved: &resolved,
+        applied: &applied,
+        pods: &pods,
+    };
+    let new = status::status(&observed, Timestamp::now());
+    status::patch(proxy, &new, &context.client).await?;
+    events::publish(proxy, &new, context).await;
+    Ok(Action::requeue(next_look(&new)))
+}
+
+async fn report_unreadable(
+    object: &InvalidObject,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
+    status::patch_unreadable(object, &context.client).await?;
+    Ok(Action::await_change())
+}
+
+/// Pods do not tell when they have loaded a configuration or lost an upstream: they are asked.
+fn next_look(status: &dnsproxy_api::DnsProxyStatus) -> Duration {
+    if status::is_settled(status) { AT_REST } else { IN_MOTION }
+}
+
+/// Our guess: an upstream that fails shows in the status within this time.
+const AT_REST: Duration = Duration::from_secs(10);
+/// How often a pod is asked, and hastened, while it runs another configuration than it should.
+const IN_MOTION: Duration = Duration::from_secs(2);

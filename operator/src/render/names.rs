@@ -1,0 +1,41 @@
+//! Names of objects, ports and paths.
+
+use crate::{digest, resolve::Reference, validate::ValidatedDnsProxy};
+
+/// The name of the ConfigMap: another one for each set of things that pods have to be replaced for.
+///
+/// A changed text is delivered into running pods; a changed image or a reference more is not. With a
+/// name of their own, old pods keep the old text until they are gone.
+#[must_use]
+pub fn config_map(proxy: &ValidatedDnsProxy) -> String {
+    let references = proxy.references.iter().map(Reference::to_string);
+    let needs =
+        std::iter::once(proxy.image.clone()).chain(references).collect::<Vec<_>>().join("\n");
+    format!("{}-{}", proxy.name, digest::sha256(needs.as_bytes(), GENERATION_DIGITS))
+}
+
+/// Enough that two of one object never meet, short enough to be read aloud.
+const GENERATION_DIGITS: usize = 8;
+
+/// The container's name.
+pub const CONTAINER: &str = "dnsproxy";
+/// The volume with the configuration and everything it refers to.
+pub const VOLUME: &str = "config";
+/// Where that volume is.
+pub const DIRECTORY: &str = "/etc/dnsproxy";
+/// The configuration in it.
+pub const FILE: &str = "dnsproxy.yaml";
+
+/// The port for DNS over UDP.
+pub const DNS_UDP: &str = "dns-udp";
+/// The port for DNS over TCP.
+pub const DNS_TCP: &str = "dns-tcp";
+/// The port for probes, metrics and reports.
+pub const ADMIN: &str = "admin";
+
+/// Where a pod takes queries: above 1024, since it has no capabilities.
+pub const DNS_PORT: u16 = 5353;
+/// Where a pod is probed and asked.
+pub const ADMIN_PORT: u16 = 8053;
+/// Where the Service takes queries.
+pub const SERVICE_PORT: i32 = 53;

@@ -1,0 +1,209 @@
+//! The pods' own reports: which configuration each runs, and which upstreams answer it.
+//!
+//! Asked over each pod's admin port. A pod that does not answer in time is a pod without a report,
+//! never an error: what follows from that is decided in [`crate::status`].
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use dnsproxy_api::DnsProxy;
+use futures::{StreamExt as _, future, stream};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::timeout;
+
+use crate::{apply::hasten, context::Context, render::names};
+
+/// One pod, as the API server and the pod itself describe it.
+#[derive(Clone, Debug, Default)]
+pub struct PodState {
+    /// The pod's name.
+    pub name: String,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// Whether clients are sent to it.
+    pub is_ready: bool,
+    /// The ConfigMap that it reads.
+    pub config_map: Option<String>,
+    /// What it was last asked to run.
+    pub annotation: Option<String>,
+    /// What it says about itself; only ready pods are asked.
+    pub report: Option<Report>,
+}
+
+/// What a pod says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Its configuration.
+    pub config: Option<ConfigReport>,
+    /// Its upstreams.
+    pub upstreams: Option<UpstreamsReport>,
+}
+
+/// `/config` of the proxy. What else it says is for people.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ConfigReport {
+    /// The hash of the configuration that it runs.
+    pub hash: Option<String>,
+    /// The configuration that it was given and did not take.
+    pub rejected: Option<Rejected>,
+}
+
+/// A configuration that a pod did not take.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Rejected {
+    /// Its hash.
+    pub hash: Option<String>,
+    /// Why not.
+    pub error: String,
+}
+
+/// `/upstreams` of the proxy.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UpstreamsReport {
+    /// All upstreams.
+    pub upstreams: Vec<UpstreamReport>,
+}
+
+/// One upstream as one pod sees it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UpstreamReport {
+    /// The upstream's name.
+    pub name: String,
+    /// Its servers.
+    pub servers: Vec<ServerReport>,
+}
+
+/// One server as one pod sees it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServerReport {
+    /// Where it is.
+    pub address: String,
+    /// `Unknown`, `Healthy` or `Unhealthy`.
+    pub state: String,
+    /// Why not, in one word.
+    pub reason: Option<String>,
+    /// Why not, for people.
+    pub message: Option<String>,
+}
+
+/// Asks pods, over connections that are kept for the next time.
+#[derive(Clone, Debug)]
+pub struct Reports(Client<HttpConnector, Empty<axum::body::Bytes>>);
+
+impl Default for Reports {
+    fn default() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(1)
+            .build(connector);
+        Self(client)
+    }
+}
+
+impl Reports {
+    async fn of(&self, address: IpAddr) -> Report {
+        let (config, upstreams) =
+            future::join(self.read(address, "config"), self.read(address, "upstreams")).await;
+        Report { config, upstreams }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, address: IpAddr, path: &str) -> Option<T> {
+        let authority = std::net::SocketAddr::new(address, names::ADMIN_PORT);
+        let uri = format!("http://{authority}/{path}").parse().ok()?;
+        let text = timeout(TIMEOUT, async {
+            let response = self.0.get(uri).await.ok()?;
+            let is_success = response.status().is_success();
+            let body = Limited::new(response.into_body(), MAX_BODY).collect().await.ok()?;
+            is_success.then(|| body.to_bytes())
+        });
+        serde_json::from_slice(&text.await.ok()??).ok()
+    }
+}
+
+/// The object's pods that are not ending, each with its report.
+pub async fn collect(proxy: &DnsProxy, context: &Context) -> Vec<PodState> {
+    let pods = context.owned.pods_of(proxy);
+    let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let asked: Vec<_> = living.map(|pod| ask(pod.clone(), context)).collect();
+    stream::iter(asked).buffered(CONCURRENCY).collect().await
+}
+
+async fn ask(pod: Arc<Pod>, context: &Context) -> PodState {
+    let mut state = state(&pod);
+    if let (true, Some(address)) = (state.is_ready, address(&pod)) {
+        state.report = Some(context.reports.of(address).await);
+    }
+    state
+}
+
+fn state(pod: &Pod) -> PodState {
+    PodState {
+        name: pod.name_any(),
+        namespace: pod.namespace().unwrap_or_default(),
+        is_ready: is_ready(pod),
+        config_map: config_map_of(pod),
+        annotation: pod.annotations().get(hasten::ANNOTATION).cloned(),
+        report: None,
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn address(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+}
+
+/// The ConfigMap that a pod reads its configuration from.
+#[must_use]
+pub fn config_map_of(pod: &Pod) -> Option<String> {
+    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
+    let volume = volumes.iter().find(|volume| volume.name == names::VOLUME)?;
+    let sources = volume.projected.as_ref()?.sources.as_ref()?;
+    sources.first()?.config_map.as_ref().map(|projection| projection.name.clone())
+}
+
+/// For each of connecting and answering; a pod in the same cluster takes a few milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Longer than the time between two looks.
+const IDLE: Duration = Duration::from_secs(30);
+/// Far more than the report of 64 upstreams with 16 servers each.
+const MAX_BODY: usize = 1 << 20;
+/// Pods of one object that are asked at the same time. Our guess.
+const CONCURRENCY: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_another_version_is_read_as_far_as_it_is_known() {
+        let config: ConfigReport = serde_json::from_str(
+            r#"{"hash": "abc", "loadedAt": "2026-01-01T00:00:00Z", "rejected": null, "newer": [1]}"#,
+        )
+        .unwrap();
+        let upstreams: UpstreamsReport = serde_json::from_str(
+            r#"{"upstreams": [{"name": "quad", "protocol": "TLS", "servers": [{"address": "192.0.2.9:853"}]}]}"#,
+        )
+        .unwrap();
+
+        assert_eq!(config.hash.as_deref(), Some("abc"));
+        assert!(config.rejected.is_none());
+        assert_eq!(upstreams.upstreams[0].servers[0].address, "192.0.2.9:853");
+    }
+}

@@ -1,0 +1,132 @@
+//! References: keys of ConfigMaps and Secrets that a spec names, and where pods find them.
+
+use std::{collections::BTreeSet, fmt};
+
+use dnsproxy_api::{
+    DnsProxySpec,
+    v1alpha1::{NameReference, Source, Tls},
+};
+
+/// One key of one object in the `DnsProxy`'s namespace.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Reference {
+    /// Of which kind the object is.
+    pub kind: Kind,
+    /// The object's name.
+    pub name: String,
+    /// The key in its data.
+    pub key: String,
+}
+
+/// The kinds that can be referred to.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+impl Kind {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmap",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        })
+    }
+}
+
+impl Reference {
+    /// Everything that a spec refers to.
+    #[must_use]
+    pub fn all(spec: &DnsProxySpec) -> BTreeSet<Self> {
+        spec.upstreams
+            .iter()
+            .filter_map(|upstream| upstream.tls.as_ref())
+            .flat_map(Self::of_tls)
+            .collect()
+    }
+
+    fn of_tls(tls: &Tls) -> Vec<Self> {
+        let secret =
+            tls.client_certificate.as_ref().and_then(|certificate| certificate.secret.as_ref());
+        let ca = tls.ca.as_ref().and_then(Self::of_source);
+        ca.into_iter().chain(secret.into_iter().flat_map(Self::of_tls_secret)).collect()
+    }
+
+    /// What a source refers to, when it is not the text itself.
+    #[must_use]
+    pub fn of_source(source: &Source) -> Option<Self> {
+        let (kind, reference) = match (&source.config_map, &source.secret) {
+            (Some(reference), _) => (Kind::ConfigMap, reference),
+            (None, Some(reference)) => (Kind::Secret, reference),
+            (None, None) => return None,
+        };
+        Some(Self { kind, name: reference.name.clone(), key: reference.key.clone() })
+    }
+
+    /// The certificate chain and the private key in a Secret of type `kubernetes.io/tls`.
+    #[must_use]
+    pub fn of_tls_secret(secret: &NameReference) -> [Self; 2] {
+        ["tls.crt", "tls.key"].map(|key| Self {
+            kind: Kind::Secret,
+            name: secret.name.clone(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// Where it is in the pods' volume.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("refs/{}/{}/{}", self.kind.folder(), self.name, self.key)
+    }
+
+    /// Whether an object can have this name, and a key this one (RFC 1123 names, as Kubernetes takes them).
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        let is_name =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let is_made_of = |text: &str, allowed: fn(char) -> bool| {
+            !text.is_empty()
+                && text.len() <= 253
+                && text.chars().all(allowed)
+                && !text.contains("..")
+        };
+        is_made_of(&self.name, is_name) && is_made_of(&self.key, is_key)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, key } = self;
+        write!(f, "{kind} {name} (key {key})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_would_change_a_path_is_impossible() {
+        let possible = |name: &str, key: &str| {
+            Reference { kind: Kind::Secret, name: name.into(), key: key.into() }.is_possible()
+        };
+
+        assert!(possible("corp-ca.v2", "ca.crt"));
+        assert!(!possible("", "ca.crt"), "nothing");
+        assert!(!possible("a/b", "ca.crt"), "a path of its own");
+        assert!(!possible("..", "ca.crt"), "the folder above");
+        assert!(!possible("a", "../ca.crt"), "another reference's folder");
+    }
+}

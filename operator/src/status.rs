@@ -1,0 +1,172 @@
+//! Status: from what was applied and what the pods report to conditions, and one patch.
+//!
+//! Everything is computed afresh each time and carries the generation that it is about; only the time
+//! of a condition's last transition is taken from the status before. Nothing is written when nothing
+//! differs.
+
+use dnsproxy_api::{
+    DnsProxy, DnsProxyStatus,
+    v1alpha1::{DnsConfig, DnsConfigOption},
+    validate::Problem,
+};
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, Resource as _, ResourceExt as _,
+    api::{PartialObjectMeta, Patch, PatchParams},
+    core::error_boundary::InvalidObject,
+};
+use serde_json::json;
+
+use crate::{
+    apply::Applied,
+    cluster::dns,
+    render::labels,
+    reports::PodState,
+    resolve::Resolved,
+    validate::{domain, forwards_to_cluster},
+};
+
+pub mod conditions;
+mod upstreams;
+
+/// What one reconcile saw.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// The object.
+    pub proxy: &'a DnsProxy,
+    /// What is wrong with its manifest.
+    pub problems: &'a [Problem],
+    /// What is known beyond it.
+    pub resolved: &'a Resolved,
+    /// What is there.
+    pub applied: &'a Applied,
+    /// The pods that are not ending.
+    pub pods: &'a [PodState],
+}
+
+/// Why the status was not written.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server did not take it")]
+pub struct StatusError(#[source] kube::Error);
+
+/// The whole status, at this moment.
+#[must_use]
+pub fn status(observed: &Observed<'_>, now: Timestamp) -> DnsProxyStatus {
+    let Observed { proxy, problems: _, resolved: _, applied, pods: _ } = observed;
+    let workload = applied.deployment.as_ref().and_then(|deployment| deployment.status.clone());
+    let workload = workload.unwrap_or_default();
+    let upstreams = upstreams::of(observed);
+    DnsProxyStatus {
+        observed_generation: proxy.metadata.generation,
+        config_hash: applied.config_hash.clone(),
+        selector: Some(labels::selector_text(&proxy.name_any())),
+        replicas: Some(workload.replicas.unwrap_or_default()),
+        ready_replicas: Some(workload.ready_replicas.unwrap_or_default()),
+        synced_replicas: i32::try_from(observed.synced().count()).ok(),
+        cluster_ips: observed.cluster_ips(),
+        dns_config: dns_config(observed),
+        upstreams_ready: Some(upstreams::ready(&upstreams)),
+        conditions: Some(conditions::all(observed, &upstreams, now)),
+        upstreams: Some(upstreams),
+    }
+}
+
+impl Observed<'_> {
+    /// The pods that clients are sent to.
+    fn ready(&self) -> impl Iterator<Item = &PodState> {
+        self.pods.iter().filter(|pod| pod.is_ready)
+    }
+
+    /// Those of them that run the configuration that they should.
+    fn synced(&self) -> impl Iterator<Item = &PodState> {
+        let wanted = self.applied.config_hash.as_ref();
+        self.ready().filter(move |pod| {
+            let config = pod.report.as_ref().and_then(|report| report.config.as_ref());
+            wanted.is_some() && config.and_then(|config| config.hash.as_ref()) == wanted
+        })
+    }
+
+    fn cluster_ips(&self) -> Option<Vec<String>> {
+        let service = self.applied.service.as_ref()?;
+        let addresses = dns::cluster_ips(service).into_iter();
+        Some(addresses.map(|address| address.to_string()).collect())
+    }
+}
+
+/// What a pod's `dnsConfig` needs. The reader's own namespace comes first in `searches`: only the
+/// reader knows it.
+fn dns_config(observed: &Observed<'_>) -> Option<DnsConfig> {
+    let spec = &observed.proxy.spec;
+    let domain = domain(spec, &observed.resolved.facts);
+    let searches =
+        if forwards_to_cluster(spec) { vec![format!("svc.{domain}"), domain] } else { vec![] };
+    let ndots = if searches.is_empty() { "1" } else { NDOTS };
+    Some(DnsConfig {
+        nameservers: observed.cluster_ips()?,
+        searches,
+        options: vec![DnsConfigOption { name: "ndots".to_owned(), value: Some(ndots.to_owned()) }],
+    })
+}
+
+/// Whether everything is as wanted; otherwise it is worth a look soon.
+#[must_use]
+pub fn is_settled(status: &DnsProxyStatus) -> bool {
+    let awaited = [conditions::READY, conditions::UPSTREAMS_HEALTHY];
+    let is_true =
+        |type_: &str| conditions::find(status, type_).is_some_and(|found| found.status == "True");
+    awaited.into_iter().all(is_true)
+}
+
+/// Writes the status, if it differs.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn patch(
+    proxy: &DnsProxy,
+    new: &DnsProxyStatus,
+    client: &Client,
+) -> Result<(), StatusError> {
+    if proxy.status.as_ref() == Some(new) {
+        return Ok(());
+    }
+    let api = Api::<DnsProxy>::namespaced(client.clone(), &proxy.namespace().unwrap_or_default());
+    let body = json!({
+        "apiVersion": DnsProxy::api_version(&()),
+        "kind": DnsProxy::kind(&()),
+        "status": new,
+    });
+    let params = PatchParams::apply(crate::NAME).force();
+    ignore_gone(api.patch_status(&proxy.name_any(), &params, &Patch::Apply(body)).await.map(drop))
+}
+
+/// Says that an object cannot be read. What else its status says, about what runs, stays.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn patch_unreadable(object: &InvalidObject, client: &Client) -> Result<(), StatusError> {
+    let metadata = &object.metadata;
+    let name = metadata.name.clone().unwrap_or_default();
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    // Only the metadata comes back: the rest is what could not be read.
+    let api = Api::<PartialObjectMeta<DnsProxy>>::namespaced(client.clone(), &namespace);
+    let conditions = conditions::unreadable(&object.error, metadata.generation, Timestamp::now());
+    let body = json!({
+        "status": {"observedGeneration": metadata.generation, "conditions": conditions},
+    });
+    let params =
+        PatchParams { field_manager: Some(crate::NAME.to_owned()), ..PatchParams::default() };
+    ignore_gone(api.patch_status(&name, &params, &Patch::Merge(body)).await.map(drop))
+}
+
+fn ignore_gone(outcome: Result<(), kube::Error>) -> Result<(), StatusError> {
+    match outcome {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        outcome => outcome.map_err(StatusError),
+    }
+}
+
+/// What the kubelet gives pods (kubernetes.io, "DNS for Services and Pods").
+const NDOTS: &str = "5";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! The conditions, each with the reason that programs read and the message that people read.
+//!
+//! `Ready` is what `kubectl wait` waits for: the first four. Upstreams are not among them, since they
+//! are somebody else's, and whoever depends on this object can do nothing about them.
+
+use dnsproxy_api::{
+    DnsProxyStatus,
+    v1alpha1::{Condition, UpstreamState, UpstreamStatus},
+};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+use super::{Observed, upstreams};
+use crate::validate::{domain, lacks_cluster_dns};
+
+/// The manifest is valid.
+pub const ACCEPTED: &str = "Accepted";
+/// Everything that it refers to is there.
+pub const RESOLVED_REFS: &str = "ResolvedRefs";
+/// Every ready pod runs its configuration.
+pub const PROGRAMMED: &str = "Programmed";
+/// There are as many ready pods as wanted.
+pub const AVAILABLE: &str = "Available";
+/// Upstreams answer all pods.
+pub const UPSTREAMS_HEALTHY: &str = "UpstreamsHealthy";
+/// The first four.
+pub const READY: &str = "Ready";
+
+/// The condition of a type.
+#[must_use]
+pub fn find<'a>(status: &'a DnsProxyStatus, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
+}
+
+/// What is found about one condition.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Finding {
+    type_: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+impl Finding {
+    fn yes(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: "True", reason, message: message.into() }
+    }
+
+    fn no(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: "False", reason, message: message.into() }
+    }
+
+    fn unknown(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_, status: "Unknown", reason, message: message.into() }
+    }
+
+    /// The time is that of the last change of `status`, not of the words beside it.
+    fn into_condition(
+        self,
+        previous: Option<&DnsProxyStatus>,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Condition {
+        let before = previous.and_then(|status| find(status, self.type_));
+        let unchanged = before.filter(|condition| condition.status == self.status);
+        Condition {
+            type_: self.type_.to_owned(),
+            status: self.status.to_owned(),
+            reason: self.reason.to_owned(),
+            message: self.message,
+            last_transition_time: unchanged.map_or_else(
+                || Time(seconds(now)),
+                |condition| condition.last_transition_time.clone(),
+            ),
+            observed_generation: generation,
+        }
+    }
+}
+
+/// As the API server keeps times, so that what is written reads back equal.
+fn seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// All conditions, in the order in which they come true.
+pub(super) fn all(
+    observed: &Observed<'_>,
+    upstreams: &[UpstreamStatus],
+    now: Timestamp,
+) -> Vec<Condition> {
+    let first =
+        [accepted(observed), resolved_refs(observed), programmed(observed), available(observed)];
+    let ready = ready(&first);
+    let healthy = upstreams_healthy(upstreams);
+    let previous = observed.proxy.status.as_ref();
+    let generation = observed.proxy.metadata.generation;
+    let findings = first.into_iter().chain([healthy, ready]);
+    findings.map(|finding| finding.into_condition(previous, generation, now)).collect()
+}
+
+/// For an object that cannot be read: nothing else can be said about it.
+pub(super) fn unreadable(error: &str, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+    let message =
+        format!("this operator cannot read the object, is it older than the object? {error}");
+    let accepted = Finding::no(ACCEPTED, "Unreadable", message.clone());
+    let ready = Finding::no(READY, "Unreadable", message);
+    [accepted, ready].map(|finding| finding.into_condition(None, generation, now)).into()
+}
+
+fn accepted(observed: &Observed<'_>) -> Finding {
+    if observed.problems.is_empty() {
+        return Finding::yes(ACCEPTED, "Accepted", "the manifest is valid");
+    }
+    let mut problems: Vec<_> =
+        observed.problems.iter().take(MAX_PROBLEMS).map(ToString::to_string).collect();
+    if let Some(more) = observed.problems.len().checked_sub(MAX_PROBLEMS).filter(|more| *more > 0) {
+        problems.push(format!("and {more} more"));
+    }
+    Finding::no(ACCEPTED, "Invalid", problems.join("\n"))
+}
+
+fn resolved_refs(observed: &Observed<'_>) -> Finding {
+    let resolved = observed.resolved;
+    let mut missing: Vec<_> = resolved
+        .missing
+        .iter()
+        .map(|reference| format!("{} {}", reference.kind, reference.name))
+        .collect();
+    missing.dedup();
+    if !missing.is_empty() {
+        let message = format!("not found: {}; what needs it does not run", missing.join(", "));
+        return Finding::no(RESOLVED_REFS, "RefNotFound", message);
+    }
+    let spec = &observed.proxy.spec;
+    if lacks_cluster_dns(spec, &resolved.facts) {
+        let message = format!(
+            "found no Service of the cluster's DNS: names of {} are treated like any other; set \
+             spec.clusterDNS.addresses, or spec.clusterDNS.mode to Disabled",
+            domain(spec, &resolved.facts)
+        );
+        return Finding::no(RESOLVED_REFS, "ClusterDNSNotFound", message);
+    }
+    Finding::yes(RESOLVED_REFS, "ResolvedRefs", "everything that the manifest refers to is there")
+}
+
+fn programmed(observed: &Observed<'_>) -> Finding {
+    if !observed.problems.is_empty() {
+        let message = "pods go on with the configuration that was accepted before";
+        return Finding::no(PROGRAMMED, "NotAccepted", message);
+    }
+    if let Some(obstacle) = &observed.applied.obstacle {
+        return Finding::no(PROGRAMMED, obstacle.reason(), obstacle.to_string());
+    }
+    if let Some(message) = rejection(observed) {
+        return Finding::no(PROGRAMMED, "Rejected", message);
+    }
+    let (ready, synced) = (observed.ready().count(), observed.synced().count());
+    let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
+    let message = format!("{synced} of {ready} ready pods run configuration {hash}");
+    match (ready, synced == ready) {
+        (0, _) => Finding::no(PROGRAMMED, "NoReadyPods", "no pod is ready"),
+        (_, true) => Finding::yes(PROGRAMMED, "Programmed", message),
+        (_, false) => Finding::no(PROGRAMMED, "Pending", message),
+    }
+}
+
+/// What a pod has against the configuration that it should run.
+fn rejection(observed: &Observed<'_>) -> Option<String> {
+    let wanted = observed.applied.config_hash.as_deref()?;
+    observed.ready().find_map(|pod| {
+        let rejected = pod.report.as_ref()?.config.as_ref()?.rejected.as_ref()?;
+        let is_wanted = rejected.hash.as_deref() == Some(wanted);
+        is_wanted.then(|| format!("pod {} rejects the configuration: {}", pod.name, rejected.error))
+    })
+}
+
+fn available(observed: &Observed<'_>) -> Finding {
+    let Some(deployment) = &observed.applied.deployment else {
+        return Finding::no(AVAILABLE, "NoWorkload", "there is no Deployment");
+    };
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+    let ready =
+        deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
+    let message = format!("{ready} of {wanted} pods are ready");
+    match wanted {
+        0 => Finding::no(AVAILABLE, "ScaledToZero", "no pods are wanted"),
+        _ if ready >= wanted => Finding::yes(AVAILABLE, "MinimumReplicasAvailable", message),
+        _ => Finding::no(AVAILABLE, "MinimumReplicasUnavailable", message),
+    }
+}
+
+fn upstreams_healthy(upstreams: &[UpstreamStatus]) -> Finding {
+    let unhealthy: Vec<_> =
+        upstreams.iter().filter(|upstream| upstream.state == UpstreamState::Unhealthy).collect();
+    if let Some(reason) = unhealthy.iter().map(|upstream| upstreams::reason_of(upstream)).min() {
+        let message = unhealthy.iter().map(|upstream| {
+            format!("{}: {}", upstream.name, upstream.message.as_deref().unwrap_or_default())
+        });
+        let message = message.collect::<Vec<_>>().join("\n");
+        return Finding::no(UPSTREAMS_HEALTHY, reason.as_str(), message);
+    }
+    if upstreams.iter().any(|upstream| upstream.state == UpstreamState::Healthy) {
+        return Finding::yes(UPSTREAMS_HEALTHY, "Healthy", "every upstream that was asked answers");
+    }
+    Finding::unknown(UPSTREAMS_HEALTHY, "NotAsked", "no pod has asked an upstream yet")
+}
+
+fn ready(first: &[Finding]) -> Finding {
+    match first.iter().find(|finding| finding.status != "True") {
+        Some(cause) => {
+            Finding::no(READY, cause.reason, format!("{}: {}", cause.type_, cause.message))
+        }
+        None => Finding::yes(READY, "Ready", "accepted, resolved, programmed and available"),
+    }
+}
+
+/// More would not help anybody: the first ones are mended first.
+const MAX_PROBLEMS: usize = 20;

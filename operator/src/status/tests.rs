@@ -1,0 +1,324 @@
+use std::sync::Arc;
+
+use dnsproxy_api::v1alpha1::{Condition, UpstreamState};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use serde_json::json;
+
+use super::{conditions::find, *};
+use crate::{
+    apply::ApplyError,
+    cluster::Facts,
+    fixtures::{self, api_server::ApiServer},
+    reports::{ConfigReport, Rejected, Report, ServerReport, UpstreamReport, UpstreamsReport},
+    resolve::{Kind, Reference},
+};
+
+const HASH: &str = "0123456789abcdef";
+
+/// A small world, in which everything is as wanted; each test changes one thing.
+struct World {
+    proxy: DnsProxy,
+    problems: Vec<Problem>,
+    resolved: Resolved,
+    applied: Applied,
+    pods: Vec<PodState>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            proxy: fixtures::proxy("minimal"),
+            problems: vec![],
+            resolved: fixtures::resolved(),
+            applied: Applied {
+                config_map: Some("edge-1".into()),
+                config_hash: Some(HASH.into()),
+                deployment: Some(Arc::new(deployment(2))),
+                service: Some(Arc::new(service())),
+                obstacle: None,
+            },
+            pods: vec![pod("edge-a", HASH, "Healthy", None), pod("edge-b", HASH, "Healthy", None)],
+        }
+    }
+
+    fn status(&self) -> DnsProxyStatus {
+        self.status_at(1000)
+    }
+
+    fn status_at(&self, second: i64) -> DnsProxyStatus {
+        let Self { proxy, problems, resolved, applied, pods } = self;
+        let observed = Observed { proxy, problems, resolved, applied, pods };
+        status(&observed, Timestamp::from_second(second).unwrap())
+    }
+
+    fn condition(&self, type_: &str) -> Condition {
+        find(&self.status(), type_).unwrap().clone()
+    }
+
+    /// `status reason` of a condition.
+    fn verdict(&self, type_: &str) -> String {
+        let Condition { status, reason, .. } = self.condition(type_);
+        format!("{status} {reason}")
+    }
+}
+
+fn deployment(ready: i32) -> Deployment {
+    serde_json::from_value(json!({
+        "metadata": {"generation": 1}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+        "status": {"replicas": 2, "readyReplicas": ready},
+    }))
+    .unwrap()
+}
+
+fn service() -> Service {
+    serde_json::from_value(json!({
+        "metadata": {"name": "edge"},
+        "spec": {"clusterIP": "10.96.0.53", "clusterIPs": ["10.96.0.53", "fd00::53"]},
+    }))
+    .unwrap()
+}
+
+fn pod(name: &str, hash: &str, state: &str, reason: Option<&str>) -> PodState {
+    let server = ServerReport {
+        address: "192.0.2.9:853".into(),
+        state: state.into(),
+        reason: reason.map(Into::into),
+        message: reason.map(|reason| format!("{reason}: as told by the pod")),
+    };
+    let upstream = UpstreamReport { name: "quad".into(), servers: vec![server] };
+    PodState {
+        name: name.into(),
+        namespace: "resolvers".into(),
+        is_ready: true,
+        config_map: Some("edge-1".into()),
+        annotation: None,
+        report: Some(Report {
+            config: Some(ConfigReport { hash: Some(hash.into()), rejected: None }),
+            upstreams: Some(UpstreamsReport { upstreams: vec![upstream] }),
+        }),
+    }
+}
+
+#[test]
+fn says_all_there_is_to_say() {
+    insta::assert_yaml_snapshot!(World::new().status());
+}
+
+#[test]
+fn an_invalid_manifest_is_not_accepted_and_the_first_problems_are_told() {
+    let mut world = World::new();
+    world.problems = (0..23)
+        .map(|n| Problem {
+            path: format!("spec.upstreams[{n}]"),
+            line: None,
+            message: "wrong".into(),
+        })
+        .collect();
+
+    let accepted = world.condition("Accepted");
+    assert_eq!((accepted.status.as_str(), accepted.reason.as_str()), ("False", "Invalid"));
+    assert!(accepted.message.starts_with("spec.upstreams[0]: wrong\n"), "{}", accepted.message);
+    assert!(
+        accepted.message.ends_with("spec.upstreams[19]: wrong\nand 3 more"),
+        "{}",
+        accepted.message
+    );
+    assert_eq!(world.verdict("Programmed"), "False NotAccepted");
+    assert_eq!(world.verdict("Available"), "True MinimumReplicasAvailable", "what runs goes on");
+    assert_eq!(world.verdict("Ready"), "False Invalid");
+}
+
+#[test]
+fn a_missing_reference_is_named() {
+    let mut world = World::new();
+    world.resolved.missing = ["tls.crt", "tls.key"]
+        .map(|key| Reference { kind: Kind::Secret, name: "dot-client".into(), key: key.into() })
+        .into();
+
+    assert_eq!(world.verdict("ResolvedRefs"), "False RefNotFound");
+    let message = world.condition("ResolvedRefs").message;
+    assert!(message.starts_with("not found: Secret dot-client;"), "{message}");
+}
+
+#[test]
+fn a_cluster_without_dns_matters_only_where_it_would_be_asked() {
+    let mut world = World::new();
+    world.resolved.facts = Facts { dns: None, ..fixtures::facts() }.into();
+    assert_eq!(world.verdict("ResolvedRefs"), "False ClusterDNSNotFound");
+
+    world.proxy = fixtures::proxy("without_cluster_dns");
+    assert_eq!(world.verdict("ResolvedRefs"), "True ResolvedRefs");
+}
+
+#[test]
+fn programmed_means_every_ready_pod() {
+    let mut one_behind = World::new();
+    one_behind.pods[1] = pod("edge-b", "other", "Healthy", None);
+    assert_eq!(one_behind.verdict("Programmed"), "False Pending");
+    assert_eq!(one_behind.status().synced_replicas, Some(1));
+
+    let mut one_silent = World::new();
+    one_silent.pods[1].report = None;
+    assert_eq!(one_silent.verdict("Programmed"), "False Pending");
+
+    let mut one_starting = one_behind;
+    one_starting.pods[1].is_ready = false;
+    assert_eq!(one_starting.verdict("Programmed"), "True Programmed", "it serves nobody yet");
+
+    let mut none = World::new();
+    none.pods.clear();
+    assert_eq!(none.verdict("Programmed"), "False NoReadyPods");
+}
+
+#[test]
+fn a_pod_that_rejects_the_configuration_says_why() {
+    let mut world = World::new();
+    let rejected = Rejected { hash: Some(HASH.into()), error: "spec.limits: no".into() };
+    world.pods[0].report.as_mut().unwrap().config =
+        Some(ConfigReport { hash: Some("old".into()), rejected: Some(rejected) });
+
+    assert_eq!(world.verdict("Programmed"), "False Rejected");
+    assert_eq!(
+        world.condition("Programmed").message,
+        "pod edge-a rejects the configuration: spec.limits: no"
+    );
+}
+
+#[test]
+fn an_obstacle_stands_in_programmed() {
+    let mut world = World::new();
+    world.applied.obstacle =
+        Some(ApplyError::Foreign { kind: "Service".into(), name: "edge".into() });
+
+    assert_eq!(world.verdict("Programmed"), "False Conflict");
+    assert_eq!(world.verdict("Ready"), "False Conflict");
+}
+
+#[test]
+fn available_means_as_many_ready_pods_as_wanted() {
+    let mut world = World::new();
+    world.applied.deployment = Some(Arc::new(deployment(1)));
+
+    assert_eq!(world.verdict("Available"), "False MinimumReplicasUnavailable");
+}
+
+#[test]
+fn an_upstream_is_as_healthy_as_for_the_pod_that_is_worst_off() {
+    let cases = [
+        (
+            "all pods use it",
+            [("Healthy", None), ("Healthy", None)],
+            "True Healthy",
+            UpstreamState::Healthy,
+        ),
+        (
+            "one has not asked",
+            [("Healthy", None), ("Unknown", None)],
+            "True Healthy",
+            UpstreamState::Healthy,
+        ),
+        (
+            "nobody has asked",
+            [("Unknown", None), ("Unknown", None)],
+            "Unknown NotAsked",
+            UpstreamState::Unknown,
+        ),
+        (
+            "a wrong pin comes before a network that fails",
+            [("Unhealthy", Some("connect")), ("Unhealthy", Some("pin_mismatch"))],
+            "False PinMismatch",
+            UpstreamState::Unhealthy,
+        ),
+        (
+            "a certificate of another name",
+            [("Healthy", None), ("Unhealthy", Some("name_mismatch"))],
+            "False NameMismatch",
+            UpstreamState::Unhealthy,
+        ),
+        (
+            "one that has expired",
+            [("Unhealthy", Some("expired")), ("Unhealthy", Some("timeout"))],
+            "False CertificateExpired",
+            UpstreamState::Unhealthy,
+        ),
+        (
+            "whatever else",
+            [("Unhealthy", Some("newer_word")), ("Healthy", None)],
+            "False Unreachable",
+            UpstreamState::Unhealthy,
+        ),
+    ];
+
+    for (why, pods, verdict, state) in cases {
+        let mut world = World::new();
+        world.pods = pods.map(|(state, reason)| pod("edge-a", HASH, state, reason)).into();
+
+        assert_eq!(world.verdict("UpstreamsHealthy"), verdict, "{why}");
+        assert_eq!(world.status().upstreams.unwrap()[0].state, state, "{why}");
+        assert_eq!(world.verdict("Ready"), "True Ready", "upstreams are not ours: {why}");
+    }
+}
+
+#[test]
+fn one_server_that_answers_is_enough_and_the_other_is_told() {
+    let mut world = World::new();
+    for pod in &mut world.pods {
+        let upstreams = pod.report.as_mut().unwrap().upstreams.as_mut().unwrap();
+        upstreams.upstreams[0].servers.push(ServerReport {
+            address: "192.0.2.10:853".into(),
+            state: "Unhealthy".into(),
+            reason: Some("connect".into()),
+            message: Some("connection refused".into()),
+        });
+    }
+
+    let status = world.status();
+    let upstream = &status.upstreams.as_ref().unwrap()[0];
+    assert_eq!(upstream.state, UpstreamState::Healthy);
+    assert_eq!(upstream.reason, None);
+    assert_eq!(upstream.message.as_deref(), Some("192.0.2.10:853: connection refused"));
+    assert_eq!(status.upstreams_ready.as_deref(), Some("1/1"));
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_its_status_changes() {
+    let mut world = World::new();
+    world.proxy.status = Some(world.status_at(1000));
+    assert_eq!(world.status_at(2000), world.status_at(1000), "nothing changed: nothing is written");
+
+    world.pods[1] = pod("edge-b", "other", "Healthy", None);
+    let later = world.status_at(2000);
+    let time = |type_: &str| find(&later, type_).unwrap().last_transition_time.0.as_second();
+    assert_eq!((time("Programmed"), time("Accepted")), (2000, 1000));
+}
+
+#[tokio::test]
+async fn is_written_only_when_it_differs() {
+    let path = "/apis/dnsproxy.io/v1alpha1/namespaces/resolvers/dnsproxies/edge/status";
+    let mut world = World::new();
+    let new = world.status();
+    let (proxy, object) = (world.proxy.clone(), serde_json::to_value(&world.proxy).unwrap());
+    let (outcome, asked) = ApiServer::default()
+        .with(path, object)
+        .during(async |client| patch(&proxy, &new, &client).await)
+        .await;
+    outcome.unwrap();
+    assert_eq!(asked, [format!("PATCH {path}")]);
+
+    world.proxy.status = Some(new.clone());
+    let (_, asked) =
+        ApiServer::default().during(async |client| patch(&world.proxy, &new, &client).await).await;
+    assert_eq!(asked, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_is_no_error() {
+    let world = World::new();
+    let path = "/apis/dnsproxy.io/v1alpha1/namespaces/resolvers/dnsproxies/edge/status";
+    let (outcome, _) = ApiServer::default()
+        .refusing(path, 404)
+        .during(async |client| patch(&world.proxy, &world.status(), &client).await)
+        .await;
+
+    assert!(outcome.is_ok());
+}

@@ -1,0 +1,189 @@
+//! Validation: from an object and what is known beyond it to a [`ValidatedDnsProxy`], the only thing
+//! that rendering may read. Pure.
+//!
+//! What a manifest may say is decided by the code of `dnsproxy check`; here is only what takes a
+//! cluster to know: that nothing asks itself.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use dnsproxy_api::{
+    DnsProxy, DnsProxySpec, defaults, units,
+    v1alpha1::{ClusterDns, ClusterDnsMode},
+    validate::{Place, Problem},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource as _, ResourceExt as _};
+
+use crate::{
+    cluster::{Facts, networks},
+    resolve::{Reference, Resolved},
+};
+
+/// A `DnsProxy` that can be rendered: every value is there, every reference has its place.
+#[derive(Clone, Debug)]
+pub struct ValidatedDnsProxy {
+    /// The object's name, and that of most of what is made for it.
+    pub name: String,
+    /// The namespace of the object and of all that is made for it.
+    pub namespace: String,
+    /// What makes the garbage collector remove all of it with the object.
+    pub owner: OwnerReference,
+    /// As it was written.
+    pub spec: DnsProxySpec,
+    /// The cluster's DNS with every value filled in; none when it is disabled or there is none.
+    pub cluster_dns: Option<ClusterDns>,
+    /// Who may ask, when that is more than the default and was not written.
+    pub allow: Option<Vec<String>>,
+    /// What pods need at hand.
+    pub references: BTreeSet<Reference>,
+    /// The pods' image.
+    pub image: String,
+    /// How many pods.
+    pub replicas: i32,
+    /// How long a pod may take to end, in seconds.
+    pub grace_period: i64,
+}
+
+/// Checks everything that can be checked without changing anything.
+///
+/// # Errors
+/// All problems at once, each with its path.
+pub fn validate(
+    proxy: &DnsProxy,
+    resolved: &Resolved,
+    default_image: &str,
+) -> Result<ValidatedDnsProxy, Vec<Problem>> {
+    let mut problems = dnsproxy_api::validate::problems(proxy, Place::Cluster);
+    problems.extend(loops(proxy, resolved));
+    let Some(owner) = proxy.controller_owner_ref(&()) else {
+        problems
+            .push(Problem::new("metadata.uid", "missing: the object was not read from a cluster"));
+        return Err(problems);
+    };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let spec = &proxy.spec;
+    let workload = spec.workload.clone().unwrap_or_default();
+    Ok(ValidatedDnsProxy {
+        name: proxy.name_any(),
+        namespace: proxy.namespace().unwrap_or_default(),
+        owner,
+        cluster_dns: cluster_dns(spec, &resolved.facts),
+        allow: allow(spec, &resolved.facts),
+        references: Reference::all(spec),
+        image: workload.image.unwrap_or_else(|| default_image.to_owned()),
+        replicas: workload.replicas.unwrap_or(defaults::REPLICAS),
+        grace_period: grace_period(spec),
+        spec: spec.clone(),
+    })
+}
+
+/// Whether names of the cluster go to its own DNS.
+#[must_use]
+pub fn forwards_to_cluster(spec: &DnsProxySpec) -> bool {
+    let mode = spec.cluster_dns.as_ref().map(|block| block.mode).unwrap_or_default();
+    mode == ClusterDnsMode::Forward
+}
+
+/// Whether the cluster's DNS has to be discovered, and was not.
+#[must_use]
+pub fn lacks_cluster_dns(spec: &DnsProxySpec, facts: &Facts) -> bool {
+    forwards_to_cluster(spec)
+        && written(spec, |block| &block.addresses).is_none()
+        && facts.dns.is_none()
+}
+
+/// What was written of the cluster's DNS wins, value by value; an empty list means the discovered one.
+fn cluster_dns(spec: &DnsProxySpec, facts: &Facts) -> Option<ClusterDns> {
+    if !forwards_to_cluster(spec) {
+        return None;
+    }
+    let server = facts.dns.as_ref();
+    let addresses = written(spec, |block| &block.addresses)
+        .or_else(|| server.map(|server| server.addresses.clone()))?;
+    let zones =
+        || networks::reverse_zones(&[&*facts.service_networks, &*facts.pod_networks].concat());
+    let endpoints = || {
+        let addresses = server.iter().flat_map(|server| &server.endpoints);
+        addresses.map(ToString::to_string).collect()
+    };
+    Some(ClusterDns {
+        mode: ClusterDnsMode::Forward,
+        addresses: Some(addresses),
+        domain: Some(domain(spec, facts)),
+        reverse_zones: Some(written(spec, |block| &block.reverse_zones).unwrap_or_else(zones)),
+        endpoints: Some(written(spec, |block| &block.endpoints).unwrap_or_else(endpoints)),
+    })
+}
+
+/// The cluster's domain, written or discovered.
+#[must_use]
+pub fn domain(spec: &DnsProxySpec, facts: &Facts) -> String {
+    let block = spec.cluster_dns.as_ref();
+    let domain = block.and_then(|block| block.domain.clone()).filter(|domain| !domain.is_empty());
+    domain.unwrap_or_else(|| facts.domain.clone())
+}
+
+fn written(
+    spec: &DnsProxySpec,
+    list: impl Fn(&ClusterDns) -> &Option<Vec<String>>,
+) -> Option<Vec<String>> {
+    let block = spec.cluster_dns.as_ref()?;
+    list(block).clone().filter(|list| !list.is_empty())
+}
+
+/// The defaults and the cluster's own networks, unless it was written who may ask.
+fn allow(spec: &DnsProxySpec, facts: &Facts) -> Option<Vec<String>> {
+    if spec.access.as_ref().is_some_and(|access| access.allow.is_some()) {
+        return None;
+    }
+    let defaults: Vec<_> =
+        defaults::ACCESS_ALLOW.iter().filter_map(|network| network.parse().ok()).collect();
+    let beyond = networks::beyond(&defaults, &facts.pod_networks, &facts.node_addresses);
+    let networks = defaults.iter().chain(&beyond).map(ToString::to_string);
+    (!beyond.is_empty()).then(|| networks.collect())
+}
+
+/// What the proxy needs after SIGTERM, and a little more before the kubelet kills it.
+fn grace_period(spec: &DnsProxySpec) -> i64 {
+    let shutdown = spec.shutdown.clone().unwrap_or_default();
+    let delay = duration(shutdown.delay.as_deref(), defaults::SHUTDOWN_DELAY);
+    let drain = duration(shutdown.drain.as_deref(), defaults::SHUTDOWN_DRAIN);
+    let needed = delay + drain + GRACE_MARGIN;
+    i64::try_from(needed.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn duration(text: Option<&str>, default: units::Duration) -> Duration {
+    text.and_then(|text| text.parse().ok()).unwrap_or(default).to_std()
+}
+
+/// Nothing may ask itself: neither as the cluster's DNS nor as an upstream.
+fn loops(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
+    let own = format!("{}/{}", proxy.namespace().unwrap_or_default(), proxy.name_any());
+    let cluster = proxy.spec.cluster_dns.iter().flat_map(|block| block.addresses.iter().flatten());
+    let cluster = cluster.enumerate().filter_map(|(index, address)| {
+        let service = service_at(resolved, address)?;
+        let message =
+            format!("{address} is the address of DnsProxy {service}: it would ask itself");
+        Some(Problem::new(format!("spec.clusterDNS.addresses[{index}]"), message))
+    });
+    let upstreams = proxy.spec.upstreams.iter().enumerate().flat_map(|(upstream, block)| {
+        block.addresses.iter().enumerate().map(move |(index, address)| (upstream, index, address))
+    });
+    let upstreams = upstreams.filter_map(|(upstream, index, address)| {
+        service_at(resolved, address).filter(|service| **service == own)?;
+        let message = format!("{address} is the address of this DnsProxy: it would ask itself");
+        Some(Problem::new(format!("spec.upstreams[{upstream}].addresses[{index}]"), message))
+    });
+    cluster.chain(upstreams).collect()
+}
+
+fn service_at<'a>(resolved: &'a Resolved, address: &str) -> Option<&'a String> {
+    let socket = address.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    let address: IpAddr = socket.or_else(|| address.trim_matches(['[', ']']).parse().ok())?;
+    resolved.own_services.iter().find(|(own, _)| *own == address).map(|(_, service)| service)
+}
+
+/// For what a process does before it takes the signal and after it has finished. Our guess.
+const GRACE_MARGIN: Duration = Duration::from_secs(5);

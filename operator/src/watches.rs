@@ -1,0 +1,145 @@
+//! Watches: what is seen of the cluster, kept in stores.
+//!
+//! A watch gives two things: a store to read from, and the stream that fills it, which whoever is
+//! triggered by it has to poll. What nobody reads is dropped before it is stored.
+
+use std::fmt::Debug;
+
+use dnsproxy_api::DnsProxy;
+use futures::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _,
+        reflector::{self, Store, store::WriterDropped},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+
+use crate::render::labels;
+
+/// Where `DnsProxy` objects are looked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// In every namespace.
+    All,
+    /// In this one.
+    Namespace(String),
+}
+
+impl Scope {
+    /// An API of this scope.
+    pub fn api<K>(&self, client: Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self {
+            Self::All => Api::all(client),
+            Self::Namespace(namespace) => Api::namespaced(client, namespace),
+        }
+    }
+}
+
+/// The objects that changed, deleted ones included.
+pub type Changes<K> = BoxStream<'static, watcher::Result<K>>;
+
+/// Watches one kind. The stream backs off after errors and never ends.
+pub fn watch<K>(api: Api<K>, config: watcher::Config, trim: fn(&mut K)) -> (Store<K>, Changes<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let changes =
+        watcher(api, config).default_backoff().modify(trim).reflect(writer).touched_objects();
+    (store, changes.boxed())
+}
+
+/// Drops what only the API server needs.
+pub fn trim<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+/// What the operator made, and the pods that came of it: found by label.
+#[derive(Clone)]
+pub struct Owned {
+    /// The configurations.
+    pub config_maps: Store<ConfigMap>,
+    /// The workloads.
+    pub deployments: Store<Deployment>,
+    /// The pods; a Deployment's ReplicaSets own them.
+    pub pods: Store<Pod>,
+    /// The pods' identities.
+    pub service_accounts: Store<ServiceAccount>,
+    /// The addresses.
+    pub services: Store<Service>,
+}
+
+/// The streams that fill [`Owned`].
+pub struct OwnedChanges {
+    /// Of the configurations.
+    pub config_maps: Changes<ConfigMap>,
+    /// Of the workloads.
+    pub deployments: Changes<Deployment>,
+    /// Of the pods.
+    pub pods: Changes<Pod>,
+    /// Of the pods' identities.
+    pub service_accounts: Changes<ServiceAccount>,
+    /// Of the addresses.
+    pub services: Changes<Service>,
+}
+
+impl Owned {
+    /// Watches what carries the operator's label.
+    #[must_use]
+    pub fn watch(client: &Client, scope: &Scope) -> (Self, OwnedChanges) {
+        let ours = watcher::Config::default().labels(labels::OURS);
+        let (config_maps, changed_config_maps) =
+            watch(scope.api(client.clone()), ours.clone(), trim);
+        let (deployments, changed_deployments) =
+            watch(scope.api(client.clone()), ours.clone(), trim);
+        let (pods, changed_pods) = watch(scope.api(client.clone()), ours.clone(), trim);
+        let (service_accounts, changed_accounts) =
+            watch(scope.api(client.clone()), ours.clone(), trim);
+        let (services, changed_services) = watch(scope.api(client.clone()), ours, trim);
+        (
+            Self { config_maps, deployments, pods, service_accounts, services },
+            OwnedChanges {
+                config_maps: changed_config_maps,
+                deployments: changed_deployments,
+                pods: changed_pods,
+                service_accounts: changed_accounts,
+                services: changed_services,
+            },
+        )
+    }
+
+    /// Waits until every store holds what there was at the start.
+    ///
+    /// # Errors
+    /// When a stream was dropped before: the operator is ending.
+    pub async fn ready(&self) -> Result<(), WriterDropped> {
+        let Self { config_maps, deployments, pods, service_accounts, services } = self;
+        config_maps.wait_until_ready().await?;
+        deployments.wait_until_ready().await?;
+        pods.wait_until_ready().await?;
+        service_accounts.wait_until_ready().await?;
+        services.wait_until_ready().await
+    }
+
+    /// The pods of one object.
+    #[must_use]
+    pub fn pods_of(&self, proxy: &DnsProxy) -> Vec<std::sync::Arc<Pod>> {
+        let (namespace, name) = (proxy.namespace(), proxy.name_any());
+        self.pods.state_filter(|pod| {
+            pod.namespace() == namespace && pod.labels().get(labels::INSTANCE) == Some(&name)
+        })
+    }
+}
