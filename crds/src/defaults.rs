@@ -24,6 +24,8 @@ pub const SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
 pub const SHUTDOWN_DRAIN: Duration = Duration::from_secs(10);
 /// Where a single process takes queries: 5353 would be mDNS on desktops.
 pub const LISTEN: &str = "127.0.0.1:5300";
+/// Of the queries that are logged, one in so many: all of them.
+pub const ONE_IN: u32 = 1;
 /// How many pods: the fewest that survive the loss of one.
 pub const REPLICAS: i32 = 2;
 /// The cluster's domain where it cannot be discovered: kubeadm's default.

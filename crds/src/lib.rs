@@ -9,12 +9,15 @@
 //! every problem with its path. [`units`] holds the text forms, parsed into types that cannot hold
 //! nonsense. This crate knows no network.
 
+pub mod bounds;
+mod crd;
 pub mod defaults;
 pub mod manifest;
 pub mod units;
 pub mod v1alpha1;
 pub mod validate;
 
+pub use crd::{custom_resource_definition, custom_resource_definitions};
 pub use v1alpha1::{DnsProxy, DnsProxySpec, DnsProxyStatus};
 
 /// The API group of every kind in this crate.

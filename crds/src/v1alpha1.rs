@@ -4,6 +4,8 @@
 //! a manifest. Durations, sizes, zones, pins and addresses are kept as they were written;
 //! [`crate::validate`] says what is wrong with them, and [`crate::units`] parses them.
 
+#![allow(unreachable_pub, reason = "the schema's derive repeats each struct inside of a function")]
+
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,8 @@ pub use status::{
 };
 pub use upstream::{Authentication, Protocol, Timeouts, Tls, Upstream};
 pub use workload::{PodSpecTemplate, PodTemplate, TemplateMetadata, Workload};
+
+use crate::bounds;
 
 pub mod access;
 pub mod cluster_dns;
@@ -43,9 +47,13 @@ pub mod workload;
     singular = "dnsproxy",
     shortname = "dnsp",
     namespaced,
+    doc = "A stub resolver: which upstreams it asks, how, for whom, and how it runs.",
     status = "DnsProxyStatus",
     derive = "Default",
     derive = "PartialEq",
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$')").message(
+        "metadata.name: a letter, then at most 51 lower-case letters, digits and inner hyphens, since a Service is called so"
+    ),
     scale(
         spec_replicas_path = ".spec.workload.replicas",
         status_replicas_path = ".status.replicas",
@@ -62,13 +70,21 @@ pub mod workload;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.listeners)")
+        .message("listeners: in a cluster the Service has the ports, leave it out")
+)]
 pub struct DnsProxySpec {
     /// The resolver services that queries go to.
+    #[schemars(length(min = 1, max = bounds::UPSTREAMS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub upstreams: Vec<Upstream>,
 
     /// Which zones go to which upstreams; the longest zone wins, by labels.
     /// Absent: one route `default` for `.` to all upstreams, in their order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::ROUTES))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub routes: Option<Vec<Route>>,
 
     /// How names of the cluster are resolved.

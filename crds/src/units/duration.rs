@@ -30,6 +30,9 @@ pub enum DurationError {
 }
 
 impl Duration {
+    /// The form as a regular expression, for schemas.
+    pub const PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
+
     /// So many milliseconds.
     pub const fn from_millis(millis: u64) -> Self {
         Self(time::Duration::from_millis(millis))

@@ -37,6 +37,9 @@ pub enum PinError {
 }
 
 impl Pin {
+    /// The form as a regular expression, for schemas.
+    pub const PATTERN: &str = "^(sha256//?)?[A-Za-z0-9+/]{43}=$";
+
     /// The pin with this hash.
     pub const fn new(hash: [u8; 32]) -> Self {
         Self(hash)

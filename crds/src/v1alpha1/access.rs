@@ -3,6 +3,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds;
+
 /// Who may ask. Others get REFUSED.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -10,10 +12,14 @@ pub struct Access {
     /// The networks that may ask. Absent: loopback, private, shared (100.64.0.0/10), link-local and
     /// unique local addresses; in a cluster its pod and node networks, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NETWORKS), inner(length(min = 1, max = bounds::ADDRESS)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub allow: Option<Vec<String>>,
 
     /// The networks that may not, even if `allow` has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NETWORKS), inner(length(min = 1, max = bounds::ADDRESS)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub deny: Option<Vec<String>>,
 
     /// How much one client may ask. Absent: no limit.
@@ -26,9 +32,11 @@ pub struct Access {
 #[serde(rename_all = "camelCase")]
 pub struct RateLimit {
     /// The rate that one client may keep up.
+    #[schemars(range(min = 1, max = bounds::RATE))]
     pub queries_per_second: u32,
 
     /// How many queries may come at once. Absent: two seconds' worth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = bounds::RATE))]
     pub burst: Option<u32>,
 }

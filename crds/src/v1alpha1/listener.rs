@@ -3,6 +3,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds;
+
 /// The listeners, by transport.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,5 +19,7 @@ pub struct Listeners {
 #[serde(rename_all = "camelCase")]
 pub struct DnsListener {
     /// Each `IP:port` (`[IPv6]:port`); `[::]:53` takes IPv4 as well.
+    #[schemars(length(min = 1, max = bounds::LISTENERS), inner(length(min = 1, max = bounds::ADDRESS)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub addresses: Vec<String>,
 }

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds;
+
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// What the operator saw.
@@ -48,10 +50,14 @@ pub struct DnsProxyStatus {
 
     /// The upstreams, as the pods see them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::UPSTREAMS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub upstreams: Option<Vec<UpstreamStatus>>,
 
     /// Accepted, ResolvedRefs, Programmed, Available, UpstreamsHealthy, Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::STATUS_ITEMS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Option<Vec<Condition>>,
 }
 

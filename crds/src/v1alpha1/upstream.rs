@@ -5,16 +5,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientCertificate, Source};
+use crate::{
+    bounds, defaults,
+    units::{Duration, Name, Pin, ServerName},
+};
 
 /// One resolver service.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.tls) || !has(self.protocol) || self.protocol == 'TLS'")
+        .message("tls has no meaning for a plain protocol: leave it out, or use protocol TLS")
+)]
 pub struct Upstream {
     /// The name that routes, logs and metrics use.
+    #[schemars(length(min = 1, max = bounds::NAME), pattern(Name::PATTERN))]
     pub name: String,
 
     /// Where the service is reached: `IP` or `IP:port` (`[IPv6]:port`). Without a port it is 853 for
     /// TLS, else 53. They are asked in this order.
+    #[schemars(length(min = 1, max = bounds::ADDRESSES), inner(length(min = 1, max = bounds::ADDRESS)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub addresses: Vec<String>,
 
     /// How it is spoken to. `UDP` asks again over TCP when an answer is truncated.
@@ -42,18 +53,44 @@ pub enum Protocol {
     TCP,
 }
 
+impl Protocol {
+    /// The port of an address that has none (RFC 7858 §3.1, RFC 1035 §4.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::TLS => 853,
+            Self::UDP | Self::TCP => 53,
+        }
+    }
+}
+
 /// How an upstream is authenticated, and how the proxy authenticates itself.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.authentication) || self.authentication != 'PinsOnly' || (has(self.pins) && size(self.pins) > 0)"
+    )
+    .message("authentication PinsOnly needs pins"),
+    validation = Rule::new(
+        "!has(self.authentication) || self.authentication != 'PinsOnly' || !has(self.ca)"
+    )
+    .message("ca has no meaning for authentication PinsOnly")
+)]
 pub struct Tls {
     /// The name sent as SNI and required in the certificate (RFC 8310 section 8).
     /// Absent: the certificate must name the IP address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = ServerName::MAX_LENGTH))]
     pub server_name: Option<String>,
 
     /// SPKI pins, `sha256/` and base64 (RFC 7858 section 4.2); one must match the server's own
     /// certificate or, with `PKIX`, a certificate of the verified path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = bounds::PINS),
+        inner(length(min = 1, max = bounds::PIN), pattern(Pin::PATTERN))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub pins: Option<Vec<String>>,
 
     /// What is required: `PKIX` a valid certificate path (and a pin, when pins are given), `PinsOnly`
@@ -86,9 +123,11 @@ pub enum Authentication {
 pub struct Timeouts {
     /// For a new connection, the TLS handshake included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::CONNECT_TIMEOUT.to_string()))]
     pub connect: Option<String>,
 
     /// For an answer, on an open connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::QUERY_TIMEOUT.to_string()))]
     pub query: Option<String>,
 }

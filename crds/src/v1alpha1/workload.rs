@@ -8,16 +8,20 @@ use k8s_openapi::api::core::v1::{
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{bounds, defaults};
+
 /// The pods that run the proxy.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
     /// How many pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = bounds::REPLICAS), extend("default" = defaults::REPLICAS))]
     pub replicas: Option<i32>,
 
     /// The proxy's image. Absent: the one that the operator was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::IMAGE))]
     pub image: Option<String>,
 
     /// What the proxy's container asks for and may use at most.

@@ -1,0 +1,5 @@
+//! Prints `crds/dnsproxies.yaml`; `make generate` runs it.
+
+fn main() {
+    print!("{}", dnsproxy_api::custom_resource_definitions());
+}

@@ -1,0 +1,72 @@
+//! How much a manifest may hold: the ends of every list, text and number in the schema.
+//!
+//! The API server wants them to know what a CEL rule may cost, and a process wants them so that no
+//! manifest makes it run out of memory. Where no standard gives a number, it is our guess at several
+//! times what anybody was seen to use.
+
+use crate::units::Duration;
+
+/// Resolver services; our guess (OpenShift's DNS operator stops at 15).
+pub const UPSTREAMS: u32 = 64;
+/// Addresses of one service; our guess, public resolvers have four.
+pub const ADDRESSES: u32 = 16;
+/// Pins of one service; our guess, room for the old, the new and the backup key of several servers.
+pub const PINS: u32 = 16;
+/// Routes; our guess.
+pub const ROUTES: u32 = 256;
+/// Zones of one route; our guess, more than the reverse zones of a large company.
+pub const ZONES: u32 = 256;
+/// Networks of one access list; our guess.
+pub const NETWORKS: u32 = 256;
+/// Listeners of one kind; our guess, the addresses of a large host.
+pub const LISTENERS: u32 = 64;
+/// Addresses that the cluster's DNS asks from: its pods; our guess (one per node would be NodeLocal's).
+pub const ENDPOINTS: u32 = 1024;
+/// Addresses or families of one Service: one of each family.
+pub const FAMILIES: u32 = 2;
+/// Labels, annotations or items of what is borrowed from a pod; our guess.
+pub const POD_ITEMS: u32 = 64;
+
+/// Items of one list of the status: conditions, addresses, searches; our guess.
+pub const STATUS_ITEMS: u32 = 64;
+
+/// A name: a DNS label (RFC 1035 §2.3.4).
+pub const NAME: u32 = crate::units::Name::MAX_LENGTH;
+/// `metadata.name`: a Service's 63 characters without the eleven of a ConfigMap's hash.
+pub const OBJECT_NAME: usize = 52;
+/// The name of a Kubernetes object, or a key in it (RFC 1123 §2.1).
+pub const REFERENCE: u32 = 253;
+/// An address with a port: `[` 45 characters `]:65535`, rounded up.
+pub const ADDRESS: u32 = 64;
+/// A duration with every unit.
+pub const DURATION: u32 = 32;
+/// A pin: `sha256//` and 44 characters.
+pub const PIN: u32 = 52;
+/// A path of a file (Linux: PATH_MAX).
+pub const PATH: u32 = 4096;
+/// A text inside the manifest: certificates; our guess, the Mozilla roots have 200 KiB.
+pub const INLINE: u32 = 262_144;
+/// An image reference; our guess at a registry, 255 characters of path, a tag and a digest.
+pub const IMAGE: u32 = 1024;
+/// Any other text of what is borrowed from Kubernetes; our guess.
+pub const TEXT: u32 = 1024;
+
+/// The shortest and the longest of a timeout; our guess: below it nothing on another machine answers,
+/// above it nobody waits.
+pub const TIMEOUT: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(60)];
+/// The shortest and the longest idle time of a connection; our guess (RFC 7766 §6.2.3 only wants seconds).
+pub const IDLE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3600)];
+/// The shortest and the longest of each step of a shutdown; our guess: kubelet waits as long.
+pub const SHUTDOWN: [Duration; 2] = [Duration::from_secs(0), Duration::from_secs(600)];
+
+/// The smallest EDNS buffer (RFC 6891 §6.2.3) and the largest that does not invite fragments
+/// (RFC 6891 §6.2.5 recommends 4096 as a maximum, RFC 9715 prefers 1400).
+pub const EDNS_BUFFER_SIZE: [u16; 2] = [512, 4096];
+/// Queries in flight, and TCP connections: our guess at what one process can hold.
+pub const IN_FLIGHT: u32 = 1_000_000;
+/// A rate of queries of one client: our guess, beyond one core.
+pub const RATE: u32 = 1_000_000;
+/// One logged query in so many: our guess.
+pub const ONE_IN: u32 = 1_000_000;
+/// Pods: our guess.
+pub const REPLICAS: i32 = 1000;

@@ -1,0 +1,99 @@
+//! The CustomResourceDefinition, as the API server gets it.
+//!
+//! The schema comes from the types. What they borrow from Kubernetes (affinity, resources, conditions)
+//! comes with pages of description and without bounds; here the descriptions are cut to their first
+//! sentence, so that the whole stays far below what one object may have, and every list and text gets a
+//! bound. The reader of files walks the same schema, so that both say the same.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+
+use crate::{DnsProxy, bounds, manifest};
+
+/// The definition of `DnsProxy`.
+pub fn custom_resource_definition() -> CustomResourceDefinition {
+    let mut definition = DnsProxy::crd();
+    let versions = definition.spec.versions.iter_mut();
+    for schema in
+        versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
+    {
+        visit(schema, &mut tidy);
+        for path in BORROWED {
+            if let Some(part) = at(schema, path) {
+                visit(part, &mut trim);
+            }
+        }
+    }
+    definition
+}
+
+/// All definitions as YAML, ready for `kubectl apply`.
+pub fn custom_resource_definitions() -> String {
+    let definition = serde_json::to_value(custom_resource_definition()).unwrap_or_default();
+    format!(
+        "# Generated from the types of crds/src by `make generate`; not to be edited.\n{}",
+        manifest::yaml_text(&definition)
+    )
+}
+
+/// The schema of a whole object.
+pub(crate) fn schema() -> JSONSchemaProps {
+    let versions = custom_resource_definition().spec.versions.into_iter();
+    let schemas = versions.filter_map(|version| version.schema?.open_api_v3_schema);
+    schemas.last().unwrap_or_default()
+}
+
+fn at<'s>(schema: &'s mut JSONSchemaProps, path: &[&str]) -> Option<&'s mut JSONSchemaProps> {
+    path.iter().try_fold(schema, |schema, step| schema.properties.as_mut()?.get_mut(*step))
+}
+
+/// Does something to a schema and all its parts.
+fn visit(schema: &mut JSONSchemaProps, step: &mut impl FnMut(&mut JSONSchemaProps)) {
+    step(schema);
+    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+        visit(property, step);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        visit(items, step);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        visit(values, step);
+    }
+}
+
+/// One line for each paragraph, and no format that the API server warns of.
+fn tidy(schema: &mut JSONSchemaProps) {
+    if let Some(description) = &mut schema.description {
+        let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n");
+    }
+    schema.format = schema.format.take().filter(|format| !format.starts_with("uint"));
+}
+
+/// The first sentence, and bounds.
+fn trim(schema: &mut JSONSchemaProps) {
+    if let Some(description) = &mut schema.description {
+        let end = description.find(". ").or_else(|| description.find('\n'));
+        description.truncate(end.unwrap_or(description.len()));
+        description.truncate(description.trim_end_matches('.').len());
+        description.push('.');
+    }
+    match schema.type_.as_deref() {
+        Some("string") if schema.enum_.is_none() && schema.format.is_none() => {
+            schema.max_length.get_or_insert(bounds::TEXT.into());
+        }
+        Some("array") => {
+            schema.max_items.get_or_insert(bounds::POD_ITEMS.into());
+        }
+        Some("object") if schema.additional_properties.is_some() => {
+            schema.max_properties.get_or_insert(bounds::POD_ITEMS.into());
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// Where the types are those of Kubernetes, or only the operator writes.
+const BORROWED: [&[&str]; 3] =
+    [&["spec", "workload", "resources"], &["spec", "workload", "template"], &["status"]];

@@ -1,0 +1,145 @@
+//! `spec.routes`: zones of one route only, upstreams that exist, and no fallback that weakens unasked.
+
+use std::collections::BTreeMap;
+
+use super::Report;
+use crate::{
+    units::Zone,
+    v1alpha1::{Authentication, Protocol, Route, Upstream},
+};
+
+pub(super) fn check(routes: Option<&[Route]>, upstreams: &[Upstream], report: &mut Report) {
+    let Some(routes) = routes else { return };
+    report.require(
+        !routes.is_empty(),
+        "spec.routes",
+        "empty: leave it out for one route to all upstreams",
+    );
+    report.names("spec.routes", routes.iter().map(|route| &*route.name));
+    let mut zones = BTreeMap::new();
+    for (index, route) in routes.iter().enumerate() {
+        let path = format!("spec.routes[{index}]");
+        check_zones(&path, route, &mut zones, report);
+        check_upstreams(&path, route, upstreams, report);
+        check_strength(&path, route, upstreams, report);
+    }
+}
+
+/// A zone belongs to one route: there is no order that could decide between two.
+fn check_zones<'r>(
+    path: &str,
+    route: &'r Route,
+    known: &mut BTreeMap<Zone, &'r str>,
+    report: &mut Report,
+) {
+    report.require(
+        !route.zones.is_empty(),
+        format!("{path}.zones"),
+        "empty: the route would never be taken",
+    );
+    for (index, zone) in report.parse_all::<Zone>(&format!("{path}.zones"), &route.zones) {
+        match known.get(&zone) {
+            Some(other) => report.add(
+                format!("{path}.zones[{index}]"),
+                format!("{zone} is a zone of route {other}, too"),
+            ),
+            None => {
+                known.insert(zone, &route.name);
+            }
+        }
+    }
+}
+
+fn check_upstreams(path: &str, route: &Route, upstreams: &[Upstream], report: &mut Report) {
+    report.require(
+        !route.upstreams.is_empty(),
+        format!("{path}.upstreams"),
+        "empty: nobody could be asked",
+    );
+    let fallback = route.fallback.as_deref().unwrap_or_default();
+    let references = [("upstreams", &*route.upstreams), ("fallback", fallback)]
+        .into_iter()
+        .flat_map(|(field, names)| {
+            names.iter().enumerate().map(move |(index, name)| (field, index, name))
+        });
+    let mut known: Vec<&str> = Vec::new();
+    for (field, index, name) in references {
+        let path = format!("{path}.{field}[{index}]");
+        if !upstreams.iter().any(|upstream| upstream.name == *name) {
+            report.add(path, format!("no upstream is called {name}"));
+        } else if known.contains(&&**name) {
+            report.add(path, format!("{name} is asked by this route already"));
+        } else {
+            known.push(name);
+        }
+    }
+}
+
+/// A fallback must not give away what the route promises, unless its author says so.
+fn check_strength(path: &str, route: &Route, upstreams: &[Upstream], report: &mut Report) {
+    let find = |name: &String| upstreams.iter().find(|upstream| upstream.name == *name);
+    let promised = route.upstreams.iter().filter_map(find).map(strength).max();
+    let Some(promised) = promised.filter(|_| !route.allow_weaker) else { return };
+    for (index, name) in route.fallback.iter().flatten().enumerate() {
+        let Some(weaker) = find(name).map(strength).filter(|strength| *strength < promised) else {
+            continue;
+        };
+        let message = format!(
+            "{name} is {}, weaker than the route's upstreams ({}): set allowWeaker: true if that is meant",
+            weaker.text(),
+            promised.text()
+        );
+        report.add(format!("{path}.fallback[{index}]"), message);
+    }
+}
+
+/// What an upstream proves before it learns a query, weakest first.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Strength {
+    Plain,
+    PinsOnly,
+    Pkix,
+}
+
+impl Strength {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::PinsOnly => "PinsOnly",
+            Self::Pkix => "PKIX",
+        }
+    }
+}
+
+fn strength(upstream: &Upstream) -> Strength {
+    let authentication = upstream.tls.as_ref().map(|tls| tls.authentication).unwrap_or_default();
+    match (upstream.protocol, authentication) {
+        (Protocol::UDP | Protocol::TCP, _) => Strength::Plain,
+        (Protocol::TLS, Authentication::PinsOnly) => Strength::PinsOnly,
+        (Protocol::TLS, Authentication::PKIX) => Strength::Pkix,
+    }
+}
+
+/// Warns where queries for any name leave in clear, or have no way to go.
+pub(super) fn warn(routes: Option<&[Route]>, upstreams: &[Upstream], report: &mut Report) {
+    let is_default = |route: &&Route| route.zones.iter().any(|zone| zone == ".");
+    let default = routes.map(|routes| routes.iter().find(is_default));
+    if default == Some(None) {
+        report.add(
+            "spec.routes",
+            "no route has the zone `.`: names outside of all zones are refused",
+        );
+    }
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let is_asked = default.is_none_or(|route| {
+            route.is_some_and(|route| route.upstreams.contains(&upstream.name))
+        });
+        if is_asked && strength(upstream) == Strength::Plain {
+            let message = format!(
+                "{} is asked for any name in clear: everybody on the way can read and forge",
+                upstream.name
+            );
+            report.add(format!("spec.upstreams[{index}].protocol"), message);
+        }
+    }
+}
