@@ -57,7 +57,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn deny_wins_over_allow_and_others_are_denied() {
-        let access = Access::new(networks(&["10.0.0.0/8", "fd00::/8"]), networks(&["10.9.0.0/16"]), None);
+        let access =
+            Access::new(networks(&["10.0.0.0/8", "fd00::/8"]), networks(&["10.9.0.0/16"]), None);
         let cases = [
             ("in an allowed network", "10.1.2.3", Verdict::Allowed),
             ("in an allowed IPv6 network", "fd00::1", Verdict::Allowed),

@@ -70,7 +70,11 @@ impl Readiness {
 /// Opens the socket of the endpoints; where the host has no IPv6, `[::]` becomes `0.0.0.0`.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     match TcpListener::bind(address).await {
-        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) =>
+        {
             TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, address.port())).await
         }
         result => result,
@@ -79,7 +83,11 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 impl Admin {
     /// Serves until `stop`.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
         let router = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
@@ -95,7 +103,9 @@ impl Admin {
 async fn readyz(State(admin): State<Admin>) -> Response {
     match admin.readiness.missing() {
         None => "ok\n".into_response(),
-        Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}\n")).into_response(),
+        Some(missing) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}\n")).into_response()
+        }
     }
 }
 

@@ -81,7 +81,8 @@ impl App {
     pub async fn start(args: &RunArgs, telemetry: Telemetry) -> Result<Self, StartError> {
         let config = Config::load(args.file.as_deref())?;
         let (metrics, registry) = Metrics::register()?;
-        let sockets = bind_new(&wanted(&args.listen, &config), &HashSet::new(), worker_count(args))?;
+        let sockets =
+            bind_new(&wanted(&args.listen, &config), &HashSet::new(), worker_count(args))?;
         let admin_listener = crate::admin::bind(args.admin)
             .await
             .map_err(|source| StartError::Admin { address: args.admin, source })?;
@@ -101,7 +102,12 @@ impl App {
         let workers = Workers::start(worker_count(args), &shared)?;
         let readiness = Arc::new(Readiness::default());
         telemetry.announce(&format!("listening admin {}", admin_listener.local_addr()?));
-        let admin = Admin { registry, pipeline: pipelines, config: statuses, readiness: Arc::clone(&readiness) };
+        let admin = Admin {
+            registry,
+            pipeline: pipelines,
+            config: statuses,
+            readiness: Arc::clone(&readiness),
+        };
         let stop = background.token().clone();
         background.spawn(async move { admin.serve(admin_listener, stop).await.ok() });
         let mut app = Self {
@@ -142,7 +148,8 @@ impl App {
         };
         tracing::info!(signal = ?end, "shutting down");
         // Nobody else knows of a proxy in the foreground, so Ctrl-C need not wait for endpoints to change.
-        let delay = if end == Event::Interrupt { Duration::ZERO } else { self.config.shutdown_delay };
+        let delay =
+            if end == Event::Interrupt { Duration::ZERO } else { self.config.shutdown_delay };
         tokio::select! {
             () = self.drain(delay) => {}
             signal = signals.next_end() => tracing::warn!(?signal, "ending at once"),
@@ -174,7 +181,8 @@ impl App {
 
         let previous = self.pipeline.borrow().clone();
         let in_flight = Arc::clone(&previous.in_flight);
-        let next = make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.background);
+        let next =
+            make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.background);
         self.pipeline.send_replace(Arc::new(next));
         self.status.send_replace(ConfigStatus::loaded(&config));
         self.config = config;
@@ -224,8 +232,12 @@ impl App {
         for stop in self.listeners.values() {
             stop.cancel();
         }
-        if tokio::time::timeout(self.config.shutdown_drain, self.serving.finished()).await.is_err() {
-            tracing::warn!(waiting = self.pipeline.borrow().in_flight.count(), "some queries were not answered in time");
+        if tokio::time::timeout(self.config.shutdown_drain, self.serving.finished()).await.is_err()
+        {
+            tracing::warn!(
+                waiting = self.pipeline.borrow().in_flight.count(),
+                "some queries were not answered in time"
+            );
         }
         self.background.cancel();
     }
@@ -255,7 +267,8 @@ fn bind_new(
     current: &HashSet<SocketAddr>,
     workers: usize,
 ) -> Result<Vec<(SocketAddr, Sockets)>, BindError> {
-    let has_v4 = |port| wanted.iter().any(|other| other.is_ipv4() && other.port() == port && port != 0);
+    let has_v4 =
+        |port| wanted.iter().any(|other| other.is_ipv4() && other.port() == port && port != 0);
     (wanted.iter())
         .filter(|address| !current.contains(address))
         .map(|&address| Ok((address, bind::bind(address, workers, has_v4(address.port()))?)))
@@ -280,10 +293,15 @@ fn make_pipeline(
     Pipeline {
         access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),
         upstreams: Arc::new(upstreams),
-        loop_guard: (!config.cluster_endpoints.is_empty()).then(|| LoopGuard::new(config.cluster_endpoints.iter().copied())),
+        loop_guard: (!config.cluster_endpoints.is_empty())
+            .then(|| LoopGuard::new(config.cluster_endpoints.iter().copied())),
         limits: config.limits,
         in_flight,
         metrics: metrics.pipeline.clone(),
-        query_log: QueryLog::new(config.query_log, config.query_log_one_in, metrics.query_log.clone()),
+        query_log: QueryLog::new(
+            config.query_log,
+            config.query_log_one_in,
+            metrics.query_log.clone(),
+        ),
     }
 }

@@ -14,8 +14,7 @@ use std::{
 
 use aws_lc_rs::digest;
 use dnsproxy_api::{
-    DnsProxy, defaults,
-    manifest,
+    DnsProxy, defaults, manifest,
     units::{self, Network},
     v1alpha1::{self as api, Access, LogLevel, Logging, QueryLog, QueryLogMode, Shutdown},
     validate::{Place, Problem},
@@ -131,10 +130,13 @@ const EMBEDDED: &str = include_str!("config/embedded.yaml");
 impl Config {
     /// Reads a manifest and everything that it refers to; without a path, the embedded one.
     pub fn load(path: Option<&Path>) -> Result<Self, LoadError> {
-        let Some(path) = path else { return Self::from_text(EMBEDDED, Path::new(""), BTreeMap::new()) };
+        let Some(path) = path else {
+            return Self::from_text(EMBEDDED, Path::new(""), BTreeMap::new());
+        };
         let files = BTreeMap::from([(path.to_owned(), reload::Fingerprint::of(path))]);
-        let text = fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let text =
+            fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_text(&String::from_utf8_lossy(&text), folder, files)
     }
 
@@ -152,7 +154,9 @@ impl Config {
             .map(|upstream| upstreams::settings(upstream, limits.edns_buffer_size, &mut files))
             .collect::<Result<Vec<_>, _>>()?;
         let mut routes = upstreams::routes(spec)?;
-        if let Some((upstream, route)) = cluster::cluster(spec.cluster_dns.as_ref(), limits.edns_buffer_size)? {
+        if let Some((upstream, route)) =
+            cluster::cluster(spec.cluster_dns.as_ref(), limits.edns_buffer_size)?
+        {
             upstreams.push(upstream);
             routes.push(route);
         }
@@ -168,9 +172,15 @@ impl Config {
             upstreams,
             routes,
             cluster_endpoints: parse_all(endpoints.map(Vec::as_slice).unwrap_or_default())?,
-            allow: allow.map_or_else(|| parse_all(defaults::ACCESS_ALLOW), |allow| parse_all(&allow))?,
+            allow: allow
+                .map_or_else(|| parse_all(defaults::ACCESS_ALLOW), |allow| parse_all(&allow))?,
             deny: parse_all(&deny.unwrap_or_default())?,
-            rate_limit: rate_limit.map(|limit| (limit.queries_per_second, limit.burst.unwrap_or(limit.queries_per_second.saturating_mul(2)))),
+            rate_limit: rate_limit.map(|limit| {
+                (
+                    limit.queries_per_second,
+                    limit.burst.unwrap_or_else(|| limit.queries_per_second.saturating_mul(2)),
+                )
+            }),
             limits,
             log_level: level,
             query_log: mode,
@@ -193,12 +203,15 @@ fn limits(limits: Option<&api::Limits>) -> Result<Limits, Unparsable> {
         tcp_idle_timeout,
         edns_buffer_size,
     } = limits.cloned().unwrap_or_default();
-    let count = |given: Option<u32>, default| usize::try_from(given.unwrap_or(default)).unwrap_or(usize::MAX);
+    let count = |given: Option<u32>, default| {
+        usize::try_from(given.unwrap_or(default)).unwrap_or(usize::MAX)
+    };
     Ok(Limits {
         query_deadline: duration(query_deadline, defaults::QUERY_DEADLINE)?,
         max_in_flight: count(max_in_flight, defaults::MAX_IN_FLIGHT),
         tcp_connections: count(tcp_connections, defaults::TCP_CONNECTIONS),
-        tcp_connections_per_client: tcp_connections_per_client.unwrap_or(defaults::TCP_CONNECTIONS_PER_CLIENT),
+        tcp_connections_per_client: tcp_connections_per_client
+            .unwrap_or(defaults::TCP_CONNECTIONS_PER_CLIENT),
         tcp_idle_timeout: duration(tcp_idle_timeout, defaults::TCP_IDLE_TIMEOUT)?,
         edns_buffer_size: edns_buffer_size.unwrap_or(defaults::EDNS_BUFFER_SIZE),
     })
@@ -215,13 +228,17 @@ fn listen(spec: &api::DnsProxySpec) -> Result<Vec<SocketAddr>, Unparsable> {
 fn notices(spec: &api::DnsProxySpec) -> Vec<String> {
     let mut notices = Vec::new();
     if spec.workload.is_some() || spec.service.is_some() {
-        notices.push("spec.workload and spec.service are for the operator: not used here".to_owned());
+        notices
+            .push("spec.workload and spec.service are for the operator: not used here".to_owned());
     }
     let forwards_nowhere = |dns: &api::ClusterDns| {
         dns.mode == api::ClusterDnsMode::Forward && dns.addresses.as_ref().is_none_or(Vec::is_empty)
     };
     if spec.cluster_dns.as_ref().is_some_and(forwards_nowhere) {
-        notices.push("spec.clusterDNS has no addresses, which only the operator can discover: not used here".to_owned());
+        notices.push(
+            "spec.clusterDNS has no addresses, which only the operator can discover: not used here"
+                .to_owned(),
+        );
     }
     notices
 }

@@ -10,8 +10,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    config::metrics::ConfigMetrics, listener::ListenerMetrics, pipeline::PipelineMetrics, query_log::QueryLogWriter,
-    upstream::Metrics as UpstreamMetrics,
+    config::metrics::ConfigMetrics, listener::ListenerMetrics, pipeline::PipelineMetrics,
+    query_log::QueryLogWriter, upstream::Metrics as UpstreamMetrics,
 };
 
 /// The parts' metrics.
@@ -56,7 +56,12 @@ impl Collector for OpenFiles {
         // Without /proc there is nothing to tell.
         let Ok(files) = std::fs::read_dir("/proc/self/fd") else { return Ok(()) };
         let count = ConstGauge::new(i64::try_from(files.count()).unwrap_or(i64::MAX));
-        let encoder = encoder.encode_descriptor("dnsproxy_open_files", "Open files and sockets", None, count.metric_type())?;
+        let encoder = encoder.encode_descriptor(
+            "dnsproxy_open_files",
+            "Open files and sockets",
+            None,
+            count.metric_type(),
+        )?;
         count.encode(encoder)
     }
 }

@@ -75,17 +75,22 @@ impl Pipeline {
         let job = Job { pipeline: Arc::clone(self), query, client, started };
         match self.access.check(client.address, started) {
             Admission::Allowed => {}
-            Admission::Denied => return job.refuse(ExtendedError::PROHIBITED, "this client may not ask"),
+            Admission::Denied => {
+                return job.refuse(ExtendedError::PROHIBITED, "this client may not ask");
+            }
             Admission::TooMany => return job.slow_down(),
         }
         if job.query.question.qtype == Qtype::ANY {
-            return job.reply(|query, terms| reply::any(query, terms), Source::Local);
+            return job.reply(reply::any, Source::Local);
         }
         let Some(route) = self.upstreams.route(&job.query.question) else {
             return job.refuse(ExtendedError::OTHER, "no route for this name");
         };
         if self.loop_guard.as_ref().is_some_and(|guard| guard.stops(client.address, route.name())) {
-            return job.fail(&ExtendedError::new(ExtendedError::OTHER, "a question of the cluster's DNS would go back to it"));
+            return job.fail(&ExtendedError::new(
+                ExtendedError::OTHER,
+                "a question of the cluster's DNS would go back to it",
+            ));
         }
         let Some(place) = self.in_flight.enter(self.limits.max_in_flight) else {
             return job.fail(&ExtendedError::new(ExtendedError::OTHER, "limits.maxInFlight"));
@@ -106,7 +111,9 @@ impl Pipeline {
     }
 
     fn reject(&self, rejection: &Rejection, client: Client, started: Instant) -> Verdict {
-        let Some(reply) = reply::rejection(rejection, self.terms(client)) else { return Verdict::Silence };
+        let Some(reply) = reply::rejection(rejection, self.terms(client)) else {
+            return Verdict::Silence;
+        };
         if let Rejection::Error { question, rcode, .. } = rejection {
             let qtype = question.as_ref().map_or(Qtype(0), |question| question.qtype);
             self.metrics.count_query(client.transport, qtype);
@@ -144,18 +151,24 @@ impl Job {
 
     fn refuse(self, code: u16, text: &str) -> Verdict {
         let reason = ExtendedError::new(code, text);
-        self.reply(|query, terms| reply::error(query, Rcode::REFUSED, Some(&reason), terms), Source::Refused)
+        self.reply(
+            |query, terms| reply::error(query, Rcode::REFUSED, Some(&reason), terms),
+            Source::Refused,
+        )
     }
 
     fn fail(self, reason: &ExtendedError) -> Verdict {
-        self.reply(|query, terms| reply::error(query, Rcode::SERVFAIL, Some(reason), terms), Source::Local)
+        self.reply(
+            |query, terms| reply::error(query, Rcode::SERVFAIL, Some(reason), terms),
+            Source::Local,
+        )
     }
 
     /// Over the rate limit: a datagram, of which the sender may be forged, is sent to TCP by a reply that
     /// is no longer than the query; over TCP the client is refused.
     fn slow_down(self) -> Verdict {
         match self.client.transport {
-            Transport::Udp => self.reply(|query, terms| reply::truncated(query, terms), Source::Refused),
+            Transport::Udp => self.reply(reply::truncated, Source::Refused),
             Transport::Tcp => self.refuse(ExtendedError::OTHER, "access.rateLimit"),
         }
     }
@@ -166,12 +179,21 @@ impl Job {
     }
 
     /// Turns what the upstreams gave into the client's reply.
-    fn finish(self, exchanged: Result<crate::upstream::Answer, crate::upstream::Failure>) -> Vec<u8> {
+    fn finish(
+        self,
+        exchanged: Result<crate::upstream::Answer, crate::upstream::Failure>,
+    ) -> Vec<u8> {
         let terms = self.pipeline.terms(self.client);
         match exchanged {
             Ok(answer) => {
                 let upstream = Arc::clone(&answer.upstream);
-                let reply = reply::relay(&self.query, answer.message, &answer.layout, answer.is_secure, terms);
+                let reply = reply::relay(
+                    &self.query,
+                    answer.message,
+                    &answer.layout,
+                    answer.is_secure,
+                    terms,
+                );
                 self.hand_over(reply, Source::Upstream, Some(&upstream))
             }
             Err(failure) => {
@@ -191,7 +213,14 @@ impl Job {
         let rcode = reply::rcode(&reply);
         let duration = self.started.elapsed();
         self.pipeline.metrics.count_response(rcode, source, duration);
-        let record = Record { client: self.client, question: &self.query.question, rcode, source, upstream, duration };
+        let record = Record {
+            client: self.client,
+            question: &self.query.question,
+            rcode,
+            source,
+            upstream,
+            duration,
+        };
         self.pipeline.query_log.note(&record);
         reply
     }

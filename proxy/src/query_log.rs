@@ -80,7 +80,11 @@ impl QueryLogWriter {
     /// Starts the thread. It ends with the last clone.
     pub fn start(registry: &mut Registry) -> std::io::Result<Self> {
         let dropped = Counter::default();
-        registry.register("dnsproxy_query_log_dropped", "Lines of the query log that could not be written in time", dropped.clone());
+        registry.register(
+            "dnsproxy_query_log_dropped",
+            "Lines of the query log that could not be written in time",
+            dropped.clone(),
+        );
         let (lines, queue) = sync_channel::<Vec<u8>>(QUEUE);
         std::thread::Builder::new().name("query-log".to_owned()).spawn(move || {
             for line in queue {
@@ -106,7 +110,9 @@ impl QueryLog {
 
     /// Logs a query, if it is one that should be.
     pub fn note(&self, record: &Record<'_>) {
-        if self.is_wanted(record.rcode) && self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.one_in) {
+        if self.is_wanted(record.rcode)
+            && self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.one_in)
+        {
             self.writer.write(line(record, SystemTime::now()));
         }
     }

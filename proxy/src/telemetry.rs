@@ -50,7 +50,9 @@ impl Telemetry {
     pub fn announce(&self, line: &str) {
         match self.format {
             LogFormat::Text => eprintln!("{line}"),
-            LogFormat::Json => eprintln!("{}", serde_json::json!({ "level": "INFO", "message": line })),
+            LogFormat::Json => {
+                eprintln!("{}", serde_json::json!({ "level": "INFO", "message": line }))
+            }
         }
     }
 }

@@ -67,7 +67,9 @@ impl Workers {
     /// Starts `count` threads.
     pub fn start(count: usize, shared: &Shared) -> io::Result<Self> {
         let end = CancellationToken::new();
-        let threads = (0..count).map(|index| Thread::start(index, shared.clone(), end.clone())).collect::<Result<_, _>>()?;
+        let threads = (0..count)
+            .map(|index| Thread::start(index, shared.clone(), end.clone()))
+            .collect::<Result<_, _>>()?;
         Ok(Self { threads, end })
     }
 

@@ -38,7 +38,12 @@ impl RateLimit {
     /// So many queries a second, and so many at once.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
-        Self { per_second: per_second.into(), burst: burst.into(), hasher: RandomState::new(), shards }
+        Self {
+            per_second: per_second.into(),
+            burst: burst.into(),
+            hasher: RandomState::new(),
+            shards,
+        }
     }
 
     /// Takes a token for one query of `client`; `false` when it has none.
@@ -89,7 +94,10 @@ mod tests {
 
         let burst = (0..5).filter(|_| limit.takes(client, start)).count();
         assert_eq!(burst, 3, "the burst, and no more at once");
-        assert!(limit.takes(client, start + Duration::from_millis(100)), "a tenth of a second is one query");
+        assert!(
+            limit.takes(client, start + Duration::from_millis(100)),
+            "a tenth of a second is one query"
+        );
         assert!(!limit.takes(client, start + Duration::from_millis(100)));
         assert!(limit.takes([192, 0, 2, 2].into(), start), "another client has its own");
     }

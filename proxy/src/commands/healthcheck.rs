@@ -20,7 +20,8 @@ const MAX_RESPONSE: u64 = 4096;
 /// Exit code 0 when the proxy is ready, 1 when it is not.
 pub fn run(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
     let address = reachable(args.admin);
-    let response = fetch(address).with_context(|| format!("no answer from http://{address}/readyz"))?;
+    let response =
+        fetch(address).with_context(|| format!("no answer from http://{address}/readyz"))?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     println!("{}", body.trim());
     let is_ready = head.starts_with("HTTP/1.") && head.split(' ').nth(1) == Some("200");
@@ -32,7 +33,7 @@ fn reachable(admin: SocketAddr) -> SocketAddr {
     let ip = match admin.ip() {
         IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     SocketAddr::new(ip, admin.port())
 }

@@ -22,7 +22,14 @@ pub(super) fn cluster(
     cluster_dns: Option<&ClusterDns>,
     udp_payload: u16,
 ) -> Result<Option<(UpstreamSettings, RouteSettings)>, Unparsable> {
-    let Some(ClusterDns { mode: ClusterDnsMode::Forward, addresses, domain, reverse_zones, endpoints: _ }) = cluster_dns else {
+    let Some(ClusterDns {
+        mode: ClusterDnsMode::Forward,
+        addresses,
+        domain,
+        reverse_zones,
+        endpoints: _,
+    }) = cluster_dns
+    else {
         return Ok(None);
     };
     let addresses = addresses.as_deref().unwrap_or_default();
@@ -41,7 +48,7 @@ pub(super) fn cluster(
     let zones = std::iter::once(domain).chain(reverse_zones.iter().flatten().map(String::as_str));
     let route = RouteSettings {
         name: ROUTE.into(),
-        zones: zones.map(|zone| parse(zone)).collect::<Result<_, _>>()?,
+        zones: zones.map(parse).collect::<Result<_, _>>()?,
         upstreams: vec![Arc::from(ROUTE)],
         fallback: Vec::new(),
     };

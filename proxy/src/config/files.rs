@@ -37,7 +37,10 @@ impl Reader {
     /// Reads a file that anybody may see.
     pub(super) fn read_public(&mut self, path: &str) -> Result<Arc<[u8]>, Arc<str>> {
         let result = self.read(path);
-        self.public.push(PublicFile { path: self.folder.join(path), octets: result.as_ref().ok().cloned() });
+        self.public.push(PublicFile {
+            path: self.folder.join(path),
+            octets: result.as_ref().ok().cloned(),
+        });
         result
     }
 

@@ -26,7 +26,11 @@ impl ConfigMetrics {
     /// Registers the families.
     pub fn register(registry: &mut Registry) -> Self {
         let reloads = Family::<ResultLabel, Counter>::default();
-        registry.register("dnsproxy_config_reloads", "Configurations that were read after the first one", reloads.clone());
+        registry.register(
+            "dnsproxy_config_reloads",
+            "Configurations that were read after the first one",
+            reloads.clone(),
+        );
         let hash = Arc::new(Mutex::new(String::new()));
         registry.register_collector(Box::new(ConfigInfo(Arc::clone(&hash))));
         let counter = |result| reloads.get_or_create_owned(&ResultLabel { result });
@@ -52,7 +56,12 @@ impl Collector for ConfigInfo {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let hash = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let one = ConstGauge::new(1_i64);
-        let mut encoder = encoder.encode_descriptor("dnsproxy_config_info", "The configuration that runs", None, one.metric_type())?;
+        let mut encoder = encoder.encode_descriptor(
+            "dnsproxy_config_info",
+            "The configuration that runs",
+            None,
+            one.metric_type(),
+        )?;
         one.encode(encoder.encode_family(&[("hash", hash)])?)
     }
 }

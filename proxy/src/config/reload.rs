@@ -73,7 +73,8 @@ impl Watcher {
     }
 
     fn look(&mut self) -> bool {
-        let now: Files = self.seen.keys().map(|path| (path.clone(), Fingerprint::of(path))).collect();
+        let now: Files =
+            self.seen.keys().map(|path| (path.clone(), Fingerprint::of(path))).collect();
         if now == self.seen {
             self.unsettled = None;
             return false;
@@ -97,7 +98,8 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("dnsproxy-reload-{name}-{}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("dnsproxy-reload-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             Self(path)
         }
@@ -145,7 +147,9 @@ mod tests {
     #[test]
     fn a_swapped_link_above_the_file_is_a_change() {
         let folder = Folder::new("swap");
-        let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, folder.0.join(name)).unwrap();
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, folder.0.join(name)).unwrap()
+        };
         for version in ["v1", "v2"] {
             fs::create_dir(folder.0.join(version)).unwrap();
             fs::write(folder.0.join(version).join("a"), "same length").unwrap();

@@ -78,7 +78,8 @@ impl ConfigStatus {
 
     /// Notes that a newer configuration could not be used.
     pub fn reject(&mut self, error: &LoadError) {
-        self.rejected = Some(Rejected { hash: error.hash().map(str::to_owned), error: chain(error) });
+        self.rejected =
+            Some(Rejected { hash: error.hash().map(str::to_owned), error: chain(error) });
     }
 }
 

@@ -24,7 +24,11 @@ const TLS_PORT: u16 = 853;
 const PLAIN_PORT: u16 = 53;
 
 /// One upstream.
-pub(super) fn settings(upstream: &api::Upstream, udp_payload: u16, files: &mut Reader) -> Result<UpstreamSettings, Unparsable> {
+pub(super) fn settings(
+    upstream: &api::Upstream,
+    udp_payload: u16,
+    files: &mut Reader,
+) -> Result<UpstreamSettings, Unparsable> {
     let transport = match upstream.protocol {
         api::Protocol::TLS => Transport::Tls(tls(upstream.tls.as_ref(), files)?),
         api::Protocol::UDP => Transport::Udp,
@@ -42,7 +46,10 @@ pub(super) fn settings(upstream: &api::Upstream, udp_payload: u16, files: &mut R
 }
 
 /// Addresses with the port that the protocol has by default.
-pub(super) fn servers(addresses: &[String], protocol: api::Protocol) -> Result<Vec<SocketAddr>, Unparsable> {
+pub(super) fn servers(
+    addresses: &[String],
+    protocol: api::Protocol,
+) -> Result<Vec<SocketAddr>, Unparsable> {
     let port = match protocol {
         api::Protocol::TLS => TLS_PORT,
         api::Protocol::UDP | api::Protocol::TCP => PLAIN_PORT,
@@ -51,9 +58,12 @@ pub(super) fn servers(addresses: &[String], protocol: api::Protocol) -> Result<V
 }
 
 fn tls(tls: Option<&api::Tls>, files: &mut Reader) -> Result<TlsSettings, Unparsable> {
-    let api::Tls { server_name, pins, authentication, ca, client_certificate } = tls.cloned().unwrap_or_default();
+    let api::Tls { server_name, pins, authentication, ca, client_certificate } =
+        tls.cloned().unwrap_or_default();
     let pin = |text: &String| parse::<Pin>(text);
-    let server_name = server_name.map(|name| ServerName::try_from(name.clone()).map_err(|_| Unparsable(name))).transpose()?;
+    let server_name = server_name
+        .map(|name| ServerName::try_from(name.clone()).map_err(|_| Unparsable(name)))
+        .transpose()?;
     Ok(TlsSettings {
         server_name,
         pins: pins.unwrap_or_default().iter().map(pin).collect::<Result<_, _>>()?,
@@ -62,7 +72,8 @@ fn tls(tls: Option<&api::Tls>, files: &mut Reader) -> Result<TlsSettings, Unpars
             api::Authentication::PinsOnly => Authentication::PinsOnly,
         },
         roots: ca.map_or(Roots::Mozilla, |source| roots(&source, files)),
-        client_certificate: client_certificate.map(|certificate| self::client_certificate(&certificate, files)),
+        client_certificate: client_certificate
+            .map(|certificate| self::client_certificate(&certificate, files)),
     })
 }
 
@@ -74,7 +85,10 @@ fn roots(source: &api::Source, files: &mut Reader) -> Roots {
     }
 }
 
-fn client_certificate(certificate: &api::ClientCertificate, files: &mut Reader) -> ClientCertificate {
+fn client_certificate(
+    certificate: &api::ClientCertificate,
+    files: &mut Reader,
+) -> ClientCertificate {
     let (Some(chain), Some(key)) = (&certificate.certificate_file, &certificate.key_file) else {
         return ClientCertificate::Missing("tls.clientCertificate is in a cluster".into());
     };

@@ -49,7 +49,10 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// becomes the IPv4 wildcard.
 pub fn bind(address: SocketAddr, workers: usize, is_only_v6: bool) -> Result<Sockets, BindError> {
     match bind_as_asked(address, workers, is_only_v6) {
-        Err(error) if is_wildcard_v6(address) && error.source.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+        Err(error)
+            if is_wildcard_v6(address)
+                && error.source.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
+        {
             bind_as_asked((Ipv4Addr::UNSPECIFIED, address.port()).into(), workers, is_only_v6)
         }
         result => result,
@@ -60,11 +63,17 @@ fn is_wildcard_v6(address: SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()
 }
 
-fn bind_as_asked(address: SocketAddr, workers: usize, is_only_v6: bool) -> Result<Sockets, BindError> {
+fn bind_as_asked(
+    address: SocketAddr,
+    workers: usize,
+    is_only_v6: bool,
+) -> Result<Sockets, BindError> {
     let mut result = bind_both(address, workers, is_only_v6);
     for _ in 1..PORT_ATTEMPTS {
         match &result {
-            Err(error) if address.port() == 0 && error.source.kind() == io::ErrorKind::AddrInUse => {
+            Err(error)
+                if address.port() == 0 && error.source.kind() == io::ErrorKind::AddrInUse =>
+            {
                 result = bind_both(address, workers, is_only_v6);
             }
             _ => break,

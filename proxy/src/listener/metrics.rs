@@ -24,11 +24,20 @@ impl ListenerMetrics {
     /// Registers the families.
     pub fn register(registry: &mut Registry) -> Self {
         let errors = Family::<TransportLabel, Counter>::default();
-        registry.register("dnsproxy_listener_errors", "Errors while receiving, accepting or sending", errors.clone());
+        registry.register(
+            "dnsproxy_listener_errors",
+            "Errors while receiving, accepting or sending",
+            errors.clone(),
+        );
         let connections = Gauge::default();
-        registry.register("dnsproxy_tcp_connections", "Open TCP connections of clients", connections.clone());
-        let errors = Transport::ALL
-            .map(|transport| errors.get_or_create(&TransportLabel { transport: transport.label() }).clone());
+        registry.register(
+            "dnsproxy_tcp_connections",
+            "Open TCP connections of clients",
+            connections.clone(),
+        );
+        let errors = Transport::ALL.map(|transport| {
+            errors.get_or_create(&TransportLabel { transport: transport.label() }).clone()
+        });
         Self { errors, connections }
     }
 

@@ -33,7 +33,7 @@ struct Open {
 
 /// What one connection tells about itself, without a lock.
 #[derive(Debug)]
-pub struct Activity {
+pub(super) struct Activity {
     /// Milliseconds from the start of the process to when it became idle; [`BUSY`] while queries wait.
     idle_since: AtomicU64,
     evicted: Notify,
@@ -58,13 +58,19 @@ impl Connections {
 
     /// Takes a place for a new connection of `client`; `None` when the client has `per_client` already,
     /// or all `total` places are busy.
-    pub fn admit(self: &Arc<Self>, client: IpAddr, total: usize, per_client: u32) -> Option<Admission> {
+    pub fn admit(
+        self: &Arc<Self>,
+        client: IpAddr,
+        total: usize,
+        per_client: u32,
+    ) -> Option<Admission> {
         let mut open = self.lock();
         let held = open.by_client.get(&client).copied().unwrap_or_default();
         if held >= per_client || (open.by_id.len() >= total && !open.evict_the_idlest()) {
             return None;
         }
-        let activity = Arc::new(Activity { idle_since: AtomicU64::new(self.now()), evicted: Notify::new() });
+        let activity =
+            Arc::new(Activity { idle_since: AtomicU64::new(self.now()), evicted: Notify::new() });
         let id = open.next_id;
         open.next_id += 1;
         open.by_id.insert(id, Arc::clone(&activity));
@@ -100,7 +106,8 @@ impl Open {
     /// for that moment there is one connection more than allowed.
     fn evict_the_idlest(&mut self) -> bool {
         let idle = |activity: &Activity| activity.idle_since.load(Ordering::Relaxed);
-        let Some((&id, activity)) = self.by_id.iter().min_by_key(|(_, activity)| idle(activity)) else {
+        let Some((&id, activity)) = self.by_id.iter().min_by_key(|(_, activity)| idle(activity))
+        else {
             return false;
         };
         if idle(activity) == BUSY {

@@ -63,7 +63,13 @@ impl TcpAcceptor {
         metrics: ListenerMetrics,
         tasks: Tasks,
     ) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::from_std(listener)?, pipeline, connections, metrics, tasks })
+        Ok(Self {
+            listener: TcpListener::from_std(listener)?,
+            pipeline,
+            connections,
+            metrics,
+            tasks,
+        })
     }
 
     /// Accepts until `stop`, and then what has arrived by that time.
@@ -71,7 +77,10 @@ impl TcpAcceptor {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(self.accept_rest(&stop)),
+                () = stop.cancelled() => {
+                    self.accept_rest(&stop);
+                    return Ok(());
+                }
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
@@ -92,16 +101,21 @@ impl TcpAcceptor {
     async fn survive(&self, error: io::Error) -> io::Result<()> {
         self.metrics.count_error(Transport::Tcp);
         match Trouble::of(&error) {
-            Trouble::Transient => Ok(()),
-            Trouble::Exhausted => Ok(tokio::time::sleep(BREATHER).await),
-            Trouble::Fatal => Err(error),
+            Trouble::Transient => {}
+            Trouble::Exhausted => tokio::time::sleep(BREATHER).await,
+            Trouble::Fatal => return Err(error),
         }
+        Ok(())
     }
 
     fn start(&self, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
         let client = peer.ip().to_canonical();
         let limits = self.pipeline.borrow().limits();
-        let admission = self.connections.admit(client, limits.tcp_connections, limits.tcp_connections_per_client);
+        let admission = self.connections.admit(
+            client,
+            limits.tcp_connections,
+            limits.tcp_connections_per_client,
+        );
         // Replies are small and somebody waits for each. Without the option they are late, not lost.
         stream.set_nodelay(true).ok();
         if let Some(admission) = admission {
@@ -181,7 +195,9 @@ impl Connection {
     }
 
     fn has_room(&self) -> bool {
-        self.waiting.len() < MAX_WAITING && self.unsent().len() < MAX_UNSENT && self.inbox.len() < MAX_FRAME
+        self.waiting.len() < MAX_WAITING
+            && self.unsent().len() < MAX_UNSENT
+            && self.inbox.len() < MAX_FRAME
     }
 
     fn unsent(&self) -> &[u8] {
@@ -199,7 +215,9 @@ impl Connection {
         let mut chunk = [0; READ_CHUNK];
         while self.has_room() {
             match reader.try_read(&mut chunk) {
-                Ok(count @ 1..) => self.inbox.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Ok(count @ 1..) => {
+                    self.inbox.extend_from_slice(chunk.get(..count).unwrap_or_default())
+                }
                 _ => break,
             }
             self.answer_whole_frames();

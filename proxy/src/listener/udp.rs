@@ -6,16 +6,17 @@
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv6Addr, SocketAddr},
     os::fd::AsRawFd,
     sync::Arc,
     time::Duration,
 };
 
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmsg,
-};
 use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
+    recvmmsg, sendmsg,
+};
 use tokio::{io::Interest, net::UdpSocket, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -118,7 +119,8 @@ impl UdpListener {
         for (buffer, received) in inbox.buffers.iter().zip(&inbox.received).take(count) {
             let Some(Received { origin, len }) = *received else { continue };
             let query = buffer.get(..len).unwrap_or_default();
-            let client = Client { address: origin.client.ip().to_canonical(), transport: Transport::Udp };
+            let client =
+                Client { address: origin.client.ip().to_canonical(), transport: Transport::Udp };
             match pipeline.answer(query, client) {
                 Verdict::Silence => {}
                 Verdict::Reply(reply) => self.send_now(&reply, origin),
@@ -138,7 +140,11 @@ impl UdpListener {
 
     /// Sends, or drops the reply when the socket's buffer is full: the client asks again.
     fn send_now(&self, reply: &[u8], origin: Origin) {
-        if self.socket.try_io(Interest::WRITABLE, || send_message(&self.socket, reply, origin)).is_err() {
+        if self
+            .socket
+            .try_io(Interest::WRITABLE, || send_message(&self.socket, reply, origin))
+            .is_err()
+        {
             self.metrics.count_error(Transport::Udp);
         }
     }
@@ -185,9 +191,15 @@ impl Inbox {
 
     /// Receives what is there, up to a batch, and tells how many datagrams that were.
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        let messages =
-            recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+        let mut slices: Vec<_> =
+            self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        let messages = recvmmsg(
+            socket.as_raw_fd(),
+            &mut self.headers,
+            slices.iter_mut(),
+            MsgFlags::MSG_DONTWAIT,
+            None,
+        )?;
         let mut count = 0;
         for (message, received) in messages.zip(&mut self.received) {
             *received = read(&message);
@@ -204,29 +216,29 @@ fn read(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Received> {
     }
     let address = message.address?;
     let client = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-        (Some(v4), _) => SocketAddr::from((Ipv4Addr::from(v4.ip()), v4.port())),
+        (Some(v4), _) => SocketAddr::from((v4.ip(), v4.port())),
         (_, Some(v6)) => SocketAddr::V6((*v6).into()),
         _ => return None,
     };
     // A reply to port 0 leads nowhere.
-    (client.port() != 0).then(|| Received { origin: Origin { client, asked: asked(message) }, len: message.bytes })
+    (client.port() != 0)
+        .then(|| Received { origin: Origin { client, asked: asked(message) }, len: message.bytes })
 }
 
 fn asked(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Asked> {
-    message.cmsgs().ok()?.find_map(|note| match note {
-        ControlMessageOwned::Ipv4PacketInfo(mut info) => {
+    message.cmsgs().ok()?.find_map(|note| {
+        if let ControlMessageOwned::Ipv4PacketInfo(mut info) = note {
             // The kernel routes the reply by itself; the interface must not be pinned.
             info.ipi_ifindex = 0;
             Some(Asked::V4(info))
-        }
-        ControlMessageOwned::Ipv6PacketInfo(mut info) => {
-            let address = IpAddr::from(info.ipi6_addr.s6_addr);
-            let is_link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-            if !is_link_local {
+        } else if let ControlMessageOwned::Ipv6PacketInfo(mut info) = note {
+            // Only a link-local address means nothing without its interface.
+            if !Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() {
                 info.ipi6_ifindex = 0;
             }
             Some(Asked::V6(info))
+        } else {
+            None
         }
-        _ => None,
     })
 }

@@ -5,7 +5,11 @@
 //! query has no use for are skipped, not refused (RFC 5625 section 4.1); section counts are checked
 //! against the octets that are there (RFC 9267 section 5).
 
-use super::{Header, Opcode, Qtype, Question, Rcode, edns::{self, Edns}, record::Record};
+use super::{
+    Header, Opcode, Qtype, Question, Rcode,
+    edns::{self, Edns},
+    record::Record,
+};
 
 /// A well-formed query with one question.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,7 +74,9 @@ impl Query {
             return Err(error(Some(question), Rcode::FORMERR, None));
         };
         match extras.refusal().or_else(|| refuse_unanswerable(question.qtype)) {
-            Some(rcode) => Err(error(Some(question), rcode, extras.edns.map(|edns| edns.dnssec_ok))),
+            Some(rcode) => {
+                Err(error(Some(question), rcode, extras.edns.map(|edns| edns.dnssec_ok)))
+            }
             None => Ok(Self { header, question, edns: extras.edns.map(ClientEdns::from) }),
         }
     }
@@ -207,24 +213,80 @@ mod tests {
         let cut_option = &[&OPT[..10], b"\x04\0\x0a\xff\xff"].concat()[..];
         let cases: [(&str, Vec<u8>, Option<Rcode>); 20] = [
             ("a plain query", message(Header::RD, [1, 0, 0, 0], &[QUESTION]), None),
-            ("every flag but QR (RFC 8906 8.1.3)", message(0x07f0, [1, 0, 0, 0], &[QUESTION]), None),
+            (
+                "every flag but QR (RFC 8906 8.1.3)",
+                message(0x07f0, [1, 0, 0, 0], &[QUESTION]),
+                None,
+            ),
             ("an rcode in a query means nothing", message(0x0105, [1, 0, 0, 0], &[QUESTION]), None),
             ("with EDNS", message(0, [1, 0, 0, 1], &[QUESTION, OPT]), None),
-            ("records that a query has no use for (RFC 5625 4.1)", message(0, [1, 1, 0, 0], &[QUESTION, A_RECORD]), None),
+            (
+                "records that a query has no use for (RFC 5625 4.1)",
+                message(0, [1, 1, 0, 0], &[QUESTION, A_RECORD]),
+                None,
+            ),
             ("no question (RFC 9619)", message(0, [0; 4], &[]), Some(Rcode::FORMERR)),
-            ("two questions (RFC 9619)", message(0, [2, 0, 0, 0], &[QUESTION, QUESTION]), Some(Rcode::FORMERR)),
+            (
+                "two questions (RFC 9619)",
+                message(0, [2, 0, 0, 0], &[QUESTION, QUESTION]),
+                Some(Rcode::FORMERR),
+            ),
             ("a question that is not there", message(0, [1, 0, 0, 0], &[]), Some(Rcode::FORMERR)),
-            ("a pointer in the question", message(0, [1, 0, 0, 0], &[b"\xc0\x0c\0\x01\0\x01"]), Some(Rcode::FORMERR)),
-            ("counts beyond the octets (RFC 9267 5)", message(0, [1, 0, 0, 0xffff], &[QUESTION]), Some(Rcode::FORMERR)),
-            ("octets behind the last record", message(0, [1, 0, 0, 0], &[QUESTION, b"junk"]), Some(Rcode::FORMERR)),
-            ("two OPT records (RFC 6891 6.1.1)", message(0, [1, 0, 0, 2], &[QUESTION, OPT, OPT]), Some(Rcode::FORMERR)),
-            ("an OPT record with an owner (RFC 6891 6.1.2)", message(0, [1, 0, 0, 1], &[QUESTION, owned_opt]), Some(Rcode::FORMERR)),
-            ("an OPT record in the answer section", message(0, [1, 1, 0, 0], &[QUESTION, OPT]), Some(Rcode::FORMERR)),
-            ("an option beyond its record", message(0, [1, 0, 0, 1], &[QUESTION, cut_option]), Some(Rcode::FORMERR)),
-            ("an unknown EDNS version (RFC 6891 6.1.3)", message(0, [1, 0, 0, 1], &[QUESTION, bad_version]), Some(Rcode::BADVERS)),
-            ("a signature (RFC 5625 4.5)", message(0, [1, 0, 0, 1], &[QUESTION, TSIG]), Some(Rcode::REFUSED)),
-            ("an update (RFC 8906 8.1.4)", message(opcode(5), [1, 0, 0, 0], &[QUESTION]), Some(Rcode::NOTIMP)),
-            ("an unknown opcode without anything", message(opcode(15), [0; 4], &[]), Some(Rcode::NOTIMP)),
+            (
+                "a pointer in the question",
+                message(0, [1, 0, 0, 0], &[b"\xc0\x0c\0\x01\0\x01"]),
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "counts beyond the octets (RFC 9267 5)",
+                message(0, [1, 0, 0, 0xffff], &[QUESTION]),
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "octets behind the last record",
+                message(0, [1, 0, 0, 0], &[QUESTION, b"junk"]),
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "two OPT records (RFC 6891 6.1.1)",
+                message(0, [1, 0, 0, 2], &[QUESTION, OPT, OPT]),
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "an OPT record with an owner (RFC 6891 6.1.2)",
+                message(0, [1, 0, 0, 1], &[QUESTION, owned_opt]),
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "an OPT record in the answer section",
+                message(0, [1, 1, 0, 0], &[QUESTION, OPT]),
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "an option beyond its record",
+                message(0, [1, 0, 0, 1], &[QUESTION, cut_option]),
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "an unknown EDNS version (RFC 6891 6.1.3)",
+                message(0, [1, 0, 0, 1], &[QUESTION, bad_version]),
+                Some(Rcode::BADVERS),
+            ),
+            (
+                "a signature (RFC 5625 4.5)",
+                message(0, [1, 0, 0, 1], &[QUESTION, TSIG]),
+                Some(Rcode::REFUSED),
+            ),
+            (
+                "an update (RFC 8906 8.1.4)",
+                message(opcode(5), [1, 0, 0, 0], &[QUESTION]),
+                Some(Rcode::NOTIMP),
+            ),
+            (
+                "an unknown opcode without anything",
+                message(opcode(15), [0; 4], &[]),
+                Some(Rcode::NOTIMP),
+            ),
             ("DSO (RFC 8490 5.1)", message(opcode(6), [0; 4], &[]), Some(Rcode::NOTIMP)),
         ];
 
@@ -244,7 +306,8 @@ mod tests {
         ];
 
         for (why, qtype, expected) in cases {
-            let question = [&QUESTION[..QUESTION.len() - 4], &u16::to_be_bytes(qtype), &[0, 1]].concat();
+            let question =
+                [&QUESTION[..QUESTION.len() - 4], &u16::to_be_bytes(qtype), &[0, 1]].concat();
             assert_eq!(rcode(&message(0, [1, 0, 0, 0], &[&question])), expected, "{why}");
         }
     }
@@ -261,7 +324,11 @@ mod tests {
 
         for (why, offered, expected) in cases {
             let mut query = Query::read(&message(0, [1, 0, 0, 0], &[QUESTION])).unwrap();
-            query.edns = offered.map(|udp_payload| ClientEdns { udp_payload, dnssec_ok: false, wants_keepalive: false });
+            query.edns = offered.map(|udp_payload| ClientEdns {
+                udp_payload,
+                dnssec_ok: false,
+                wants_keepalive: false,
+            });
             assert_eq!(query.udp_limit(1232), expected, "{why}");
         }
     }

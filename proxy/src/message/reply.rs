@@ -38,12 +38,7 @@ pub fn rejection(rejection: &Rejection, terms: Terms) -> Option<Vec<u8>> {
 }
 
 /// A reply with no records but, to EDNS clients, the reason.
-pub fn error(
-    query: &Query,
-    rcode: Rcode,
-    reason: Option<&ExtendedError>,
-    terms: Terms,
-) -> Vec<u8> {
+pub fn error(query: &Query, rcode: Rcode, reason: Option<&ExtendedError>, terms: Terms) -> Vec<u8> {
     let mut out = start(query.header, Some(&query.question), rcode, 0, query.edns.is_some());
     write_opt(&mut out, query, rcode, reason.map(std::slice::from_ref).unwrap_or_default(), terms);
     out

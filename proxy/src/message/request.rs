@@ -84,7 +84,11 @@ mod tests {
     #[test]
     fn a_request_is_a_query_with_our_id_and_opt() {
         let mut out = Vec::new();
-        request().encode(7, Some(RequestEdns { udp_payload: 1232, padding_block: None, keepalive: false }), &mut out);
+        request().encode(
+            7,
+            Some(RequestEdns { udp_payload: 1232, padding_block: None, keepalive: false }),
+            &mut out,
+        );
 
         let query = Query::read(&out).unwrap();
         assert_eq!(query.header.id, 7);

@@ -73,8 +73,10 @@ mod tests {
     fn reply(counts: [u16; 3]) -> Vec<u8> {
         let mut out = Vec::new();
         let [answers, authorities, additionals] = counts;
-        Header { id: 1, flags: Header::QR, counts: [1, answers, authorities, additionals + 1] }.write(&mut out);
-        Question { name: "www.example.".parse().unwrap(), qtype: Qtype::A, qclass: Qclass::IN }.write(&mut out);
+        Header { id: 1, flags: Header::QR, counts: [1, answers, authorities, additionals + 1] }
+            .write(&mut out);
+        Question { name: "www.example.".parse().unwrap(), qtype: Qtype::A, qclass: Qclass::IN }
+            .write(&mut out);
         for _ in 0..answers + authorities + additionals {
             out.extend_from_slice(RECORD);
         }
@@ -87,7 +89,13 @@ mod tests {
         let cases = [
             // (why, counts before, limit, counts after, whether TC is set)
             ("it fits", [2, 1, 1], FRAME + 64, [1, 2, 1, 2], false),
-            ("additional records are not missed (RFC 2181 9)", [2, 1, 1], FRAME + 63, [1, 2, 1, 1], false),
+            (
+                "additional records are not missed (RFC 2181 9)",
+                [2, 1, 1],
+                FRAME + 63,
+                [1, 2, 1, 1],
+                false,
+            ),
             ("authority records are", [2, 1, 1], FRAME + 47, [1, 2, 0, 1], true),
             ("no record is cut in two", [2, 0, 0], FRAME + 31, [1, 1, 0, 1], true),
             ("nothing fits but the question", [2, 0, 0], FRAME, [1, 0, 0, 1], true),

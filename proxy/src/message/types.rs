@@ -50,9 +50,11 @@ impl Qtype {
 
 impl fmt::Display for Qtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match RecordType::from(self.0) {
-            RecordType::Unknown(number) => write!(f, "TYPE{number}"),
-            known => write!(f, "{known}"),
+        let known = RecordType::from(self.0);
+        if let RecordType::Unknown(number) = known {
+            write!(f, "TYPE{number}")
+        } else {
+            write!(f, "{known}")
         }
     }
 }

@@ -47,7 +47,9 @@ const QTYPES: [u16; 16] = [1, 2, 5, 6, 12, 15, 16, 28, 33, 35, 43, 46, 48, 64, 6
 const RCODES: [u16; 7] = [0, 1, 2, 3, 4, 5, 16];
 
 /// Seconds: from an answer at once to the longest deadline.
-const BUCKETS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 4.0];
+const BUCKETS: [f64; 14] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 4.0,
+];
 
 /// The pipeline's families; clones share them.
 #[derive(Clone)]
@@ -77,9 +79,14 @@ impl PipelineMetrics {
         let responses = Family::<ResponseLabels, Counter>::default();
         registry.register("dnsproxy_responses", "Replies to clients", responses.clone());
         let duration = Histogram::new(BUCKETS);
-        registry.register("dnsproxy_query_duration_seconds", "From a query to its reply", duration.clone());
+        registry.register(
+            "dnsproxy_query_duration_seconds",
+            "From a query to its reply",
+            duration.clone(),
+        );
 
-        let query = |transport: Transport, qtype| QueryLabels { transport: transport.label(), qtype };
+        let query =
+            |transport: Transport, qtype| QueryLabels { transport: transport.label(), qtype };
         let response = |rcode, source: Source| ResponseLabels { rcode, source: source.label() };
         Self {
             queries: (Transport::ALL.iter())

@@ -5,7 +5,8 @@ const TERMS: Terms = Terms { udp_payload: 1232, keepalive: Some(100) };
 
 fn query(name: &str, edns: Option<(bool, bool)>) -> Query {
     let question = Question { name: name.parse().unwrap(), qtype: Qtype::A, qclass: Qclass::IN };
-    let request = Request { question, recursion_desired: true, checking_disabled: true, dnssec_ok: false };
+    let request =
+        Request { question, recursion_desired: true, checking_disabled: true, dnssec_ok: false };
     let mut octets = Vec::new();
     request.encode(0x1234, None, &mut octets);
     let mut query = Query::read(&octets).unwrap();
@@ -28,7 +29,12 @@ struct Upstream {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { flags: Header::QR | Header::RA | Header::AD, answers: vec![a_record(b"\xc0\x0c")], opt: Some(vec![]), behind: vec![] }
+        Self {
+            flags: Header::QR | Header::RA | Header::AD,
+            answers: vec![a_record(b"\xc0\x0c")],
+            opt: Some(vec![]),
+            behind: vec![],
+        }
     }
 }
 
@@ -40,9 +46,11 @@ impl Upstream {
     fn message(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let additionals = usize::from(self.opt.is_some()) + self.behind.len();
-        let counts = [1, self.answers.len(), 0, additionals].map(|count| u16::try_from(count).unwrap());
+        let counts =
+            [1, self.answers.len(), 0, additionals].map(|count| u16::try_from(count).unwrap());
         Header { id: 9, flags: self.flags, counts }.write(&mut out);
-        Question { name: "www.example.".parse().unwrap(), qtype: Qtype::A, qclass: Qclass::IN }.write(&mut out);
+        Question { name: "www.example.".parse().unwrap(), qtype: Qtype::A, qclass: Qclass::IN }
+            .write(&mut out);
         self.answers.iter().for_each(|record| out.extend_from_slice(record));
         if let Some(errors) = &self.opt {
             let mut opt = OptWriter::start(&mut out, 4096, Rcode::NOERROR, false);
@@ -71,7 +79,8 @@ fn edns(reply: &[u8]) -> Option<Edns<'_>> {
 fn the_header_is_the_querys_and_the_question_too_letter_for_letter() {
     let query = query("WwW.eXample.", None);
 
-    let reply = Upstream { flags: 0xffff & !Header::TC & !0xf, ..Upstream::default() }.relayed(&query, true);
+    let reply = Upstream { flags: !(Header::TC | 0xf), ..Upstream::default() }
+        .relayed(&query, true);
 
     let header = Header::read(&reply).unwrap();
     assert_eq!(header.id, 0x1234);
@@ -92,7 +101,10 @@ fn an_opt_record_is_there_exactly_when_the_client_sent_one() {
         let extended = upstream.relayed(&query("www.example.", Some((true, false))), true);
         let edns = edns(&extended).unwrap();
         assert_eq!((edns.udp_payload, edns.version, edns.dnssec_ok), (1232, 0, true));
-        assert_eq!(edns.options, b"", "neither padding nor anything else comes through (RFC 7830 3)");
+        assert_eq!(
+            edns.options, b"",
+            "neither padding nor anything else comes through (RFC 7830 3)"
+        );
         assert_eq!(Header::read(&extended).unwrap().counts, [1, 1, 0, 1]);
     }
 }
@@ -135,11 +147,17 @@ fn an_upper_rcode_becomes_servfail_for_a_client_without_edns() {
 
 #[test]
 fn records_behind_the_opt_record_survive_its_removal() {
-    let message = Upstream { behind: vec![a_record(b"\xc0\x0c"), a_record(b"\x02ns\xc0\x0c")], ..Upstream::default() };
+    let message = Upstream {
+        behind: vec![a_record(b"\xc0\x0c"), a_record(b"\x02ns\xc0\x0c")],
+        ..Upstream::default()
+    };
     let start = message.message().len();
     // Points to the name of the record just before, which moves.
     let pointer = u16::try_from(start - 19).unwrap() | 0xc000;
-    let upstream = Upstream { behind: [message.behind, vec![a_record(&pointer.to_be_bytes())]].concat(), ..Upstream::default() };
+    let upstream = Upstream {
+        behind: [message.behind, vec![a_record(&pointer.to_be_bytes())]].concat(),
+        ..Upstream::default()
+    };
 
     let reply = upstream.relayed(&query("www.example.", None), true);
 
@@ -153,7 +171,8 @@ fn records_behind_the_opt_record_survive_its_removal() {
 #[test]
 fn records_behind_the_opt_record_go_when_pointers_may_hide_in_them() {
     let cname = b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x02\xc0\x0c".to_vec();
-    let reply = Upstream { behind: vec![cname], ..Upstream::default() }.relayed(&query("www.example.", None), true);
+    let reply = Upstream { behind: vec![cname], ..Upstream::default() }
+        .relayed(&query("www.example.", None), true);
 
     assert_eq!(Header::read(&reply).unwrap().counts, [1, 1, 0, 0]);
     assert!(hickory_proto::op::Message::from_vec(&reply).is_ok());
@@ -164,7 +183,8 @@ fn a_ttl_with_the_top_bit_is_zero() {
     let mut record = a_record(b"\xc0\x0c");
     record[6..10].copy_from_slice(&[0xff; 4]);
 
-    let reply = Upstream { answers: vec![record], ..Upstream::default() }.relayed(&query("www.example.", None), true);
+    let reply = Upstream { answers: vec![record], ..Upstream::default() }
+        .relayed(&query("www.example.", None), true);
 
     let layout = Layout::of(&reply).unwrap();
     assert_eq!(Record::read(&reply, layout.questions_end).unwrap().ttl, 0);

@@ -1,0 +1,60 @@
+//! `dnsproxy check`: finds every problem of a manifest, without binding or asking anything.
+//!
+//! A manifest may be meant for a file or for a cluster; a few fields make sense in one of them only. It is
+//! valid when it is valid for one of the two, and what the other one would refuse is told as a note.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use dnsproxy_api::{
+    manifest::{self, Manifests},
+    validate::{Place, Problem},
+};
+
+use crate::args::CheckArgs;
+
+/// Exit code 0 when the manifest is valid, 1 when it is not.
+pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let text = read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let file = args.file.display();
+    match (manifest::read(&text, Place::File), manifest::read(&text, Place::Cluster)) {
+        (Err(for_file), Err(for_cluster)) => {
+            let fewer = if for_cluster.len() < for_file.len() { for_cluster } else { for_file };
+            for problem in fewer {
+                eprintln!("{file}: {problem}");
+            }
+            Ok(ExitCode::FAILURE)
+        }
+        (Ok(valid), Ok(_)) => Ok(accept(&args.file, &valid, &[], "")),
+        (Ok(valid), Err(elsewhere)) => Ok(accept(&args.file, &valid, &elsewhere, "in a cluster")),
+        (Err(elsewhere), Ok(valid)) => Ok(accept(&args.file, &valid, &elsewhere, "in a file")),
+    }
+}
+
+fn accept(file: &Path, valid: &Manifests, elsewhere: &[Problem], place: &str) -> ExitCode {
+    let file = file.display();
+    for warning in &valid.warnings {
+        eprintln!("{file}: warning: {warning}");
+    }
+    for problem in elsewhere {
+        eprintln!("{file}: note: {place} this would be refused: {problem}");
+    }
+    let count = valid.proxies.len();
+    println!("{file}: valid ({count} {})", if count == 1 { "manifest" } else { "manifests" });
+    ExitCode::SUCCESS
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut octets = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().lock().read_to_end(&mut octets)?;
+    } else {
+        octets = fs::read(path)?;
+    }
+    Ok(String::from_utf8_lossy(&octets).into_owned())
+}
