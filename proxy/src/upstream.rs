@@ -303,7 +303,7 @@ impl Failure {
             return ExtendedError::new(ExtendedError::OTHER, "limits.queryDeadline is over");
         };
         let code = match error {
-            ExchangeError::InFlight(_) => ExtendedError::OTHER,
+            ExchangeError::Local(_) | ExchangeError::InFlight(_) => ExtendedError::OTHER,
             reached if reached.was_reached() => ExtendedError::NETWORK_ERROR,
             _ => ExtendedError::NO_REACHABLE_AUTHORITY,
         };

@@ -120,3 +120,47 @@ impl<'d> Iterator for Elements<'d> {
         Some(element)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::date_time_ymd;
+
+    use super::*;
+    use crate::upstream::testing::Authority;
+
+    #[test]
+    fn the_fields_of_a_certificate_are_read() {
+        let identity = Authority::new("the lab's").issue_with(&["dns.example"], |params| {
+            (params.not_before, params.not_after) =
+                (date_time_ymd(1999, 12, 31), date_time_ymd(2050, 2, 28));
+        });
+
+        let certificate = Certificate::read(&identity.chain[0]).unwrap();
+
+        assert_eq!(certificate.common_name.as_deref(), Some("resolver under test"));
+        assert_eq!(certificate.not_before.to_string(), "1999-12-31T00:00:00Z", "as UTCTime");
+        assert_eq!(certificate.not_after.to_string(), "2050-02-28T00:00:00Z", "as GeneralizedTime");
+        assert_eq!(certificate.pin, identity.pin);
+    }
+
+    #[test]
+    fn no_part_of_a_certificate_is_one() {
+        let certificate = Authority::new("the lab's").certificate;
+        for end in 0..certificate.len() {
+            assert_eq!(Certificate::read(&certificate[..end]), None, "the first {end} octets");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn octets_from_anywhere_are_read_without_harm(octets: Vec<u8>, at in 0_usize..400, new: u8) {
+            let _ = Certificate::read(&octets);
+            let mut certificate = Authority::new("the lab's").certificate.to_vec();
+            if let Some(octet) = certificate.get_mut(at) {
+                *octet = new;
+            }
+            let _ = Certificate::read(&certificate);
+        }
+    }
+}

@@ -176,12 +176,6 @@ impl Connection {
         self.wake.wake();
     }
 
-    /// Whether the driver has nothing left to do: all are answered and no more are taken.
-    fn is_done(&self) -> bool {
-        let state = self.state();
-        !state.is_taking && state.pending.is_idle()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -200,7 +194,10 @@ impl State {
             }
             progress.octets += len;
         }
-        self.last_received = Some(now);
+        // Octets that never become a message are no sign of life.
+        if progress.octets > 0 {
+            self.last_received = Some(now);
+        }
         Ok(progress)
     }
 

@@ -6,6 +6,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use nix::errno::Errno;
 use rustls::pki_types::{ServerName, UnixTime};
 
 use super::pins::Pin;
@@ -44,6 +45,9 @@ pub enum ExchangeError {
     /// An rcode between the server and us that is no answer to the question (RFC 6891 section 6.1.3).
     #[error("the answer is {0}")]
     Rcode(Rcode),
+    /// This machine could not even try.
+    #[error("no socket for the query: {0}")]
+    Local(Arc<io::Error>),
     /// Our own bound on what one connection carries.
     #[error("{0} queries are already waiting for this server")]
     InFlight(usize),
@@ -77,13 +81,14 @@ impl ExchangeError {
             Self::Malformed => "malformed",
             Self::Truncated => "truncated",
             Self::Rcode(_) => "rcode",
+            Self::Local(_) => "local",
             Self::InFlight(_) => "in_flight_limit",
             Self::Material(_) => "missing_material",
         }
     }
 
     /// All words that [`Self::reason`] can return.
-    pub const REASONS: [&'static str; 19] = [
+    pub const REASONS: [&'static str; 20] = [
         "connection_refused",
         "unreachable",
         "connect_timeout",
@@ -101,20 +106,21 @@ impl ExchangeError {
         "malformed",
         "truncated",
         "rcode",
+        "local",
         "in_flight_limit",
         "missing_material",
     ];
 
     /// Whether the server or the way to it failed, so that a fallback may be asked.
     pub fn is_transport(&self) -> bool {
-        !matches!(self, Self::InFlight(_) | Self::Rcode(_))
+        !matches!(self, Self::Local(_) | Self::InFlight(_) | Self::Rcode(_))
     }
 
-    /// Whether the server was reached: its network and identity are good.
+    /// Whether nothing speaks against the way to the server and its identity.
     pub fn was_reached(&self) -> bool {
         match self {
             Self::Closed | Self::Timeout(_) | Self::Mismatch | Self::Malformed => true,
-            Self::Truncated | Self::Rcode(_) | Self::InFlight(_) => true,
+            Self::Truncated | Self::Rcode(_) | Self::Local(_) | Self::InFlight(_) => true,
             Self::Refused | Self::Unreachable(_) | Self::ConnectTimeout(_) => false,
             Self::Handshake(_) | Self::Material(_) => false,
         }
@@ -138,12 +144,19 @@ impl ExchangeError {
 /// A failed attempt to connect or to send.
 impl From<io::Error> for ExchangeError {
     fn from(error: io::Error) -> Self {
+        let is_local =
+            error.raw_os_error().is_some_and(|errno| LOCAL.contains(&Errno::from_raw(errno)));
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
+            _ if is_local => Self::Local(Arc::new(error)),
             _ => Self::Unreachable(Arc::new(error)),
         }
     }
 }
+
+/// Out of files, memory or ports.
+const LOCAL: [Errno; 5] =
+    [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EADDRNOTAVAIL];
 
 /// Why a TLS handshake did not lead to an authenticated server.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -86,11 +86,12 @@ impl Health {
         }
     }
 
-    /// The failure that is too fresh for another try.
+    /// The failure to connect that is too fresh for another try. A connection that was lost is no reason to
+    /// wait.
     pub(super) fn fresh_failure(&self, now: Instant) -> Option<ExchangeError> {
         let inner = self.inner();
         let (failed, error) = inner.failure.as_ref()?;
-        (now < *failed + PAUSE).then(|| error.clone())
+        (!error.was_reached() && now < *failed + PAUSE).then(|| error.clone())
     }
 
     /// What a report says.
@@ -133,3 +134,38 @@ const COOL_DOWN: Duration = Duration::from_secs(1);
 
 /// After a failure nobody tries for so long. Our guess: less than a client's shortest retry.
 const PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_server_waits_for_its_turn_and_the_first_success_clears_it() {
+        let (health, start) = (Health::unknown(), Instant::now());
+        let after = |millis| start + Duration::from_millis(millis);
+        assert_eq!(health.standing(start), Standing::Up, "nothing speaks against a new one");
+
+        assert!(health.failed(&ExchangeError::Refused, start), "news");
+        assert!(!health.failed(&ExchangeError::Refused, start), "no news");
+        let cases = [
+            ("at once", 0, Standing::Down, true),
+            ("soon after", 199, Standing::Down, true),
+            ("when it may be tried if nothing else is left", 200, Standing::Down, false),
+            ("when it is looked at again", 1000, Standing::Due, false),
+        ];
+        for (why, millis, standing, is_fresh) in cases {
+            assert_eq!(health.standing(after(millis)), standing, "{why}");
+            assert_eq!(health.fresh_failure(after(millis)).is_some(), is_fresh, "{why}");
+        }
+
+        assert!(health.succeeded(after(1)), "news");
+        assert_eq!(health.standing(after(1)), Standing::Up);
+    }
+
+    #[test]
+    fn a_lost_connection_may_be_replaced_at_once() {
+        let (health, now) = (Health::unknown(), Instant::now());
+        health.failed(&ExchangeError::Closed, now);
+        assert!(health.fresh_failure(now).is_none());
+    }
+}

@@ -170,3 +170,74 @@ const MAX_IN_FLIGHT: usize = 8192;
 
 /// How many answers may be outstanding that nobody waits for. Our guess.
 const MAX_GIVEN_UP: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::testing::{answer_to, request};
+
+    fn ask(pending: &mut Pending, name: &str) -> (u16, Answered) {
+        let (reply, answered) = oneshot::channel();
+        (pending.insert(request(name).question, reply).unwrap(), answered)
+    }
+
+    fn answer(name: &str, id: u16) -> Vec<u8> {
+        let mut query = Vec::new();
+        request(name).encode(id, None, &mut query);
+        answer_to(&query)
+    }
+
+    #[test]
+    fn ids_go_round_and_skip_those_that_are_taken() {
+        let mut pending = Pending::starting_at(65_534);
+        let (old, _waits) = ask(&mut pending, "old.example.");
+        assert_eq!(old, 65_534);
+
+        for round in 0..65_535_u32 {
+            let (id, _answered) = ask(&mut pending, "a.example.");
+            assert_ne!(id, old, "round {round}");
+            assert!(matches!(
+                pending.receive(&answer("a.example.", id)),
+                Ok(Received::Answer { .. })
+            ));
+        }
+        assert_eq!(
+            ask(&mut pending, "a.example.").0,
+            65_535,
+            "once round, past the one that is taken"
+        );
+    }
+
+    #[test]
+    fn the_id_of_a_question_that_was_given_up_stays_taken_until_its_answer_comes() {
+        let mut pending = Pending::starting_at(7);
+        let (old, _gone) = ask(&mut pending, "old.example.");
+        pending.give_up(old);
+        assert!(pending.is_idle());
+        pending.next = old;
+
+        let (new, mut answered) = ask(&mut pending, "new.example.");
+        assert_ne!(new, old);
+        let late = pending.receive(&answer("old.example.", old));
+        assert_eq!(late.unwrap(), Received::Answer { keepalive: None });
+        assert!(answered.try_recv().is_err(), "the late answer is for nobody");
+        assert_eq!(pending.receive(&answer("old.example.", old)).unwrap(), Received::Unexpected);
+    }
+
+    #[test]
+    fn questions_are_bounded_whether_somebody_waits_or_not() {
+        let mut pending = Pending::new();
+        let waits: Vec<_> = (0..MAX_IN_FLIGHT).map(|_| ask(&mut pending, "a.example.")).collect();
+        let (reply, _) = oneshot::channel();
+        let refused = pending.insert(request("a.example.").question, reply);
+        assert!(matches!(refused, Err(ExchangeError::InFlight(_))));
+
+        for (id, _) in waits.iter().take(MAX_GIVEN_UP) {
+            pending.give_up(*id);
+            pending.give_up(*id);
+        }
+        assert!(!pending.is_worn());
+        pending.give_up(waits[MAX_GIVEN_UP].0);
+        assert!(pending.is_worn(), "the connection should be replaced");
+    }
+}

@@ -206,7 +206,7 @@ async fn connect(core: Arc<Core>, connection: Arc<Connection>, tasks: Tasks) {
     let token = tasks.token().clone();
     let dialled = tokio::select! {
         dialled = core.dialer.dial() => dialled,
-        () = token.cancelled() => Err(ExchangeError::Closed),
+        () = token.cancelled() => return connection.end(&ExchangeError::Closed),
     };
     let series = Arc::clone(&core.series);
     match dialled {

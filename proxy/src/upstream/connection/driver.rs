@@ -34,6 +34,7 @@ pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         inbound: Vec::new(),
         outbound: Vec::new(),
         written: 0,
+        idle_limit: super::IDLE_LIMIT,
     };
     driver.run(token).await;
     driver.connection.end(&ExchangeError::Closed);
@@ -44,12 +45,14 @@ pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
 /// How long saying goodbye may take: our guess.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
-/// Why a connection is over.
+/// What the driver cannot do inside of a turn.
 #[derive(Debug)]
-enum End {
-    /// There is nothing left to do.
-    Quiet,
+enum Event {
+    /// All are answered, and no more are taken.
+    Done,
     Failed(ExchangeError),
+    /// The server has changed its mind about idle connections.
+    NewIdleLimit,
 }
 
 struct Driver<S> {
@@ -60,44 +63,61 @@ struct Driver<S> {
     outbound: Vec<u8>,
     /// How much of `outbound` the stream has taken.
     written: usize,
+    /// The limit that the timer runs for.
+    idle_limit: Duration,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn run(&mut self, token: CancellationToken) {
-        let mut idle = pin!(sleep_until(Instant::now() + super::IDLE_LIMIT));
+        let mut idle = pin!(sleep_until(Instant::now() + self.idle_limit));
         loop {
-            let end = tokio::select! {
-                end = poll_fn(|cx| self.poll_turn(cx)) => end,
-                () = token.cancelled() => End::Quiet,
+            let event = tokio::select! {
+                event = poll_fn(|cx| self.poll_turn(cx)) => event,
+                () = token.cancelled() => Event::Done,
                 () = idle.as_mut() => match self.close_if_idle(Instant::now()) {
-                    Ok(()) => End::Quiet,
+                    Ok(()) => Event::Done,
                     Err(later) => {
                         idle.as_mut().reset(later);
                         continue;
                     }
                 },
             };
-            return match end {
-                End::Quiet => {}
-                // Who was answered wrongly knows already; the others may ask again elsewhere.
-                End::Failed(ExchangeError::Mismatch | ExchangeError::Malformed) => {
-                    self.connection.end(&ExchangeError::Closed);
-                }
-                End::Failed(error) => self.connection.end(&error),
-            };
+            match event {
+                Event::NewIdleLimit => idle.as_mut().reset(Instant::now() + self.idle_limit),
+                Event::Done => return,
+                Event::Failed(error) => return self.fail(&error),
+            }
+        }
+    }
+
+    fn fail(&self, error: &ExchangeError) {
+        match error {
+            // Who was answered wrongly knows already; the others may ask again elsewhere.
+            ExchangeError::Mismatch | ExchangeError::Malformed => {
+                self.connection.end(&ExchangeError::Closed);
+            }
+            _ => self.connection.end(error),
         }
     }
 
     /// One turn: everything that can be read and written now.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.connection.wake.register(cx.waker());
         if let Poll::Ready(error) = self.poll_receive(cx) {
-            return Poll::Ready(End::Failed(error));
+            return Poll::Ready(Event::Failed(error));
         }
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-            return Poll::Ready(End::Failed(error));
+            return Poll::Ready(Event::Failed(error));
         }
-        if self.connection.is_done() { Poll::Ready(End::Quiet) } else { Poll::Pending }
+        let state = self.connection.state();
+        if !state.is_taking && state.pending.is_idle() {
+            Poll::Ready(Event::Done)
+        } else if self.idle_limit != state.idle_limit {
+            self.idle_limit = state.idle_limit;
+            Poll::Ready(Event::NewIdleLimit)
+        } else {
+            Poll::Pending
+        }
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<ExchangeError> {

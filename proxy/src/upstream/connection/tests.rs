@@ -278,6 +278,37 @@ async fn an_idle_connection_is_closed_and_one_that_waits_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn octets_that_never_become_a_message_are_no_sign_of_life() {
+    let mut lab = Lab::open();
+    let asked = lab.ask("a.example.");
+    let answer = frame(&answer_to(&lab.read().await));
+    for octet in answer.chunks(1).take(4) {
+        lab.wire.write_all(octet).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+
+    assert!(matches!(asked.await.unwrap(), Err(ExchangeError::Timeout(_))));
+    assert!(!lab.connection.is_taking());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_idle_limit_that_a_server_grants_is_kept() {
+    let mut lab = Lab::open();
+    let asked = lab.ask("a.example.");
+    let mut answer = answer_to(&lab.read().await);
+    answer[11] = 1;
+    // An OPT record with edns-tcp-keepalive of 5 s (RFC 7828).
+    answer.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0b\0\x02\0\x32");
+    lab.write(&answer).await;
+
+    asked.await.unwrap().unwrap();
+    let answered = Instant::now();
+    lab.driver.await.unwrap();
+    let seconds = answered.elapsed().as_secs();
+    assert!((5..7).contains(&seconds), "{seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_asks_for_it_gets_its_connection_closed() {
     let mut lab = Lab::open();
     let asked = lab.ask("a.example.");
