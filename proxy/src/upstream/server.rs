@@ -221,7 +221,9 @@ async fn connect(core: Arc<Core>, connection: Arc<Connection>, tasks: Tasks) {
             drive(connection, stream, series, token).await;
         }
         Err(error) => {
-            core.note_failure(&error, Instant::now());
+            if error.is_outage() {
+                core.note_failure(&error, Instant::now());
+            }
             connection.end(&error);
         }
     }
