@@ -68,7 +68,8 @@ pub fn validate(
     Ok(ValidatedDnsProxy {
         name: proxy.name_any(),
         namespace: proxy.namespace().unwrap_or_default(),
-        owner,
+        // A deletion in the foreground waits until what was made for the object is gone.
+        owner: OwnerReference { block_owner_deletion: Some(true), ..owner },
         cluster_dns: cluster_dns(spec, &resolved.facts),
         allow: allow(spec, &resolved.facts),
         references: Reference::all(spec),

@@ -21,9 +21,12 @@ mod tests {
     #[test]
     fn holds_what_the_proxy_reads() {
         for fixture in fixtures::VALID {
-            let manifests = render::render(&fixtures::validated(fixture));
+            let mut config_map = render::render(&fixtures::validated(fixture)).config_map;
+            let mut data = config_map.data.take().unwrap();
 
-            insta::assert_yaml_snapshot!(format!("config_map_{fixture}"), manifests.config_map);
+            insta::assert_yaml_snapshot!(format!("config_map_{fixture}"), config_map);
+            insta::assert_snapshot!(format!("text_{fixture}"), data.remove(names::FILE).unwrap());
+            assert!(data.is_empty(), "nothing else is in it");
         }
     }
 
