@@ -316,7 +316,7 @@ impl Failure {
     }
 
     /// The failure that says most: a server that is not who it should be, else the first one.
-    fn telling(&self) -> Option<&Attempt> {
+    pub fn telling(&self) -> Option<&Attempt> {
         let is_identity = |attempt: &&Attempt| matches!(attempt.error, ExchangeError::Handshake(_));
         self.attempts.iter().find(is_identity).or(self.attempts.first())
     }

@@ -21,12 +21,11 @@ use crate::args::CheckArgs;
 /// Exit code 0 when the manifest is valid, 1 when it is not.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let text = read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    let file = args.file.display();
     match (manifest::read(&text, Place::File), manifest::read(&text, Place::Cluster)) {
         (Err(for_file), Err(for_cluster)) => {
             let fewer = if for_cluster.len() < for_file.len() { for_cluster } else { for_file };
             for problem in fewer {
-                eprintln!("{file}: {problem}");
+                eprintln!("{}: {problem}", place_of(&args.file, &problem));
             }
             Ok(ExitCode::FAILURE)
         }
@@ -37,16 +36,27 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn accept(file: &Path, valid: &Manifests, elsewhere: &[Problem], place: &str) -> ExitCode {
-    let file = file.display();
     for warning in &valid.warnings {
-        eprintln!("{file}: warning: {warning}");
+        eprintln!("{}: warning: {warning}", place_of(file, warning));
     }
     for problem in elsewhere {
-        eprintln!("{file}: note: {place} this would be refused: {problem}");
+        eprintln!("{}: note: {place} this would be refused: {problem}", place_of(file, problem));
     }
     let count = valid.proxies.len();
-    println!("{file}: valid ({count} {})", if count == 1 { "manifest" } else { "manifests" });
+    println!(
+        "{}: valid ({count} {})",
+        file.display(),
+        if count == 1 { "manifest" } else { "manifests" }
+    );
     ExitCode::SUCCESS
+}
+
+/// `file:line`, as editors and terminals make it a link.
+fn place_of(file: &Path, problem: &Problem) -> String {
+    match problem.line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    }
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -167,7 +167,10 @@ async fn ask(settings: UpstreamSettings, question: Question) -> Result<Answer, S
     let deadline = Instant::now() + PATIENCE;
     let answer = upstreams.exchange(route, &request, deadline).await;
     tasks.cancel();
-    answer.map_err(|failure| failure.ede().text)
+    answer.map_err(|failure| match failure.telling() {
+        Some(attempt) => format!("{}: {}", attempt.server, attempt.error),
+        None => failure.ede().text,
+    })
 }
 
 fn print(answer: &Answer) {

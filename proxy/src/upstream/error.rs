@@ -231,7 +231,9 @@ impl From<webpki::Error> for HandshakeError {
             webpki::Error::UnknownIssuer => Self::Untrusted,
             webpki::Error::InvalidSignatureForPublicKey => Self::Untrusted,
             webpki::Error::CertNotValidForName(context) => {
-                Self::NameMismatch { wanted: context.expected, presented: context.presented.into() }
+                let presented =
+                    context.presented.iter().map(|name| bare(name).to_owned()).collect();
+                Self::NameMismatch { wanted: context.expected, presented }
             }
             other => Self::BadCertificate(other),
         }
@@ -276,6 +278,11 @@ fn date(time: UnixTime) -> Timestamp {
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
         .unwrap_or(Timestamp::MAX)
+}
+
+/// The name in `DnsName("dns.example")`, or the address in `IpAddress(192.0.2.1)`.
+fn bare(name: &str) -> &str {
+    name.split(['(', ')', '"']).rfind(|part| !part.is_empty()).unwrap_or(name)
 }
 
 /// The first names of a certificate; a long list would drown the rest of the message.

@@ -449,6 +449,12 @@ async fn a_failure_tells_the_client_who_and_why() {
     let expected = format!("upstream lab {}: pin mismatch: presented {pin}", server.address);
     assert!(ede.text.starts_with(&expected), "{}", ede.text);
 
+    let misnamed = DotServer::start(authority.issue(&["a.example", "192.0.2.1"])).await;
+    let fixture = Fixture::new(lab(&authority), &[misnamed.address]);
+    let error = fixture.ask("www.example.").await.unwrap_err().attempts[0].error.to_string();
+    let expected = "name mismatch: wanted dns.example, the certificate is for a.example, 192.0.2.1";
+    assert_eq!(error, expected);
+
     let silent = DotServer::scripted(authority.issue(&[NAME]), |_, _| async {}).await;
     let fixture = Fixture::new(lab(&authority), &[silent.address]);
     let ede = fixture.ask("www.example.").await.unwrap_err().ede();

@@ -79,8 +79,8 @@ fn edns(reply: &[u8]) -> Option<Edns<'_>> {
 fn the_header_is_the_querys_and_the_question_too_letter_for_letter() {
     let query = query("WwW.eXample.", None);
 
-    let reply = Upstream { flags: !(Header::TC | 0xf), ..Upstream::default() }
-        .relayed(&query, true);
+    let reply =
+        Upstream { flags: !(Header::TC | 0xf), ..Upstream::default() }.relayed(&query, true);
 
     let header = Header::read(&reply).unwrap();
     assert_eq!(header.id, 0x1234);
