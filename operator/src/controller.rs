@@ -118,7 +118,7 @@ async fn control(
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(token.cancelled_owned())
         .run(measured, retry, context)
-        .for_each(|outcome| future::ready(log(outcome)))
+        .for_each(|outcome| async { log(outcome) })
         .await;
 }
 

@@ -3,7 +3,7 @@
 //! Asked over each pod's admin port. A pod that does not answer in time is a pod without a report,
 //! never an error: what follows from that is decided in [`crate::status`].
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use dnsproxy_api::DnsProxy;
 use futures::{StreamExt as _, future, stream};
@@ -114,15 +114,14 @@ impl Default for Reports {
 }
 
 impl Reports {
-    async fn of(&self, address: IpAddr) -> Report {
+    async fn of(&self, admin: SocketAddr) -> Report {
         let (config, upstreams) =
-            future::join(self.read(address, "config"), self.read(address, "upstreams")).await;
+            future::join(self.read(admin, "config"), self.read(admin, "upstreams")).await;
         Report { config, upstreams }
     }
 
-    async fn read<T: DeserializeOwned>(&self, address: IpAddr, path: &str) -> Option<T> {
-        let authority = std::net::SocketAddr::new(address, names::ADMIN_PORT);
-        let uri = format!("http://{authority}/{path}").parse().ok()?;
+    async fn read<T: DeserializeOwned>(&self, admin: SocketAddr, path: &str) -> Option<T> {
+        let uri = format!("http://{admin}/{path}").parse().ok()?;
         let text = timeout(TIMEOUT, async {
             let response = self.0.get(uri).await.ok()?;
             let is_success = response.status().is_success();
@@ -165,8 +164,9 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-fn address(pod: &Pod) -> Option<IpAddr> {
-    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+fn address(pod: &Pod) -> Option<SocketAddr> {
+    let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    Some(SocketAddr::new(address, names::ADMIN_PORT))
 }
 
 /// The ConfigMap that a pod reads its configuration from.
@@ -189,21 +189,50 @@ const CONCURRENCY: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use axum::{Router, routing::get};
+    use tokio::net::TcpListener;
+
     use super::*;
 
-    #[test]
-    fn a_report_of_another_version_is_read_as_far_as_it_is_known() {
-        let config: ConfigReport = serde_json::from_str(
-            r#"{"hash": "abc", "loadedAt": "2026-01-01T00:00:00Z", "rejected": null, "newer": [1]}"#,
-        )
-        .unwrap();
-        let upstreams: UpstreamsReport = serde_json::from_str(
-            r#"{"upstreams": [{"name": "quad", "protocol": "TLS", "servers": [{"address": "192.0.2.9:853"}]}]}"#,
-        )
-        .unwrap();
+    /// What is read of a pod that answers so.
+    async fn read(router: Router) -> Report {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let reports = Reports::default();
+        tokio::select! {
+            report = reports.of(address) => report,
+            _ = axum::serve(listener, router) => panic!("the pod is gone"),
+        }
+    }
 
-        assert_eq!(config.hash.as_deref(), Some("abc"));
-        assert!(config.rejected.is_none());
-        assert_eq!(upstreams.upstreams[0].servers[0].address, "192.0.2.9:853");
+    #[tokio::test]
+    async fn a_report_of_another_version_is_read_as_far_as_it_is_known() {
+        let config = r#"{"hash": "abc", "loadedAt": "2026-01-01T00:00:00Z", "rejected": null, "newer": [1]}"#;
+        let upstreams = r#"{"upstreams": [{"name": "quad", "newer": 1, "servers": [{"address": "192.0.2.9:853"}]}]}"#;
+        let pod = Router::new()
+            .route("/config", get(move || async move { config }))
+            .route("/upstreams", get(move || async move { upstreams }));
+
+        let report = read(pod).await;
+        assert_eq!(report.config.unwrap().hash.as_deref(), Some("abc"));
+        assert_eq!(report.upstreams.unwrap().upstreams[0].servers[0].address, "192.0.2.9:853");
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_does_not_say_it_is_without_a_report() {
+        let huge = format!(r#"{{"hash": "{}"}}"#, "a".repeat(MAX_BODY));
+        let pod = Router::new().route("/config", get(move || async move { huge.clone() }));
+
+        let report = read(pod).await;
+        assert!(report.config.is_none(), "more than a report can be");
+        assert!(report.upstreams.is_none(), "not found");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_hangs_is_not_waited_for() {
+        let pod = Router::new().fallback(get(async || std::future::pending::<()>().await));
+
+        let report = read(pod).await;
+        assert!(report.config.is_none() && report.upstreams.is_none());
     }
 }

@@ -112,3 +112,32 @@ fn own_services(context: &Context) -> Vec<(IpAddr, String)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, api_server::ApiServer};
+
+    const CA: &str = "/api/v1/namespaces/resolvers/configmaps/corp-ca";
+
+    #[tokio::test]
+    async fn what_is_referred_to_and_missing_is_found_out_without_reading_it() {
+        let metadata = json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"name": "corp-ca", "namespace": "resolvers"},
+        });
+        let (resolved, asked) = ApiServer::default()
+            .with(CA, metadata)
+            .during(async |client| {
+                resolve(&fixtures::proxy("full"), &fixtures::context(client)).await.unwrap()
+            })
+            .await;
+
+        let missing: Vec<_> = resolved.missing.iter().map(ToString::to_string).collect();
+        assert_eq!(missing, ["Secret dot-client (key tls.crt)", "Secret dot-client (key tls.key)"]);
+        assert!(asked.contains(&format!("GET {CA} as metadata")), "{asked:#?}");
+        assert!(asked.iter().all(|line| line.ends_with(" as metadata")), "{asked:#?}");
+    }
+}

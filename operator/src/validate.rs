@@ -188,3 +188,89 @@ fn service_at<'a>(resolved: &'a Resolved, address: &str) -> Option<&'a String> {
 
 /// For what a process does before it takes the signal and after it has finished. Our guess.
 const GRACE_MARGIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    fn problems(proxy: &DnsProxy, resolved: &Resolved) -> Vec<String> {
+        let outcome = validate(proxy, resolved, fixtures::IMAGE);
+        outcome.err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn problems_are_those_of_check_with_their_paths() {
+        let problems = problems(&fixtures::proxy("invalid"), &fixtures::resolved());
+
+        for path in [
+            "spec.upstreams[0].tls.pins[0]: ",
+            "spec.upstreams[1].name: ",
+            "spec.routes[0].upstreams[0]: ",
+        ] {
+            assert!(
+                problems.iter().any(|problem| problem.starts_with(path)),
+                "{path} in {problems:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_may_ask_itself() {
+        let mut proxy = fixtures::proxy("minimal");
+        proxy.spec.cluster_dns = Some(ClusterDns {
+            addresses: Some(vec!["10.96.0.54:53".into()]),
+            ..ClusterDns::default()
+        });
+        proxy.spec.upstreams[0].addresses.push("10.96.0.53".into());
+        let own_services = vec![
+            ("10.96.0.53".parse().unwrap(), "resolvers/edge".to_owned()),
+            ("10.96.0.54".parse().unwrap(), "resolvers/other".to_owned()),
+        ];
+        let resolved = Resolved { own_services, ..fixtures::resolved() };
+
+        assert_eq!(
+            problems(&proxy, &resolved),
+            [
+                "spec.clusterDNS.addresses[0]: 10.96.0.54:53 is the address of DnsProxy resolvers/other: it would ask itself",
+                "spec.upstreams[0].addresses[1]: 10.96.0.53 is the address of this DnsProxy: it would ask itself",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_written_of_the_cluster_dns_wins_value_by_value() {
+        let mut spec = fixtures::proxy("minimal").spec;
+        spec.cluster_dns = Some(ClusterDns {
+            domain: Some("corp.example".into()),
+            reverse_zones: Some(vec!["10.in-addr.arpa".into()]),
+            endpoints: Some(vec![]),
+            ..ClusterDns::default()
+        });
+
+        let rendered = cluster_dns(&spec, &fixtures::facts()).unwrap();
+        assert_eq!(rendered.addresses.unwrap(), ["10.96.0.10"], "discovered");
+        assert_eq!(rendered.domain.unwrap(), "corp.example", "written");
+        assert_eq!(rendered.reverse_zones.unwrap(), ["10.in-addr.arpa"], "written");
+        assert_eq!(
+            rendered.endpoints.unwrap(),
+            ["10.244.0.2", "10.244.0.3"],
+            "an empty list says nothing"
+        );
+    }
+
+    #[test]
+    fn the_cluster_may_ask_wherever_its_addresses_are() {
+        let mut facts = fixtures::facts();
+        let spec = fixtures::proxy("minimal").spec;
+        assert_eq!(allow(&spec, &facts), None, "the defaults cover it");
+
+        facts.node_addresses.push("203.0.113.7".parse().unwrap());
+        let allowed = allow(&spec, &facts).unwrap();
+        assert!(allowed.contains(&"203.0.113.7/32".to_owned()), "{allowed:?}");
+        assert!(allowed.contains(&"10.0.0.0/8".to_owned()), "the defaults stay: {allowed:?}");
+
+        let written = fixtures::proxy("without_cluster_dns").spec;
+        assert_eq!(allow(&written, &facts), None, "what was written is what holds");
+    }
+}
