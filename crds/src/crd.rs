@@ -97,3 +97,6 @@ fn trim(schema: &mut JSONSchemaProps) {
 /// Where the types are those of Kubernetes, or only the operator writes.
 const BORROWED: [&[&str]; 3] =
     [&["spec", "workload", "resources"], &["spec", "workload", "template"], &["status"]];
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,6 @@ pub(super) struct Sorted {
 
 pub(super) fn sort(documents: Vec<Node>, problems: &mut Vec<Problem>) -> Sorted {
     let mut sorted = Sorted::default();
-    let before = problems.len();
     let mut others = Vec::new();
     for document in documents {
         match kind(&document) {
@@ -27,7 +26,7 @@ pub(super) fn sort(documents: Vec<Node>, problems: &mut Vec<Problem>) -> Sorted 
             Err(problem) => problems.push(problem),
         }
     }
-    if sorted.proxies.is_empty() && problems.len() == before {
+    if sorted.proxies.is_empty() && problems.is_empty() {
         let why = if others.is_empty() { "empty" } else { "nothing in it is a DnsProxy" };
         problems.push(Problem::new(
             "",

@@ -144,12 +144,17 @@ impl Walk {
         }
         let known =
             schema.properties.iter().flat_map(|properties| properties.keys().map(|key| &**key));
-        let is_merge = key == "<<" && matches!(value.content, Content::Map(_) | Content::List(_));
-        let hint = match is_merge {
-            true => ": merge keys are no part of YAML 1.2".to_owned(),
-            false => did_you_mean(key, known),
+        let meant = nearest(key, known);
+        let is_merge = key == "<<" && !matches!(value.content, Content::Scalar { .. });
+        let hint = match meant {
+            Some(meant) => format!(", did you mean {meant}?"),
+            None if is_merge => ": merge keys are no part of YAML 1.2".to_owned(),
+            None => String::new(),
         };
         self.at(key, |walk| walk.fault(line, format!("unknown field{hint}")));
+        if let Some(meant) = meant {
+            self.at(meant, |walk| walk.shape.suspects.push(walk.path.clone()));
+        }
     }
 
     fn list(&mut self, node: &Node, schema: &JSONSchemaProps) -> Value {

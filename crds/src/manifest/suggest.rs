@@ -1,6 +1,6 @@
 //! "Did you mean": the known word that is nearest to an unknown one.
 
-/// The candidate within a third of the word's length in edits, letter case aside; the nearest one.
+/// The nearest candidate, letter case aside, if few enough edits make one the other.
 pub(super) fn nearest<'c>(
     word: &str,
     candidates: impl Iterator<Item = &'c str>,
@@ -8,9 +8,14 @@ pub(super) fn nearest<'c>(
     let lower = word.to_lowercase();
     candidates
         .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(edits, candidate)| *edits <= (candidate.len().min(word.len()) / 3).max(1))
+        .filter(|(edits, candidate)| *edits <= likely_edits(candidate.len().min(word.len())))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
+}
+
+/// A third of the word; in a short one a letter more, since two swapped letters count twice.
+fn likely_edits(length: usize) -> usize {
+    (length / 3).max((length / 2).min(2))
 }
 
 /// `, did you mean ...?`, or nothing.

@@ -1,1 +1,648 @@
-//! Each rule, by what it refuses.
+//! Each rule, by what it refuses, and what it lets pass.
+
+use super::*;
+use crate::manifest;
+
+const PIN: &str = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+const OTHER_PIN: &str = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// An object with one upstream beside these fields of its `spec`.
+fn proxy(fields: &str) -> DnsProxy {
+    let upstreams = "upstreams: [{name: a, addresses: [192.0.2.1]}]";
+    let upstreams = if fields.starts_with("upstreams:") { "" } else { upstreams };
+    let separator = if upstreams.is_empty() || fields.is_empty() { "" } else { ", " };
+    let text = format!(
+        "apiVersion: dnsproxy.io/v1alpha1\nkind: DnsProxy\nmetadata: {{name: edge}}\nspec: {{{upstreams}{separator}{fields}}}\n"
+    );
+    manifest::parse_one(&text).unwrap_or_else(|problems| panic!("{fields}: {problems:?}"))
+}
+
+fn texts(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// Checks rows of (why, fields, problems): each problem by its beginning.
+fn assert_problems(place: Place, cases: &[(&str, String, &[&str])]) {
+    for (why, fields, expected) in cases {
+        let found = texts(&problems(&proxy(fields), place));
+        let is_expected = found.len() == expected.len()
+            && found.iter().zip(*expected).all(|(found, expected)| found.starts_with(expected));
+        assert!(is_expected, "{why}: {found:#?}");
+    }
+}
+
+fn tls(tls: &str) -> String {
+    format!("upstreams: [{{name: a, addresses: [192.0.2.1], tls: {{{tls}}}}}]")
+}
+
+#[test]
+fn a_full_manifest_has_no_problems() {
+    let full = manifest::parse_one(include_str!("../../fixtures/full.yaml")).unwrap();
+
+    assert_eq!(texts(&problems(&full, Place::Cluster)), Vec::<String>::new());
+    assert_eq!(texts(&warnings(&full, Place::Cluster)), Vec::<String>::new());
+}
+
+#[test]
+fn an_upstream_is_one_service_at_numeric_addresses() {
+    assert_problems(
+        Place::File,
+        &[
+            ("nothing to say", String::new(), &[]),
+            (
+                "a host name",
+                "upstreams: [{name: a, addresses: [192.0.2.1, dns.example]}]".into(),
+                &["spec.upstreams[0].addresses[1]: a host name"],
+            ),
+            (
+                "the same address in another spelling",
+                "upstreams: [{name: a, addresses: ['2001:db8::1', '2001:db8:0::1']}]".into(),
+                &["spec.upstreams[0].addresses[1]: 2001:db8:0::1 stands here twice, first as item 0"],
+            ),
+            (
+                "the same name twice",
+                "upstreams: [{name: a, addresses: [192.0.2.1]}, {name: a, addresses: [192.0.2.2]}]".into(),
+                &["spec.upstreams[1].name: a is the name of another one, too"],
+            ),
+            (
+                "no name at all",
+                "upstreams: [{name: A_B, addresses: [192.0.2.1]}]".into(),
+                &["spec.upstreams[0].name: not a name"],
+            ),
+            (
+                "the name of the cluster's DNS",
+                "upstreams: [{name: cluster-dns, addresses: [192.0.2.1]}]".into(),
+                &["spec.upstreams[0].name: cluster-dns is what clusterDNS is called"],
+            ),
+            (
+                "tls over UDP",
+                "upstreams: [{name: a, addresses: [192.0.2.1], protocol: UDP, tls: {serverName: a.example}}]".into(),
+                &["spec.upstreams[0].tls: protocol UDP is plain"],
+            ),
+            (
+                "tls over TCP",
+                "upstreams: [{name: a, addresses: [192.0.2.1], protocol: TCP, tls: {}}]".into(),
+                &["spec.upstreams[0].tls: protocol TCP is plain"],
+            ),
+            (
+                "timeouts without a unit, and too long",
+                "upstreams: [{name: a, addresses: [192.0.2.1], timeouts: {connect: '5', query: 2h}}]".into(),
+                &[
+                    "spec.upstreams[0].timeouts.connect: not a duration: write a unit",
+                    "spec.upstreams[0].timeouts.query: 2h is out of range, 10ms to 1m",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn tls_says_what_must_be_proven() {
+    assert_problems(
+        Place::File,
+        &[
+            ("pins with a path", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
+            (
+                "pins without a path",
+                tls(&format!("authentication: PinsOnly, serverName: a.example, pins: [{PIN}]")),
+                &[],
+            ),
+            (
+                "no pin",
+                tls(&format!("pins: [{PIN}, sha256/nonsense]")),
+                &["spec.upstreams[0].tls.pins[1]: not a sha256 pin: "],
+            ),
+            (
+                "the same pin in another spelling",
+                tls(&format!("pins: [{PIN}, {}]", PIN.trim_start_matches("sha256/"))),
+                &[
+                    "spec.upstreams[0].tls.pins[1]: 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU= stands here twice",
+                ],
+            ),
+            (
+                "pins only, and none",
+                tls("authentication: PinsOnly"),
+                &["spec.upstreams[0].tls.pins: authentication PinsOnly needs pins"],
+            ),
+            (
+                "authorities that nobody asks",
+                tls(&format!("authentication: PinsOnly, pins: [{PIN}], ca: {{file: ca.crt}}")),
+                &["spec.upstreams[0].tls.ca: has no meaning for authentication PinsOnly"],
+            ),
+            (
+                "a name with a port",
+                tls("serverName: 'a.example:853'"),
+                &["spec.upstreams[0].tls.serverName: write the name alone"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn certificates_come_from_where_the_author_may_read() {
+    let file = [
+        ("a file", tls("ca: {file: ca.crt}"), &[] as &[&str]),
+        ("two files", tls("clientCertificate: {certificateFile: a.crt, keyFile: a.key}"), &[]),
+        (
+            "nothing",
+            tls("ca: {}"),
+            &["spec.upstreams[0].tls.ca: exactly one of inline, file, configMap and secret"],
+        ),
+        (
+            "two at once",
+            tls("ca: {inline: '-----BEGIN CERTIFICATE-----', file: ca.crt}"),
+            &["spec.upstreams[0].tls.ca: exactly one of inline, file, configMap and secret"],
+        ),
+        (
+            "no certificate",
+            tls("ca: {inline: ca.crt}"),
+            &["spec.upstreams[0].tls.ca.inline: not a certificate in PEM form"],
+        ),
+        (
+            "a ConfigMap",
+            tls("ca: {configMap: {name: corp-ca, key: ca.crt}}"),
+            &["spec.upstreams[0].tls.ca.configMap: only in a cluster: use file"],
+        ),
+        (
+            "a Secret",
+            tls("ca: {secret: {name: corp-ca, key: ca.crt}}"),
+            &["spec.upstreams[0].tls.ca.secret: only in a cluster: use file"],
+        ),
+        (
+            "a Secret with a key",
+            tls("clientCertificate: {secret: {name: dot}}"),
+            &[
+                "spec.upstreams[0].tls.clientCertificate.secret: only in a cluster: use certificateFile and keyFile",
+            ],
+        ),
+        (
+            "a key alone",
+            tls("clientCertificate: {keyFile: a.key}"),
+            &["spec.upstreams[0].tls.clientCertificate.certificateFile: missing beside keyFile"],
+        ),
+        (
+            "a certificate alone",
+            tls("clientCertificate: {certificateFile: a.crt}"),
+            &["spec.upstreams[0].tls.clientCertificate.keyFile: missing"],
+        ),
+        (
+            "no certificate of the client",
+            tls("clientCertificate: {}"),
+            &["spec.upstreams[0].tls.clientCertificate: empty"],
+        ),
+    ];
+    assert_problems(Place::File, &file);
+
+    let cluster = [
+        ("a ConfigMap", tls("ca: {configMap: {name: corp-ca, key: ca.crt}}"), &[] as &[&str]),
+        ("a Secret with a key", tls("clientCertificate: {secret: {name: dot}}"), &[]),
+        (
+            "a file",
+            tls("ca: {file: /etc/shadow}"),
+            &[
+                "spec.upstreams[0].tls.ca.file: a cluster has no files for this: use configMap or secret",
+            ],
+        ),
+        (
+            "two files",
+            tls("clientCertificate: {certificateFile: a.crt, keyFile: a.key}"),
+            &[
+                "spec.upstreams[0].tls.clientCertificate.certificateFile: a cluster has no files",
+                "spec.upstreams[0].tls.clientCertificate.keyFile: a cluster has no files",
+            ],
+        ),
+        (
+            "a Secret and files",
+            tls("clientCertificate: {secret: {name: dot}, keyFile: a.key}"),
+            &[
+                "spec.upstreams[0].tls.clientCertificate: either secret, or certificateFile and keyFile",
+                "spec.upstreams[0].tls.clientCertificate.keyFile: a cluster has no files",
+            ],
+        ),
+        (
+            "a path as a name",
+            tls("ca: {configMap: {name: ../a, key: ca.crt}}"),
+            &["spec.upstreams[0].tls.ca.configMap.name: not the name of an object"],
+        ),
+        (
+            "a path as a key",
+            tls("ca: {configMap: {name: a, key: ../ca}}"),
+            &["spec.upstreams[0].tls.ca.configMap.key: not a key"],
+        ),
+        (
+            "the parent as a key",
+            tls("ca: {configMap: {name: a, key: ..}}"),
+            &["spec.upstreams[0].tls.ca.configMap.key: not a key"],
+        ),
+    ];
+    assert_problems(Place::Cluster, &cluster);
+}
+
+#[test]
+fn a_route_leads_from_its_own_zones_to_upstreams_that_exist() {
+    let route = |fields: &str| format!("routes: [{{name: r, {fields}}}]");
+    assert_problems(
+        Place::File,
+        &[
+            ("one zone", route("zones: [corp.example], upstreams: [a]"), &[]),
+            ("no zone", route("zones: [corp..example], upstreams: [a]"), &["spec.routes[0].zones[0]: not a zone: there is an empty label"]),
+            ("a network", route("zones: [10.0.0.0/8], upstreams: [a]"), &["spec.routes[0].zones[0]: a network: write its reverse zone instead, `10.in-addr.arpa`"]),
+            (
+                "the same zone in another spelling",
+                route("zones: [corp.example, CORP.example.], upstreams: [a]"),
+                &["spec.routes[0].zones[1]: CORP.example. stands here twice, first as item 0"],
+            ),
+            (
+                "the same zone in another route",
+                "routes: [{name: r, zones: ['.'], upstreams: [a]}, {name: s, zones: [corp.example, '.'], upstreams: [a]}]".into(),
+                &["spec.routes[1].zones[1]: . is a zone of route r, too"],
+            ),
+            (
+                "the same name",
+                "routes: [{name: r, zones: ['.'], upstreams: [a]}, {name: r, zones: [corp.example], upstreams: [a]}]".into(),
+                &["spec.routes[1].name: r is the name of another one, too"],
+            ),
+            ("no such upstream", route("zones: ['.'], upstreams: [b]"), &["spec.routes[0].upstreams[0]: no upstream is called b"]),
+            ("no such fallback", route("zones: ['.'], upstreams: [a], fallback: [c]"), &["spec.routes[0].fallback[0]: no upstream is called c"]),
+            ("an upstream twice", route("zones: ['.'], upstreams: [a, a]"), &["spec.routes[0].upstreams[1]: a is asked by this route already"]),
+            ("and as its own fallback", route("zones: ['.'], upstreams: [a], fallback: [a]"), &["spec.routes[0].fallback[0]: a is asked by this route already"]),
+        ],
+    );
+}
+
+#[test]
+fn a_weaker_fallback_is_refused_unless_it_is_meant() {
+    let upstreams = format!(
+        "upstreams: [{{name: pkix, addresses: [192.0.2.1]}}, {{name: pins, addresses: [192.0.2.2], tls: {{authentication: PinsOnly, pins: [{PIN}]}}}}, \
+         {{name: udp, addresses: [192.0.2.3], protocol: UDP}}, {{name: tcp, addresses: [192.0.2.4], protocol: TCP}}]"
+    );
+    let with = |fields: &str| format!("{upstreams}, routes: [{{name: r, zones: ['.'], {fields}}}]");
+    assert_problems(
+        Place::File,
+        &[
+            (
+                "plain after TLS",
+                with("upstreams: [pkix], fallback: [udp]"),
+                &[
+                    "spec.routes[0].fallback[0]: udp is plain, weaker than the route's upstreams (PKIX): set allowWeaker",
+                ],
+            ),
+            (
+                "plain after pins",
+                with("upstreams: [pins], fallback: [tcp]"),
+                &[
+                    "spec.routes[0].fallback[0]: tcp is plain, weaker than the route's upstreams (PinsOnly)",
+                ],
+            ),
+            (
+                "pins after a path",
+                with("upstreams: [pkix], fallback: [pins]"),
+                &["spec.routes[0].fallback[0]: pins is PinsOnly, weaker than"],
+            ),
+            (
+                "the strongest one is the promise",
+                with("upstreams: [udp, pkix], fallback: [tcp]"),
+                &["spec.routes[0].fallback[0]: tcp is plain"],
+            ),
+            ("a path after pins", with("upstreams: [pins], fallback: [pkix]"), &[]),
+            ("plain after plain", with("upstreams: [udp], fallback: [tcp]"), &[]),
+            ("it is meant", with("upstreams: [pkix], fallback: [udp], allowWeaker: true"), &[]),
+        ],
+    );
+}
+
+#[test]
+fn the_clusters_dns_gets_narrow_zones() {
+    let cluster = |fields: &str| format!("clusterDNS: {{{fields}}}");
+    assert_problems(
+        Place::Cluster,
+        &[
+            ("discovered", cluster(""), &[]),
+            (
+                "given",
+                cluster(
+                    "addresses: [10.96.0.10], domain: cluster.local, reverseZones: [96.10.in-addr.arpa], endpoints: [10.244.0.2]",
+                ),
+                &[],
+            ),
+            (
+                "disabled, and yet",
+                cluster("mode: Disabled, domain: cluster.local"),
+                &["spec.clusterDNS.mode: Disabled has no use"],
+            ),
+            (
+                "a host name",
+                cluster("addresses: [kube-dns.kube-system]"),
+                &["spec.clusterDNS.addresses[0]: a host name"],
+            ),
+            (
+                "a port of an endpoint",
+                cluster("endpoints: ['10.244.0.2:53']"),
+                &["spec.clusterDNS.endpoints[0]: "],
+            ),
+            ("everything", cluster("domain: ."), &["spec.clusterDNS.domain: every name would go"]),
+            (
+                "the whole reverse tree",
+                cluster("reverseZones: [in-addr.arpa, arpa]"),
+                &[
+                    "spec.clusterDNS.reverseZones[0]: not a reverse zone",
+                    "spec.clusterDNS.reverseZones[1]: not a reverse",
+                ],
+            ),
+            (
+                "a forward zone",
+                cluster("reverseZones: [cluster.local]"),
+                &["spec.clusterDNS.reverseZones[0]: not a reverse zone"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn access_is_by_networks() {
+    let access = |fields: &str| format!("access: {{{fields}}}");
+    assert_problems(
+        Place::File,
+        &[
+            ("networks", access("allow: [10.0.0.0/8, '::1'], deny: [10.9.0.0/16]"), &[]),
+            ("nobody", access("allow: []"), &[]),
+            (
+                "host bits",
+                access("allow: [10.1.2.3/8]"),
+                &["spec.access.allow[0]: has bits behind its prefix; the network is 10.0.0.0/8"],
+            ),
+            ("no network", access("deny: [example.com]"), &["spec.access.deny[0]: not a network"]),
+            (
+                "twice",
+                access("allow: [10.0.0.1, 10.0.0.1/32]"),
+                &["spec.access.allow[1]: 10.0.0.1/32 stands here twice"],
+            ),
+            (
+                "allowed in vain",
+                access("allow: [10.9.1.0/24], deny: [10.9.0.0/16]"),
+                &["spec.access.allow[0]: 10.9.1.0/24 is denied as a whole by 10.9.0.0/16"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn limits_are_within_bounds() {
+    assert_problems(
+        Place::File,
+        &[
+            (
+                "a deadline of nothing",
+                "limits: {queryDeadline: 0s}".into(),
+                &["spec.limits.queryDeadline: 0s is out of range, 10ms to 1m"],
+            ),
+            (
+                "an idle time of a day",
+                "limits: {tcpIdleTimeout: 24h}".into(),
+                &["spec.limits.tcpIdleTimeout: 24h is out of range, 100ms to 1h"],
+            ),
+            (
+                "a drain of an hour",
+                "shutdown: {delay: 0s, drain: 1h}".into(),
+                &["spec.shutdown.drain: 1h is out of range, 0s to 10m"],
+            ),
+            (
+                "no duration",
+                "shutdown: {delay: soon}".into(),
+                &["spec.shutdown.delay: not a duration"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_the_schema_bounds_is_checked_again_for_objects_that_are_older() {
+    let mut old = proxy(
+        "limits: {}, access: {rateLimit: {queriesPerSecond: 1}}, workload: {}, routes: [{name: r, zones: ['.'], upstreams: [a]}]",
+    );
+    let limits = old.spec.limits.as_mut().unwrap();
+    (limits.max_in_flight, limits.edns_buffer_size) = (Some(0), Some(100));
+    old.spec.access.as_mut().unwrap().rate_limit =
+        Some(crate::v1alpha1::RateLimit { queries_per_second: 0, burst: Some(0) });
+    old.spec.workload.as_mut().unwrap().replicas = Some(-1);
+    old.spec.upstreams[0].addresses.clear();
+    old.spec.routes.as_mut().unwrap()[0].zones.clear();
+
+    let paths: Vec<_> =
+        problems(&old, Place::Cluster).into_iter().map(|problem| problem.path).collect();
+
+    assert_eq!(
+        paths,
+        [
+            "spec.upstreams[0].addresses",
+            "spec.routes[0].zones",
+            "spec.access.rateLimit.queriesPerSecond",
+            "spec.access.rateLimit.burst",
+            "spec.limits.maxInFlight",
+            "spec.limits.ednsBufferSize",
+            "spec.workload.replicas",
+        ]
+    );
+}
+
+#[test]
+fn listeners_are_own_addresses_of_a_single_process() {
+    let listen = |addresses: &str| format!("listeners: {{dns: {{addresses: [{addresses}]}}}}");
+    let port_53 = "upstreams: [{name: a, addresses: [127.0.0.1, '192.0.2.1:53'], protocol: UDP}], ";
+    assert_problems(
+        Place::File,
+        &[
+            ("two families", listen("'127.0.0.1:5300', '[::1]:5300'"), &[]),
+            (
+                "no port",
+                listen("127.0.0.1"),
+                &["spec.listeners.dns.addresses[0]: no port: write for example `127.0.0.1:53`"],
+            ),
+            (
+                "twice",
+                listen("'127.0.0.1:5300', '127.0.0.1:5300'"),
+                &["spec.listeners.dns.addresses[1]: 127.0.0.1:5300 stands here twice"],
+            ),
+            (
+                "an upstream's address",
+                port_53.to_owned() + &listen("'127.0.0.1:53'"),
+                &["spec.listeners.dns.addresses[0]: 127.0.0.1:53 is an upstream's address"],
+            ),
+            (
+                "all addresses, an upstream's among them",
+                port_53.to_owned() + &listen("'0.0.0.0:53'"),
+                &["spec.listeners.dns.addresses[0]: 127.0.0.1:53 is an upstream's"],
+            ),
+            ("another port", port_53.to_owned() + &listen("'127.0.0.1:5353'"), &[]),
+        ],
+    );
+    assert_problems(
+        Place::Cluster,
+        &[(
+            "in a cluster",
+            listen("'127.0.0.1:5300'"),
+            &["spec.listeners: in a cluster the Service has the ports"],
+        )],
+    );
+}
+
+#[test]
+fn the_service_can_be_what_it_is_asked_to_be() {
+    let service = |fields: &str| format!("service: {{{fields}}}");
+    assert_problems(
+        Place::Cluster,
+        &[
+            ("a fixed address", service("clusterIP: 10.96.0.53"), &[]),
+            (
+                "headless",
+                service("clusterIP: None"),
+                &["spec.service.clusterIP: a headless Service has no address"],
+            ),
+            ("a name", service("clusterIP: dns"), &["spec.service.clusterIP: not an IP address"]),
+            (
+                "two of a kind",
+                service("clusterIPs: [10.96.0.53, 10.96.0.54]"),
+                &["spec.service.clusterIPs[1]: a second address must be of the other family"],
+            ),
+            (
+                "another first one",
+                service("clusterIP: 10.96.0.53, clusterIPs: [10.96.0.54]"),
+                &["spec.service.clusterIPs: the first one must be clusterIP"],
+            ),
+            (
+                "no such family",
+                service("ipFamilies: [ipv4]"),
+                &["spec.service.ipFamilies[0]: neither IPv4 nor IPv6"],
+            ),
+            (
+                "a family twice",
+                service("ipFamilies: [IPv4, IPv4], ipFamilyPolicy: PreferDualStack"),
+                &["spec.service.ipFamilies[1]: IPv4 stands here twice"],
+            ),
+            (
+                "two families of one stack",
+                service("ipFamilies: [IPv4, IPv6]"),
+                &["spec.service.ipFamilies: two families need ipFamilyPolicy"],
+            ),
+            (
+                "an address of another family",
+                service("ipFamilies: [IPv6], clusterIP: 10.96.0.53"),
+                &["spec.service.ipFamilies: 10.96.0.53 is of family IPv4"],
+            ),
+            (
+                "a class without a balancer",
+                service("loadBalancerClass: example.com/b"),
+                &["spec.service.loadBalancerClass: needs type LoadBalancer"],
+            ),
+            (
+                "ranges without a balancer",
+                service("type: NodePort, loadBalancerSourceRanges: [10.0.0.0/8]"),
+                &["spec.service.loadBalancerSourceRanges: needs type LoadBalancer"],
+            ),
+            (
+                "a policy for nobody outside",
+                service("externalTrafficPolicy: Local"),
+                &["spec.service.externalTrafficPolicy: needs type NodePort or LoadBalancer"],
+            ),
+            (
+                "no range",
+                service("type: LoadBalancer, loadBalancerSourceRanges: [all]"),
+                &["spec.service.loadBalancerSourceRanges[0]: not a network"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn pods_have_quantities_and_an_image() {
+    assert_problems(
+        Place::Cluster,
+        &[
+            ("usual ones", "workload: {resources: {limits: {cpu: 2, memory: 128Mi}, requests: {cpu: '0.5', memory: 1e8}}}".replace("1e8", "'1e8'"), &[]),
+            ("a unit that is none", "workload: {resources: {limits: {memory: 128MB}}}".into(), &["spec.workload.resources.limits.memory: not a quantity"]),
+            ("less than nothing", "workload: {resources: {requests: {cpu: '-1'}}}".into(), &["spec.workload.resources.requests.cpu: not a quantity"]),
+            ("two images", "workload: {image: a b}".into(), &["spec.workload.image: not the reference of an image"]),
+        ],
+    );
+}
+
+#[test]
+fn an_objects_name_can_be_a_services() {
+    let long = "a".repeat(52);
+    let too_long = "a".repeat(53);
+    let cases = [
+        // (why, name, whether it may be)
+        ("a label", "edge-1", true),
+        ("52 characters", &*long, true),
+        ("53 characters leave no room for a ConfigMap's hash", &*too_long, false),
+        ("a Service begins with a letter", "1-edge", false),
+        ("an object may have dots, a Service may not", "edge.dns", false),
+        ("none", "", false),
+    ];
+
+    for (why, name, may_be) in cases {
+        let mut proxy = proxy("");
+        proxy.metadata.name = Some(name.to_owned());
+        assert_eq!(problems(&proxy, Place::Cluster).is_empty(), may_be, "{why}");
+        assert!(
+            problems(&proxy, Place::File).is_empty(),
+            "in a file the name is the author's affair"
+        );
+    }
+}
+
+#[test]
+fn what_is_probably_not_meant_is_warned_of() {
+    let cases: [(&str, String, &[&str]); 7] = [
+        // (why, fields, warnings)
+        ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
+        ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
+        (
+            "everything in clear",
+            "upstreams: [{name: a, addresses: [192.0.2.1], protocol: UDP}]".into(),
+            &["spec.upstreams[0].protocol: a is asked for any name in clear"],
+        ),
+        (
+            "one's own zone in clear",
+            "upstreams: [{name: a, addresses: [192.0.2.1]}, {name: b, addresses: [192.0.2.2], protocol: UDP}], \
+             routes: [{name: r, zones: ['.'], upstreams: [a]}, {name: s, zones: [corp.example], upstreams: [b]}]"
+                .into(),
+            &[],
+        ),
+        (
+            "no way for other names",
+            "routes: [{name: r, zones: [corp.example], upstreams: [a]}]".into(),
+            &["spec.routes: no route has the zone `.`"],
+        ),
+        (
+            "a timeout behind the deadline",
+            "upstreams: [{name: a, addresses: [192.0.2.1], timeouts: {query: 5s}}]".into(),
+            &["spec.upstreams[0].timeouts.query: 5s is never reached: limits.queryDeadline ends a query after 4s"],
+        ),
+        (
+            "what a single process does not use",
+            "workload: {replicas: 3}, service: {}".into(),
+            &["spec.workload: for the operator", "spec.service: for the operator"],
+        ),
+    ];
+
+    for (why, fields, expected) in cases {
+        let found = texts(&warnings(&proxy(&fields), Place::File));
+        let is_expected = found.len() == expected.len()
+            && found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
+        assert!(is_expected, "{why}: {found:#?}");
+        assert!(
+            problems(&proxy(&fields), Place::File).is_empty(),
+            "{why}: a warning is no problem"
+        );
+    }
+}
+
+#[test]
+fn a_long_text_is_quoted_in_part() {
+    let long = "ü".repeat(500);
+
+    let message = quoted(&long, &"wrong");
+
+    assert_eq!(message, format!("wrong (`{}...`)", "ü".repeat(80)));
+}
