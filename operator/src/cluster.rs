@@ -68,11 +68,17 @@ fn publish(facts: &watch::Sender<Option<Arc<Facts>>>, new: Facts) {
     facts.send_if_modified(|published| {
         let differs = published.as_deref() != Some(&new);
         if differs {
-            tracing::info!(facts = ?new, "cluster");
+            log(&new);
             *published = Some(Arc::new(new));
         }
         differs
     });
+}
+
+fn log(facts: &Facts) {
+    let Facts { dns, domain, service_networks, pod_networks, node_addresses } = facts;
+    let (dns, nodes) = (dns.as_ref().map(|server| &server.service), node_addresses.len());
+    tracing::info!(?dns, %domain, ?service_networks, ?pod_networks, nodes, "the cluster as it is seen");
 }
 
 struct Stores {

@@ -27,7 +27,7 @@ async fn pods_come_after_what_they_need_and_the_service_last() {
     assert_eq!(
         writes(&asked),
         [
-            "/api/v1/namespaces/resolvers/serviceaccounts/edge",
+            "/api/v1/namespaces/resolvers/serviceaccounts/edge-dnsproxy",
             &format!("/api/v1/namespaces/resolvers/configmaps/{config_map}"),
             DEPLOYMENT,
             SERVICE,

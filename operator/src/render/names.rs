@@ -14,6 +14,13 @@ pub fn config_map(proxy: &ValidatedDnsProxy) -> String {
     format!("{}-{}", proxy.name, digest::sha256(needs.as_bytes(), GENERATION_DIGITS))
 }
 
+/// The name of the ServiceAccount: not the object's, since every namespace has one called `default`, and
+/// so is many a `DnsProxy`.
+#[must_use]
+pub fn service_account(proxy: &ValidatedDnsProxy) -> String {
+    format!("{}-dnsproxy", proxy.name)
+}
+
 /// Enough that two of one object never meet, short enough to be read aloud.
 const GENERATION_DIGITS: usize = 8;
 

@@ -74,7 +74,7 @@ fn pod(
         dns_policy: Some("Default".to_owned()),
         enable_service_links: Some(false),
         security_context: Some(pod_security()),
-        service_account_name: Some(proxy.name.clone()),
+        service_account_name: Some(names::service_account(proxy)),
         termination_grace_period_seconds: Some(proxy.grace_period),
         volumes: Some(vec![volume::volume(proxy)]),
         ..PodSpec::default()

@@ -1,13 +1,13 @@
 //! The pods' identity: one without any right, and without a token.
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::{api::core::v1::ServiceAccount, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-use super::metadata;
+use super::{metadata, names};
 use crate::validate::ValidatedDnsProxy;
 
 pub(super) fn service_account(proxy: &ValidatedDnsProxy) -> ServiceAccount {
     ServiceAccount {
-        metadata: metadata(proxy),
+        metadata: ObjectMeta { name: Some(names::service_account(proxy)), ..metadata(proxy) },
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     }
