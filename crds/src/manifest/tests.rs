@@ -173,7 +173,7 @@ fn the_text_itself_has_rules() {
         ),
         ("comments only", "# later\n---\n".into(), "empty: it needs"),
         ("a syntax error", format!("{start}spec: [\n"), "3: unclosed bracket"),
-        ("a tab", format!("{start}\tspec: {{}}\n"), "3: "),
+        ("a tab", format!("{start}\tspec: {{}}\n"), "2: while scanning"),
         (
             "a key twice",
             format!("{MINIMAL}\nkind: DnsProxy\n"),
@@ -192,15 +192,19 @@ fn the_text_itself_has_rules() {
         (
             "aliases that multiply",
             format!("x0: &x0 [a]\n{bomb}"),
-            "12: aliases make this larger than 200000 values",
+            "11: aliases make this larger than 200000 values",
         ),
-        ("aliases that nest", format!("x0: &x0 [a]\n{deep}"), "31: aliases make this larger"),
+        ("aliases that nest", format!("x0: &x0 [a]\n{deep}"), "32: nested deeper than 32 levels"),
         (
             "an alias inside of its anchor",
             "x: &x [*x]\n".into(),
             "1: an alias inside of what it stands for",
         ),
-        ("brackets without end", "[".repeat(100), "1: nested deeper than 32 levels"),
+        (
+            "brackets upon brackets",
+            "[".repeat(100) + &"]".repeat(100),
+            "1: nested deeper than 32 levels",
+        ),
         ("no end of text", " ".repeat(5 << 20), "1: longer than 4194304 octets"),
         (
             "JSON is YAML",
@@ -209,13 +213,14 @@ fn the_text_itself_has_rules() {
         ),
     ];
 
+    let mut wrong = Vec::new();
     for (why, text, expected) in cases {
         let problems = problems(&text);
-        assert!(
-            problems.first().is_some_and(|first| first.starts_with(expected)),
-            "{why}: {problems:?}"
-        );
+        if !problems.first().is_some_and(|first| first.starts_with(expected)) {
+            wrong.push((why, problems));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

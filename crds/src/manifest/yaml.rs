@@ -164,8 +164,11 @@ impl Composer {
         };
         let (size, depth) = (*size, *depth);
         self.nodes = self.nodes.saturating_add(size);
-        if self.nodes > MAX_NODES || self.open.len() + depth > MAX_DEPTH {
+        if self.nodes > MAX_NODES {
             return Err((line, format!("aliases make this larger than {MAX_NODES} values")));
+        }
+        if self.open.len() + depth > MAX_DEPTH {
+            return Err((line, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         let node = Node { line, ..node.clone() };
         self.complete(Anchored { node, size, depth }, 0)
