@@ -192,9 +192,14 @@ pub(super) type Wire = TlsStream<TcpStream>;
 impl DotServer {
     /// Answers every query.
     pub(super) async fn start(identity: Identity) -> Self {
-        Self::scripted(identity, |_, mut wire| async move {
+        Self::scripted(identity, answer_all).await
+    }
+
+    /// Gives every query this rcode.
+    pub(super) async fn failing(identity: Identity, rcode: u8) -> Self {
+        Self::scripted(identity, move |_, mut wire| async move {
             while let Some(query) = read_frame(&mut wire).await {
-                write_frame(&mut wire, &answer_to(&query)).await;
+                write_frame(&mut wire, &response_to(&query, rcode)).await;
             }
         })
         .await
@@ -224,12 +229,7 @@ impl DotServer {
             .with_client_cert_verifier(verifier)
             .with_single_cert(identity.chain, identity.key)
             .unwrap();
-        Self::with_config(config, |_, mut wire| async move {
-            while let Some(query) = read_frame(&mut wire).await {
-                write_frame(&mut wire, &answer_to(&query)).await;
-            }
-        })
-        .await
+        Self::with_config(config, answer_all).await
     }
 
     pub(super) async fn with_config<F>(
@@ -277,6 +277,13 @@ async fn serve<F>(
 pub(super) struct Counted {
     pub(super) wire: Wire,
     octets: Arc<AtomicUsize>,
+}
+
+/// The script of a server that answers every query.
+pub(super) async fn answer_all(_: usize, mut wire: Counted) {
+    while let Some(query) = read_frame(&mut wire).await {
+        write_frame(&mut wire, &answer_to(&query)).await;
+    }
 }
 
 /// The next message; `None` at the end.

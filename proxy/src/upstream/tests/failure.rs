@@ -1,0 +1,179 @@
+//! Who is asked when a server fails, and what a client is told then.
+
+use super::*;
+
+#[tokio::test]
+async fn a_question_whose_connection_died_is_asked_once_more() {
+    let authority = Authority::new("the lab's");
+    let dying = |first_good: usize| {
+        move |index: usize, mut wire: Counted| async move {
+            while let Some(query) = read_frame(&mut wire).await {
+                if index < first_good {
+                    return;
+                }
+                write_frame(&mut wire, &answer_to(&query)).await;
+            }
+        }
+    };
+
+    let server = DotServer::scripted(authority.issue(&[NAME]), dying(1)).await;
+    let fixture = Fixture::new(lab(&authority), &[server.address]);
+    assert!(fixture.ask("www.example.").await.is_ok());
+    assert_eq!(server.log.accepted(), 2);
+
+    let server = DotServer::scripted(authority.issue(&[NAME]), dying(9)).await;
+    let fixture = Fixture::new(lab(&authority), &[server.address]);
+    assert_eq!(reason(&fixture).await, "closed");
+    assert_eq!(server.log.accepted(), 2, "once, not for ever");
+}
+
+#[tokio::test]
+async fn one_attempt_to_connect_serves_all_who_wait() {
+    let authority = Authority::new("the lab's");
+    let server = DotServer::start(authority.issue(&["evil.example"])).await;
+    let fixture = Fixture::new(lab(&authority), &[server.address]);
+
+    let failures = futures::future::join_all((0..20).map(|_| fixture.ask("www.example."))).await;
+
+    assert!(failures.iter().all(Result::is_err));
+    assert_eq!(server.log.accepted(), 1);
+}
+
+#[tokio::test]
+async fn the_next_server_is_asked_when_one_fails() {
+    let nobody = Nobody::new();
+    let authority = Authority::new("the lab's");
+    let good = DotServer::start(authority.issue(&[NAME])).await;
+    let wrong = DotServer::start(authority.issue(&["evil.example"])).await;
+    let refusing = DotServer::failing(authority.issue(&[NAME]), 5).await;
+    let cases = [
+        ("nobody is there", nobody.address()),
+        ("somebody else is there", wrong.address),
+        ("it refuses", refusing.address),
+    ];
+
+    for (why, first) in cases {
+        let fixture = Fixture::new(lab(&authority), &[first, good.address]);
+        let answer = fixture.ask("www.example.").await.unwrap();
+        assert_eq!(answer.server, good.address, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_than_three_servers_are_asked() {
+    let authority = Authority::new("the lab's");
+    let mut servers = Vec::new();
+    for _ in 0..5 {
+        servers.push(DotServer::start(authority.issue(&["evil.example"])).await);
+    }
+    let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
+    let fixture = Fixture::new(lab(&authority), &addresses);
+
+    assert!(fixture.ask("www.example.").await.is_err());
+
+    let asked: Vec<_> = servers.iter().map(|server| server.log.accepted()).collect();
+    assert_eq!(asked, [1, 1, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn the_best_bad_answer_is_given_when_there_is_no_good_one() {
+    let nobody = Nobody::new();
+    let authority = Authority::new("the lab's");
+    let failing = DotServer::failing(authority.issue(&[NAME]), 2).await;
+    let fixture = Fixture::new(lab(&authority), &[failing.address, nobody.address()]);
+
+    let answer = fixture.ask("www.example.").await.unwrap();
+
+    assert_eq!(answer.layout.rcode(&answer.message), Rcode::SERVFAIL);
+    assert_eq!(answer.server, failing.address);
+}
+
+#[tokio::test]
+async fn an_answer_that_failed_validation_is_not_shopped_around() {
+    let authority = Authority::new("the lab's");
+    let bogus = DotServer::scripted(authority.issue(&[NAME]), |_, mut wire: Counted| async move {
+        while let Some(query) = read_frame(&mut wire).await {
+            let mut answer = response_to(&query, 2);
+            answer[11] = 1;
+            // An OPT record with the extended error 6, DNSSEC Bogus (RFC 8914 section 4.7).
+            answer.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0f\0\x02\0\x06");
+            write_frame(&mut wire, &answer).await;
+        }
+    })
+    .await;
+    let other = DotServer::start(authority.issue(&[NAME])).await;
+    let fixture = Fixture::new(lab(&authority), &[bogus.address, other.address]);
+
+    let answer = fixture.ask("www.example.").await.unwrap();
+
+    assert_eq!((answer.server, other.log.accepted()), (bogus.address, 0));
+}
+
+#[tokio::test]
+async fn a_fallback_is_for_servers_that_cannot_be_reached_and_never_for_an_rcode() {
+    let (nobody, other) = (Nobody::new(), Nobody::new());
+    let authority = Authority::new("the lab's");
+    let spare = DotServer::start(authority.issue(&[NAME])).await;
+    let failing = DotServer::failing(authority.issue(&[NAME]), 2).await;
+    let cases = [
+        ("nobody is there", vec![nobody.address(), other.address()], Rcode::NOERROR),
+        ("one of them answers, badly", vec![nobody.address(), failing.address], Rcode::SERVFAIL),
+    ];
+
+    for (why, servers, expected) in cases {
+        let upstreams = vec![
+            settings("lab", lab(&authority), &servers),
+            settings("spare", lab(&authority), &[spare.address]),
+        ];
+        let fixture = Fixture::of(upstreams, &["lab"], &["spare"]);
+        let answer = fixture.ask("www.example.").await.unwrap();
+        assert_eq!(answer.layout.rcode(&answer.message), expected, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_failed_is_asked_last_and_looked_after_in_the_background() {
+    let nobody = Nobody::new();
+    let authority = Authority::new("the lab's");
+    let address = nobody.address();
+    let good = DotServer::start(authority.issue(&[NAME])).await;
+    let fixture = Fixture::new(lab(&authority), &[address, good.address]);
+    assert!(fixture.ask("www.example.").await.is_ok());
+    let server = &fixture.upstreams.upstreams[0].servers[0];
+    let now = Instant::now();
+
+    assert!(!server.is_up(now), "it has just failed");
+    assert!(
+        !server.is_up(now + Duration::from_secs(2)),
+        "it is looked at, and no query waits for that"
+    );
+    assert!(server.is_connecting(), "in the background");
+}
+
+#[tokio::test]
+async fn a_failure_tells_the_client_who_and_why() {
+    let authority = Authority::new("the lab's");
+    let identity = authority.issue(&[NAME]);
+    let pin = identity.pin;
+    let server = DotServer::start(identity).await;
+    let pinned = TlsSettings {
+        pins: vec![authority.sub_authority("x").pin],
+        ..tls(authority.roots(), Some(NAME))
+    };
+    let fixture = Fixture::new(Transport::Tls(pinned), &[server.address]);
+    let ede = fixture.ask("www.example.").await.unwrap_err().ede();
+    assert_eq!(ede.code, ExtendedError::NO_REACHABLE_AUTHORITY);
+    let expected = format!("upstream lab {}: pin mismatch: presented {pin}", server.address);
+    assert!(ede.text.starts_with(&expected), "{}", ede.text);
+
+    let misnamed = DotServer::start(authority.issue(&["a.example", "192.0.2.1"])).await;
+    let fixture = Fixture::new(lab(&authority), &[misnamed.address]);
+    let error = fixture.ask("www.example.").await.unwrap_err().attempts[0].error.to_string();
+    let expected = "name mismatch: wanted dns.example, the certificate is for a.example, 192.0.2.1";
+    assert_eq!(error, expected);
+
+    let silent = DotServer::scripted(authority.issue(&[NAME]), |_, _| async {}).await;
+    let fixture = Fixture::new(lab(&authority), &[silent.address]);
+    let ede = fixture.ask("www.example.").await.unwrap_err().ede();
+    assert_eq!(ede.code, ExtendedError::NETWORK_ERROR, "it was reached: {}", ede.text);
+}

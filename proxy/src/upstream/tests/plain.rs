@@ -1,0 +1,191 @@
+//! Plain UDP and TCP: ports, IDs, truncation, servers without EDNS.
+
+use super::*;
+
+#[tokio::test]
+async fn plain_tcp_has_no_padding_and_is_not_secure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tasks = Tasks::default();
+    let served = tasks.spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let query = read_message(&mut stream).await;
+        write_message(&mut stream, &answer_to(&query)).await;
+        query
+    });
+    let fixture = Fixture::new(Transport::Tcp, &[address]);
+
+    let answer = fixture.ask("www.example.").await.unwrap();
+
+    assert!(!answer.is_secure);
+    let query = served.await.unwrap();
+    let layout = Layout::of(&query).unwrap();
+    let edns = layout.edns(&query).unwrap();
+    assert_eq!(edns.option(crate::message::edns::option::PADDING), None);
+    assert_eq!(edns.udp_payload, 1232);
+}
+
+/// The datagrams that a query gets.
+type Script = fn(&[u8]) -> Vec<Vec<u8>>;
+
+/// A UDP server that handles as many datagrams as there are scripts, and tells what it got.
+async fn datagrams(
+    scripts: Vec<Script>,
+) -> (SocketAddr, tokio::task::JoinHandle<Vec<(SocketAddr, Vec<u8>)>>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let served = Tasks::default().spawn(async move {
+        let mut seen = Vec::new();
+        for script in scripts {
+            let mut query = vec![0; 4096];
+            let (len, client) = socket.recv_from(&mut query).await.unwrap();
+            query.truncate(len);
+            for answer in script(&query) {
+                socket.send_to(&answer, client).await.unwrap();
+            }
+            seen.push((client, query));
+        }
+        seen
+    });
+    (address, served)
+}
+
+#[tokio::test]
+async fn over_udp_each_question_has_a_port_and_an_id_of_its_own() {
+    let answer: Script = |query| vec![answer_to(query)];
+    let (address, served) = datagrams(vec![answer; 40]).await;
+    let fixture = Fixture::new(Transport::Udp, &[address]);
+
+    for _ in 0..40 {
+        fixture.ask("www.example.").await.unwrap();
+    }
+
+    let seen = served.await.unwrap();
+    let ports: std::collections::HashSet<_> =
+        seen.iter().map(|(client, _)| client.port()).collect();
+    let ids: std::collections::HashSet<_> =
+        seen.iter().map(|(_, query)| [query[0], query[1]]).collect();
+    // Two of forty may meet by chance; a counter or a fixed value could not pass.
+    assert!(ports.len() >= 36 && ids.len() >= 36, "{} ports, {} IDs", ports.len(), ids.len());
+    let steps: std::collections::HashSet<_> =
+        seen.windows(2).map(|pair| pair[1].0.port().wrapping_sub(pair[0].0.port())).collect();
+    assert!(steps.len() > 10, "the ports follow no pattern");
+}
+
+#[tokio::test]
+async fn over_udp_what_does_not_match_is_dropped_and_the_wait_goes_on() {
+    let script: Script = |query| {
+        let mut wrong_id = answer_to(query);
+        wrong_id[0] ^= 0xff;
+        let mut wrong_name = answer_to(query);
+        wrong_name[14] ^= 0x01;
+        let mut wrong_type = answer_to(query);
+        let end = Question::read(query).unwrap().1;
+        wrong_type[end - 3] = 28;
+        let mut no_question = response_to(query, 2)[..12].to_vec();
+        no_question[5] = 0;
+        let too_long = [answer_to(query), vec![0; 2000]].concat();
+        let mut other_case = answer_to(query);
+        other_case[13] ^= 0x20;
+        vec![
+            wrong_id,
+            wrong_name,
+            wrong_type,
+            no_question,
+            vec![],
+            query.to_vec(),
+            too_long,
+            other_case,
+        ]
+    };
+    let (address, _served) = datagrams(vec![script]).await;
+    let fixture = Fixture::new(Transport::Udp, &[address]);
+
+    let answer = fixture.ask("www.example.").await.unwrap();
+
+    assert_eq!(answer.message[13], b'W', "the last one, which differs in letter case only");
+    let text = metrics_text(fixture.metrics);
+    assert!(text.contains(&format!(
+        "dnsproxy_upstream_unexpected_responses_total{{upstream=\"lab\",server=\"{address}\"}} 7"
+    )), "{text}");
+}
+
+/// The kernel gives a port for TCP; UDP must have it free as well.
+async fn one_port_for_both() -> (TcpListener, UdpSocket) {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
+            return (listener, socket);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_datagram_is_asked_again_over_tcp() {
+    let (listener, socket) = one_port_for_both().await;
+    let address = listener.local_addr().unwrap();
+    let tasks = Tasks::default();
+    tasks.spawn(async move {
+        let mut query = vec![0; 4096];
+        let (len, client) = socket.recv_from(&mut query).await.unwrap();
+        let mut answer = response_to(&query[..len], 0);
+        answer[2] |= 0x02;
+        socket.send_to(&answer, client).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let query = read_message(&mut stream).await;
+        write_message(&mut stream, &answer_to(&query)).await;
+    });
+    let fixture = Fixture::new(Transport::Udp, &[address]);
+
+    let answer = fixture.ask("www.example.").await.unwrap();
+
+    assert_eq!(answer.message[7], 1, "with its record");
+}
+
+#[tokio::test]
+async fn a_plain_server_without_edns_is_asked_again_without() {
+    let scripts: [(&str, Script); 3] = [
+        ("FORMERR", |query| vec![response_to(query, 1)]),
+        ("NOTIMP", |query| vec![response_to(query, 4)]),
+        ("FORMERR, only a header", |query| {
+            let mut answer = response_to(query, 1)[..12].to_vec();
+            answer[5] = 0;
+            vec![answer]
+        }),
+    ];
+
+    for (why, script) in scripts {
+        let (address, served) = datagrams(vec![script, |query| vec![answer_to(query)]]).await;
+        let fixture = Fixture::new(Transport::Udp, &[address]);
+        assert!(fixture.ask("www.example.").await.is_ok(), "{why}");
+        let additional: Vec<_> = served.await.unwrap().iter().map(|(_, query)| query[11]).collect();
+        assert_eq!(additional, [1, 0], "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_udp_port_is_noticed_at_once() {
+    // A connected socket takes nothing from others, so that they meet a closed port.
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect("127.0.0.1:9").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let fixture = Fixture::new(Transport::Udp, &[address]);
+
+    assert_eq!(reason(&fixture).await, "connection_refused");
+}
+
+#[tokio::test]
+async fn an_extended_rcode_is_no_answer() {
+    // BADVERS: the upper bits in the OPT record, NOERROR in the header.
+    let script: Script = |query| {
+        let mut answer = response_to(query, 0);
+        answer[11] = 1;
+        answer.extend_from_slice(b"\0\0\x29\x04\xd0\x01\0\0\0\0\0");
+        vec![answer]
+    };
+    let (address, served) = datagrams(vec![script, script]).await;
+    let fixture = Fixture::new(Transport::Udp, &[address]);
+
+    assert_eq!(reason(&fixture).await, "rcode");
+    assert_eq!(served.await.unwrap().len(), 2, "it was asked without EDNS as well");
+}
