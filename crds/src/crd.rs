@@ -40,9 +40,8 @@ pub fn custom_resource_definitions() -> String {
 
 /// The schema of a whole object.
 pub(crate) fn schema() -> JSONSchemaProps {
-    let versions = custom_resource_definition().spec.versions.into_iter();
-    let schemas = versions.filter_map(|version| version.schema?.open_api_v3_schema);
-    schemas.last().unwrap_or_default()
+    let mut versions = custom_resource_definition().spec.versions.into_iter();
+    versions.find_map(|version| version.schema?.open_api_v3_schema).unwrap_or_default()
 }
 
 fn at<'s>(schema: &'s mut JSONSchemaProps, path: &[&str]) -> Option<&'s mut JSONSchemaProps> {
@@ -82,13 +81,13 @@ fn trim(schema: &mut JSONSchemaProps) {
     }
     match schema.type_.as_deref() {
         Some("string") if schema.enum_.is_none() && schema.format.is_none() => {
-            schema.max_length.get_or_insert(bounds::TEXT.into());
+            schema.max_length.get_or_insert_with(|| bounds::TEXT.into());
         }
         Some("array") => {
-            schema.max_items.get_or_insert(bounds::POD_ITEMS.into());
+            schema.max_items.get_or_insert_with(|| bounds::POD_ITEMS.into());
         }
         Some("object") if schema.additional_properties.is_some() => {
-            schema.max_properties.get_or_insert(bounds::POD_ITEMS.into());
+            schema.max_properties.get_or_insert_with(|| bounds::POD_ITEMS.into());
         }
         Some(_) | None => {}
     }

@@ -433,6 +433,32 @@ fn every_text_survives_writing() {
     }
 }
 
+#[test]
+fn the_examples_are_sound_and_raise_no_warning() {
+    let cluster = [
+        include_str!("../../examples/public-resolvers.yaml"),
+        include_str!("../../examples/company-zones.yaml"),
+        include_str!("../../examples/pinned.yaml"),
+    ];
+    let file = [
+        include_str!("../../examples/public-resolvers.yaml"),
+        include_str!("../../examples/pinned.yaml"),
+        include_str!("../../examples/single-process.yaml"),
+    ];
+    let places = cluster
+        .map(|text| (Place::Cluster, text))
+        .into_iter()
+        .chain(file.map(|text| (Place::File, text)));
+
+    for (place, text) in places {
+        assert_eq!(
+            read(text, place).map(|manifests| manifests.warnings),
+            Ok(Vec::new()),
+            "{place:?}:\n{text}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in r"([a-z]{0,4}[:\-&*!|>'\[\]{}#%\n \t,?]{0,3}){0,20}") {

@@ -327,7 +327,7 @@ mod tests {
         )) {
             let mut wire: Vec<u8> = Vec::new();
             for label in &labels {
-                wire.push(label.len() as u8);
+                wire.push(u8::try_from(label.len()).unwrap());
                 wire.extend(label.iter().map(u8::to_ascii_lowercase));
             }
             wire.push(0);
