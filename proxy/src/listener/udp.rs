@@ -17,6 +17,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
     recvmmsg, sendmsg,
 };
+use socket2::SockRef;
 use tokio::{io::Interest, net::UdpSocket, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -76,12 +77,17 @@ impl UdpListener {
         loop {
             let turn = tokio::select! {
                 biased;
-                () = stop.cancelled() => return self.serve_rest(&mut inbox, &current),
+                () = stop.cancelled() => {
+                    self.refuse_more()?;
+                    return self.serve_rest(&mut inbox, &current);
+                }
+                // At once, asked or not: what an old configuration holds open would else stay with it.
+                Ok(()) = self.pipeline.changed() => {
+                    current = self.pipeline.borrow_and_update().clone();
+                    continue;
+                }
                 turn = self.socket.async_io(Interest::READABLE, || inbox.receive(&self.socket)) => turn,
             };
-            if self.pipeline.has_changed().unwrap_or(false) {
-                current = self.pipeline.borrow_and_update().clone();
-            }
             match turn {
                 Ok(count) => self.answer(&inbox, count, &current),
                 Err(error) => self.survive(error).await?,
@@ -89,6 +95,12 @@ impl UdpListener {
             // The rest of the worker has its turn: TCP, upstreams, other addresses.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// From here on the kernel refuses what others send: the socket stays open until the last reply has
+    /// left, and would else take queries that nobody reads. Connected to itself, it has no other peer.
+    fn refuse_more(&self) -> io::Result<()> {
+        SockRef::from(&*self.socket).connect(&self.socket.local_addr()?.into())
     }
 
     /// What the kernel still holds was accepted: nobody else will answer it.
