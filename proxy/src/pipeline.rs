@@ -116,8 +116,13 @@ impl Pipeline {
         };
         if let Rejection::Error { question, rcode, .. } = rejection {
             let qtype = question.as_ref().map_or(Qtype(0), |question| question.qtype);
+            let (rcode, source, duration) = (*rcode, Source::Local, started.elapsed());
             self.metrics.count_query(client.transport, qtype);
-            self.metrics.count_response(*rcode, Source::Local, started.elapsed());
+            self.metrics.count_response(rcode, source, duration);
+            if let Some(question) = question {
+                let upstream = None;
+                self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
+            }
         }
         Verdict::Reply(reply)
     }
