@@ -252,6 +252,18 @@ pub fn text(text: &str) -> Vec<u8> {
     out
 }
 
+/// Where the question of a message ends; its name is not compressed.
+///
+/// # Panics
+/// When there is none.
+pub fn question_end(message: &[u8]) -> usize {
+    let mut at = 12;
+    while message[at] != 0 {
+        at += 1 + usize::from(message[at]);
+    }
+    at + 5
+}
+
 fn length(bytes: &[u8]) -> u16 {
     u16::try_from(bytes.len()).expect("at most 65535 octets")
 }

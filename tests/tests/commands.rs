@@ -92,8 +92,9 @@ async fn healthcheck_is_an_exit_code() {
 #[tokio::test]
 async fn without_a_manifest_two_public_resolvers_are_the_upstreams() {
     let proxy = Launch::embedded().start().await;
+    proxy.says("that it runs", |line| line.contains("configuration loaded")).await;
     let lines: Vec<String> =
-        proxy.log().into_iter().filter(|line| line.contains("upstream ")).collect();
+        proxy.log().into_iter().filter(|line| line.starts_with("upstream ")).collect();
 
     assert!(lines.len() >= 2, "a line per upstream at the start: {:?}", proxy.log());
     assert!(lines.iter().all(|line| line.contains("tls://")), "over TLS, all of them: {lines:?}");
@@ -128,6 +129,7 @@ async fn what_is_not_for_a_single_process_is_said_once() {
         Stage::spec(json!({"workload": {"replicas": 3}, "service": {"clusterIP": "10.96.0.53"}}))
             .await;
 
+    stage.proxy.says("that it runs", |line| line.contains("configuration loaded")).await;
     let lines = stage.proxy.log().into_iter().filter(|line| line.contains("workload")).count();
     assert_eq!(lines, 1, "{:?}", stage.proxy.log());
 }

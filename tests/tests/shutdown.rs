@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use dnsproxy_tests::{
+    client::Client,
     eventually,
     manifest::{merged, upstreams},
-    proxy::Proxy,
+    proxy::{Launch, Proxy, loopback},
     stage::Stage,
     upstream::{Action, Gate, faithful_answer, silent},
     wire::{Query, Reply, rcodes, types},
@@ -39,7 +40,7 @@ async fn queries_in_flight_are_answered_before_the_end() {
         }
         stage.upstream.until("the questions", |seen| seen.queries.len() == 40).await;
         stage.proxy.signal(signal);
-        stage.proxy.says("that it drains", |line| line.to_lowercase().contains("drain")).await;
+        stage.proxy.says("that it ends", |line| line.contains("shutting down")).await;
         gate.open();
 
         for _ in 0..20 {
@@ -145,4 +146,67 @@ async fn an_idle_client_does_not_hold_the_end_up() {
     idle.ended().await.unwrap();
     assert!(stage.proxy.ended().await.success());
     assert!(before.elapsed() < Duration::from_secs(10));
+}
+
+/// What leaves last leaves from the address that was asked, for clients of both families.
+#[tokio::test]
+async fn the_last_replies_come_from_the_address_that_was_asked() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let stage = Stage::script(move |query| {
+        vec![Action::When(held.clone(), faithful_answer(query).encode())]
+    })
+    .await;
+    let spec = merged(stage.spec.clone(), json!({"shutdown": {"delay": "0s", "drain": "20s"}}));
+    let mut proxy = Launch::new(&spec).listen("[::]:0").start().await;
+    let port = proxy.udp[0].port();
+    let mut sockets = Vec::new();
+    for address in [loopback(1), loopback(2), "::1".parse().unwrap()] {
+        let socket = Client::of((address, port).into()).socket().await;
+        socket.send(&query(1).encode()).await.unwrap();
+        sockets.push(socket);
+    }
+    stage.upstream.until("the questions", |seen| seen.queries.len() == 3).await;
+    proxy.signal(Signal::SIGTERM);
+    proxy.says("that it ends", |line| line.contains("shutting down")).await;
+    gate.open();
+
+    for socket in sockets {
+        assert_eq!(
+            Reply::parse(&socket.receive().await.unwrap()).unwrap().rcode(),
+            rcodes::NOERROR
+        );
+    }
+    assert!(proxy.ended().await.success());
+}
+
+/// A socket that is open and not read would take queries in silence while the last answers are awaited.
+#[tokio::test]
+async fn a_query_that_comes_too_late_is_refused_by_the_kernel() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let mut stage = Stage::with(
+        |setup| {
+            setup.script(move |query| {
+                vec![Action::When(held.clone(), faithful_answer(query).encode())]
+            })
+        },
+        json!({"shutdown": {"delay": "0s", "drain": "20s"}}),
+    )
+    .await;
+    let early = stage.client().socket().await;
+    early.send(&query(1).encode()).await.unwrap();
+    stage.upstream.until("the question", |seen| seen.queries.len() == 1).await;
+    stage.proxy.signal(Signal::SIGTERM);
+    eventually("refusal", async || {
+        let late = stage.client().socket().await;
+        late.send(&query(2).encode()).await.ok()?;
+        let waiting = tokio::time::timeout(Duration::from_millis(100), late.receive()).await;
+        matches!(waiting, Ok(Err(_))).then_some(())
+    })
+    .await;
+    gate.open();
+
+    assert_eq!(Reply::parse(&early.receive().await.unwrap()).unwrap().rcode(), rcodes::NOERROR);
+    assert!(stage.proxy.ended().await.success());
 }

@@ -111,7 +111,7 @@ async fn a_late_answer_belongs_to_nobody() {
                 )],
             })
         },
-        json!({"limits": {"queryDeadline": "300ms"}}),
+        json!({"limits": {"queryDeadline": "500ms"}}),
     )
     .await;
 

@@ -44,11 +44,7 @@ fn bad_certificates(trusted: &Authority) -> Vec<Bad> {
         bad("the address, when a name is asked for", trusted.server_at(loopback(1)), &["name"]),
         bad("our name in the subject only", trusted.issue(&[], common_name_only), &["name"]),
         bad("expired", trusted.issue(&[NAME], expired), &["expired"]),
-        bad(
-            "not yet valid",
-            trusted.issue(&[NAME], not_yet_valid),
-            &["not valid yet", "not yet valid"],
-        ),
+        bad("not yet valid", trusted.issue(&[NAME], not_yet_valid), &["not valid before"]),
         bad(
             "signed by itself",
             Identity::self_signed(&[NAME]),
@@ -91,11 +87,11 @@ fn bad_certificates(trusted: &Authority) -> Vec<Bad> {
             ..bad("another pin", trusted.server(), &["pin"])
         },
         Bad {
-            tls: json!({"pins": [wrong_pin()], "authentication": "PinsOnly"}),
+            tls: json!({"pins": [wrong_pin()], "authentication": "PinsOnly", "ca": null}),
             ..bad("another pin, and nothing but pins", trusted.server(), &["pin"])
         },
         Bad {
-            tls: json!({"pins": [trusted.pin()], "authentication": "PinsOnly"}),
+            tls: json!({"pins": [trusted.pin()], "authentication": "PinsOnly", "ca": null}),
             ..bad(
                 "the authority's pin, when only the server's own counts",
                 trusted.server().followed_by(trusted),
@@ -246,7 +242,11 @@ async fn good_certificates_are_good() {
     let cases: Vec<(&str, Identity, Value)> = vec![
         ("the name", root.server(), json!({})),
         ("one of several names", root.issue(&["a.invalid", NAME], |_| ()), json!({})),
-        ("a wildcard", root.issue(&["*.example"], |_| ()), json!({})),
+        (
+            "a wildcard",
+            root.issue(&["*.dns.example"], |_| ()),
+            json!({"serverName": "one.dns.example"}),
+        ),
         ("the name in other letters", root.issue(&["DNS.Example"], |_| ()), json!({})),
         ("over an intermediate", intermediate.server().followed_by(&intermediate), json!({})),
         ("with the root sent along", root.server().followed_by(&root), json!({})),

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::sync::watch;
 
+use crate::wire::question_end;
+
 /// What came until now.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -75,9 +77,8 @@ impl Received {
 
     /// The type of the question.
     pub fn qtype(&self) -> u16 {
-        let end =
-            12 + self.message[12..].iter().position(|octet| *octet == 0).expect("a name's end");
-        u16::from_be_bytes([self.message[end + 1], self.message[end + 2]])
+        let end = question_end(&self.message);
+        u16::from_be_bytes([self.message[end - 4], self.message[end - 3]])
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Edns, flags, header, name_on_wire, options, push, text, types};
+use super::{Edns, flags, header, name_on_wire, options, push, question_end, text, types};
 
 /// A response in the making. Owners are written as a pointer to the question's name.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl Response {
     /// # Panics
     /// When the query is none that a sound client would send.
     pub fn to(query: &[u8]) -> Self {
-        let end = 12 + query[12..].iter().position(|octet| *octet == 0).expect("a name's end") + 5;
+        let end = question_end(query);
         let asked = u16::from_be_bytes([query[2], query[3]]);
         let has_edns = query[11] > 0;
         Self {
