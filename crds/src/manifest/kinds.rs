@@ -2,7 +2,9 @@
 //!
 //! A file that `kubectl apply` takes may have a Namespace beside the DnsProxy: it is passed over with a
 //! warning. Something of our own group that we do not know is a problem, and so is a text without any
-//! DnsProxy.
+//! DnsProxy, or with two of the same name, of which `kubectl apply` would keep the second one.
+
+use std::collections::HashSet;
 
 use kube::Resource;
 
@@ -33,8 +35,22 @@ pub(super) fn sort(documents: Vec<Node>, problems: &mut Vec<Problem>) -> Sorted 
             format!("{why}: it needs apiVersion: {}, kind: DnsProxy", api_version()),
         ));
     }
+    problems.extend(repeated(&sorted.proxies));
     sorted.warnings.extend(others);
     sorted
+}
+
+fn repeated(proxies: &[Node]) -> impl Iterator<Item = Problem> {
+    let mut known = HashSet::new();
+    proxies.iter().filter_map(move |proxy| {
+        let metadata = proxy.get("metadata")?;
+        let name = metadata.get("name")?;
+        let namespace = metadata.get("namespace").and_then(Node::text);
+        let is_new = known.insert((namespace, name.text()?));
+        (!is_new).then(|| {
+            at(name, "metadata.name", "another object of this text has the same name".to_owned())
+        })
+    })
 }
 
 enum Kind {

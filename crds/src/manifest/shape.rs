@@ -15,7 +15,7 @@ use super::{
     suggest::{did_you_mean, nearest},
     yaml::{Content, Entry, Node},
 };
-use crate::validate::Problem;
+use crate::validate::{Problem, excerpt};
 
 /// A document in the schema's shape, and what was wrong with it.
 #[derive(Default)]
@@ -206,7 +206,8 @@ impl Walk {
         if !choices.is_empty() && !choices.iter().any(|choice| choice.0 == value) {
             let names: Vec<_> = choices.iter().filter_map(|choice| choice.0.as_str()).collect();
             let hint = did_you_mean(value.as_str().unwrap_or_default(), names.iter().copied());
-            self.fault(node.line, format!("{value} is none of {}{hint}", names.join(", ")));
+            let found = found(node);
+            self.fault(node.line, format!("{found} is none of {}{hint}", names.join(", ")));
             return neutral(schema);
         }
         if let Some(text) = value.as_str() {
@@ -214,7 +215,9 @@ impl Walk {
             self.count(node, "characters", length, schema.min_length, schema.max_length);
         }
         let number = value.as_f64();
-        let (least, most) = (schema.minimum, schema.maximum);
+        let is_32_bit = schema.format.as_deref() == Some("int32");
+        let [low, high] = [i32::MIN, i32::MAX].map(|end| is_32_bit.then(|| f64::from(end)));
+        let (least, most) = (schema.minimum.or(low), schema.maximum.or(high));
         let is_low = number.zip(least).is_some_and(|(number, least)| number < least);
         if is_low || number.zip(most).is_some_and(|(number, most)| number > most) {
             let range = [
@@ -351,7 +354,7 @@ fn found(node: &Node) -> String {
             Value::Null if *is_plain => "nothing".to_owned(),
             Value::Bool(_) if *is_plain => format!("the boolean `{text}`"),
             Value::Number(_) if *is_plain => format!("the number `{text}`"),
-            _ => format!("the text {text:?}"),
+            _ => format!("the text {:?}", excerpt(text)),
         },
     }
 }

@@ -86,7 +86,7 @@ fn the_shape_of_a_manifest_is_that_of_the_schema() {
             "an unknown choice, with what was meant",
             "{upstreams: [{name: a, addresses: [192.0.2.1], protocol: tls}]}".into(),
             vec![
-                "5: spec.upstreams[0].protocol: \"tls\" is none of TLS, UDP, TCP, did you mean TLS?",
+                "5: spec.upstreams[0].protocol: the text \"tls\" is none of TLS, UDP, TCP, did you mean TLS?",
             ],
         ),
         (
@@ -107,6 +107,15 @@ fn the_shape_of_a_manifest_is_that_of_the_schema() {
             "a longer text than may be",
             format!("{{upstreams: [{upstream}], shutdown: {{delay: {}}}}}", "1".repeat(33) + "s"),
             vec!["5: spec.shutdown.delay: 34 characters, at most 32 may be given"],
+        ),
+        (
+            "more than 32 bits",
+            format!(
+                "{{upstreams: [{upstream}], workload: {{template: {{spec: {{topologySpreadConstraints: [{{maxSkew: 3000000000, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}}]}}}}}}}}"
+            ),
+            vec![
+                "5: spec.workload.template.spec.topologySpreadConstraints[0].maxSkew: 3000000000 is out of range, at least -2147483648 and at most 2147483647",
+            ],
         ),
         (
             "a merge key",
@@ -150,7 +159,7 @@ fn problems_of_shape_and_meaning_come_together_and_hide_what_they_may_have_made(
         lines,
         [
             "8: spec.upstreams[0].addresses[0]: a host name",
-            "9: spec.upstreams[0].protocol: \"Udp\" is none o",
+            "9: spec.upstreams[0].protocol: the text \"Udp\" ",
             "12: spec.upstreams[1].tls.pin: unknown field, ",
             "15: spec.access.allow[0]: has bits behind its ",
         ],
@@ -226,7 +235,8 @@ fn the_text_itself_has_rules() {
 #[test]
 fn other_kinds_are_passed_over_when_there_is_a_dnsproxy() {
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: dns}\n";
-    let text = format!("{namespace}---\n{MINIMAL}---\n{MINIMAL}");
+    let other = MINIMAL.replace("name: edge", "name: other");
+    let text = format!("{namespace}---\n{MINIMAL}---\n{other}");
 
     let manifests = read(&text, Place::File).unwrap();
 
@@ -240,6 +250,17 @@ fn other_kinds_are_passed_over_when_there_is_a_dnsproxy() {
         problems(namespace),
         ["nothing in it is a DnsProxy: it needs apiVersion: dnsproxy.io/v1alpha1, kind: DnsProxy"]
     );
+}
+
+#[test]
+fn two_objects_of_one_name_are_a_mistake() {
+    let elsewhere = MINIMAL.replace("name: edge", "name: edge\n  namespace: resolvers");
+
+    assert_eq!(
+        problems(&format!("{MINIMAL}---\n{MINIMAL}")),
+        ["12: metadata.name: another object of this text has the same name"]
+    );
+    assert_eq!(problems(&format!("{MINIMAL}---\n{elsewhere}")), Vec::<String>::new());
 }
 
 #[test]

@@ -87,6 +87,8 @@ struct Open {
     node: Node,
     /// The key whose value comes next, in a map.
     key: Option<(String, usize)>,
+    /// The lines of the keys so far.
+    keys: HashMap<String, usize>,
     anchor: usize,
     size: usize,
     depth: usize,
@@ -147,12 +149,12 @@ impl Composer {
             return Err((line, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         let node = Node { line, content };
-        self.open.push(Open { node, key: None, anchor, size: 1, depth: 0 });
+        self.open.push(Open { node, key: None, keys: HashMap::new(), anchor, size: 1, depth: 0 });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Stop> {
-        let Some(Open { node, key: _, anchor, size, depth }) = self.open.pop() else {
+        let Some(Open { node, key: _, keys: _, anchor, size, depth }) = self.open.pop() else {
             return Ok(());
         };
         self.complete(Anchored { node, size, depth }, anchor)
@@ -176,11 +178,12 @@ impl Composer {
 
     /// Puts a finished node where it belongs.
     fn complete(&mut self, done: Anchored, anchor: usize) -> Result<(), Stop> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err((done.node.line, format!("more than {MAX_NODES} values")));
-        }
         let Anchored { node, size, depth } = done;
+        // What has an anchor is kept a second time.
+        self.nodes += if anchor == 0 { 1 } else { 1 + size };
+        if self.nodes > MAX_NODES {
+            return Err((node.line, format!("more than {MAX_NODES} values")));
+        }
         if anchor != 0 {
             self.anchors.insert(anchor, Anchored { node: node.clone(), size, depth });
         }
@@ -215,11 +218,8 @@ impl Open {
             self.key = Some((text.unwrap_or_default(), line));
             return problem;
         };
-        if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-            return Some((
-                line,
-                format!("`{key}` stands here twice, first in line {}", first.line),
-            ));
+        if let Some(first) = self.keys.insert(key.clone(), line) {
+            return Some((line, format!("`{key}` stands here twice, first in line {first}")));
         }
         entries.push(Entry { key, line, value: node });
         None

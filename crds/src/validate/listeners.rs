@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Place, Report, upstreams::servers};
 use crate::{
-    units::ListenerAddress,
-    v1alpha1::{Listeners, Upstream},
+    units::{ListenerAddress, ServerAddress},
+    v1alpha1::{DnsProxySpec, Listeners, Protocol},
 };
 
 pub(super) fn check(
     listeners: Option<&Listeners>,
-    upstreams: &[Upstream],
+    spec: &DnsProxySpec,
     place: Place,
     report: &mut Report,
 ) {
@@ -22,7 +22,8 @@ pub(super) fn check(
     let path = "spec.listeners.dns.addresses";
     report.require(!dns.addresses.is_empty(), path, "empty: nobody could ask");
     let addresses = report.parse_all::<ListenerAddress>(path, &dns.addresses);
-    let servers: Vec<_> = upstreams.iter().flat_map(servers).collect();
+    let servers: Vec<_> =
+        spec.upstreams.iter().flat_map(servers).chain(cluster_dns(spec)).collect();
     for (index, address) in addresses {
         if let Some(server) =
             servers.iter().find(|server| takes(address.socket_address(), **server))
@@ -32,6 +33,13 @@ pub(super) fn check(
             report.add(format!("{path}[{index}]"), message);
         }
     }
+}
+
+/// Where the cluster's DNS is asked.
+fn cluster_dns(spec: &DnsProxySpec) -> impl Iterator<Item = SocketAddr> {
+    let addresses = spec.cluster_dns.iter().flat_map(|dns| dns.addresses.iter().flatten());
+    let addresses = addresses.filter_map(|text| text.parse::<ServerAddress>().ok());
+    addresses.map(|address| address.socket_address(Protocol::TCP.default_port()))
 }
 
 /// Whether a query to `server` surely comes in at this listener.

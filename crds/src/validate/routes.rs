@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Report;
 use crate::{
     units::Zone,
-    v1alpha1::{Authentication, Protocol, Route, Upstream},
+    v1alpha1::{Authentication, ClusterDns, DnsProxySpec, Protocol, Route, Upstream},
 };
 
 pub(super) fn check(routes: Option<&[Route]>, upstreams: &[Upstream], report: &mut Report) {
@@ -120,17 +120,18 @@ fn strength(upstream: &Upstream) -> Strength {
     }
 }
 
-/// Warns where queries for any name leave in clear, or have no way to go.
-pub(super) fn warn(routes: Option<&[Route]>, upstreams: &[Upstream], report: &mut Report) {
-    let is_default = |route: &&Route| route.zones.iter().any(|zone| zone == ".");
-    let default = routes.map(|routes| routes.iter().find(is_default));
+/// Warns where queries for any name leave in clear, or have no way to go, or another one than clusterDNS has.
+pub(super) fn warn(spec: &DnsProxySpec, report: &mut Report) {
+    let routes = spec.routes.as_deref();
+    let default =
+        routes.map(|routes| routes.iter().find(|route| route.zones.iter().any(|zone| zone == ".")));
     if default == Some(None) {
         report.add(
             "spec.routes",
             "no route has the zone `.`: names outside of all zones are refused",
         );
     }
-    for (index, upstream) in upstreams.iter().enumerate() {
+    for (index, upstream) in spec.upstreams.iter().enumerate() {
         let is_asked = default.is_none_or(|route| {
             route.is_some_and(|route| route.upstreams.contains(&upstream.name))
         });
@@ -140,6 +141,21 @@ pub(super) fn warn(routes: Option<&[Route]>, upstreams: &[Upstream], report: &mu
                 upstream.name
             );
             report.add(format!("spec.upstreams[{index}].protocol"), message);
+        }
+    }
+    warn_of_cluster_zones(routes.unwrap_or_default(), spec.cluster_dns.as_ref(), report);
+}
+
+fn warn_of_cluster_zones(routes: &[Route], cluster_dns: Option<&ClusterDns>, report: &mut Report) {
+    let zones = cluster_dns
+        .into_iter()
+        .flat_map(|dns| dns.domain.iter().chain(dns.reverse_zones.iter().flatten()));
+    let zones: Vec<Zone> = zones.filter_map(|text| text.parse().ok()).collect();
+    for (index, route) in routes.iter().enumerate() {
+        for (item, text) in route.zones.iter().enumerate() {
+            let is_taken = text.parse().is_ok_and(|zone: Zone| zones.contains(&zone));
+            let message = "a zone of clusterDNS, too: this route wins";
+            report.require(!is_taken, format!("spec.routes[{index}].zones[{item}]"), message);
         }
     }
 }

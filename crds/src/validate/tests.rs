@@ -473,6 +473,11 @@ fn listeners_are_own_addresses_of_a_single_process() {
                 port_53.to_owned() + &listen("'0.0.0.0:53'"),
                 &["spec.listeners.dns.addresses[0]: 127.0.0.1:53 is an upstream's"],
             ),
+            (
+                "the cluster's DNS",
+                "clusterDNS: {addresses: [127.0.0.1]}, ".to_owned() + &listen("'127.0.0.1:53'"),
+                &["spec.listeners.dns.addresses[0]: 127.0.0.1:53 is an upstream's address"],
+            ),
             ("another port", port_53.to_owned() + &listen("'127.0.0.1:5353'"), &[]),
         ],
     );
@@ -593,7 +598,7 @@ fn an_objects_name_can_be_a_services() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_of() {
-    let cases: [(&str, String, &[&str]); 7] = [
+    let cases: [(&str, String, &[&str]); 8] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -613,6 +618,11 @@ fn what_is_probably_not_meant_is_warned_of() {
             "no way for other names",
             "routes: [{name: r, zones: [corp.example], upstreams: [a]}]".into(),
             &["spec.routes: no route has the zone `.`"],
+        ),
+        (
+            "the cluster's zone",
+            "routes: [{name: r, zones: [., Cluster.Local.], upstreams: [a]}], clusterDNS: {domain: cluster.local}".into(),
+            &["spec.routes[0].zones[1]: a zone of clusterDNS, too: this route wins"],
         ),
         (
             "a timeout behind the deadline",
@@ -642,7 +652,7 @@ fn what_is_probably_not_meant_is_warned_of() {
 fn a_long_text_is_quoted_in_part() {
     let long = "ü".repeat(500);
 
-    let message = quoted(&long, &"wrong");
+    let message = report::quoted(&long, &"wrong");
 
     assert_eq!(message, format!("wrong (`{}...`)", "ü".repeat(80)));
 }
