@@ -99,7 +99,7 @@ impl ApplyError {
 }
 
 impl Applied {
-    /// What runs, untouched: for a manifest that was not accepted.
+    /// What runs, untouched: all there is of a manifest that was not accepted.
     #[must_use]
     pub fn running(proxy: &DnsProxy, context: &Context) -> Self {
         let name = proxy.name_any();
@@ -133,11 +133,15 @@ fn uid(proxy: &DnsProxy) -> String {
 ///
 /// # Errors
 /// When the API server does not do what it may do later.
-pub async fn apply(manifests: &Manifests, context: &Context) -> Result<Applied, ApplyError> {
+pub async fn apply(
+    proxy: &DnsProxy,
+    manifests: &Manifests,
+    context: &Context,
+) -> Result<Applied, ApplyError> {
     let mut applied = Applied {
         config_map: manifests.config_map.metadata.name.clone(),
         config_hash: Some(manifests.config_hash.clone()),
-        ..Applied::default()
+        ..Applied::running(proxy, context)
     };
     match in_order(manifests, context, &mut applied).await {
         Ok(()) => prune::config_maps(manifests, &applied, context).await?,

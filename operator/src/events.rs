@@ -36,11 +36,16 @@ fn changes(previous: Option<&DnsProxyStatus>, new: &DnsProxyStatus) -> Vec<Event
             None => condition.type_ == ACCEPTED,
         }
     });
-    changed.filter(|condition| condition.status != "Unknown").map(event).collect()
+    changed.filter(|condition| !is_said_elsewhere(condition)).map(event).collect()
 }
 
 fn is_another_failure(before: &Condition, now: &Condition) -> bool {
     now.status == "False" && before.reason != now.reason && !is_progress(now)
+}
+
+/// That nobody knows is no news, and that pods go on as before follows from what is told of `Accepted`.
+fn is_said_elsewhere(condition: &Condition) -> bool {
+    condition.status == "Unknown" || condition.reason == "NotAccepted"
 }
 
 fn event(condition: &Condition) -> Event {

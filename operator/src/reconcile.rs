@@ -55,7 +55,7 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     let valid = validate(proxy, &resolved, &context.settings.image);
     let manifests = valid.as_ref().map(render);
     let applied = match &manifests {
-        Ok(manifests) => apply::apply(manifests, context).await?,
+        Ok(manifests) => apply::apply(proxy, manifests, context).await?,
         // An invalid manifest changes nothing that runs.
         Err(_) => Applied::running(proxy, context),
     };

@@ -9,8 +9,8 @@ use crate::{
 const SERVICE: &str = "/api/v1/namespaces/resolvers/services/edge";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/resolvers/deployments/edge";
 
-fn manifests() -> Manifests {
-    render(&fixtures::validated("minimal"))
+async fn apply_minimal(context: &Context) -> Result<Applied, ApplyError> {
+    apply(&fixtures::proxy("minimal"), &render(&fixtures::validated("minimal")), context).await
 }
 
 fn writes(asked: &[String]) -> Vec<&str> {
@@ -20,7 +20,7 @@ fn writes(asked: &[String]) -> Vec<&str> {
 #[tokio::test]
 async fn pods_come_after_what_they_need_and_the_service_last() {
     let (applied, asked) = ApiServer::default()
-        .during(async |client| apply(&manifests(), &fixtures::context(client)).await.unwrap())
+        .during(async |client| apply_minimal(&fixtures::context(client)).await.unwrap())
         .await;
 
     let config_map = applied.config_map.unwrap();
@@ -41,8 +41,8 @@ async fn what_was_applied_is_not_applied_again() {
     let (_, asked) = ApiServer::default()
         .during(async |client| {
             let context = fixtures::context(client);
-            apply(&manifests(), &context).await.unwrap();
-            apply(&manifests(), &context).await.unwrap();
+            apply_minimal(&context).await.unwrap();
+            apply_minimal(&context).await.unwrap();
         })
         .await;
 
@@ -58,7 +58,7 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
     });
     let (applied, asked) = ApiServer::default()
         .with(DEPLOYMENT, theirs)
-        .during(async |client| apply(&manifests(), &fixtures::context(client)).await.unwrap())
+        .during(async |client| apply_minimal(&fixtures::context(client)).await.unwrap())
         .await;
 
     let obstacle = applied.obstacle.unwrap();
@@ -72,7 +72,7 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
 async fn a_refusal_is_told_and_everything_before_it_stays() {
     let (applied, _) = ApiServer::default()
         .refusing(SERVICE, 422)
-        .during(async |client| apply(&manifests(), &fixtures::context(client)).await.unwrap())
+        .during(async |client| apply_minimal(&fixtures::context(client)).await.unwrap())
         .await;
 
     assert_eq!(
@@ -86,7 +86,7 @@ async fn a_refusal_is_told_and_everything_before_it_stays() {
 async fn an_api_server_in_trouble_is_asked_again() {
     let (outcome, _) = ApiServer::default()
         .refusing(SERVICE, 500)
-        .during(async |client| apply(&manifests(), &fixtures::context(client)).await)
+        .during(async |client| apply_minimal(&fixtures::context(client)).await)
         .await;
 
     assert!(!outcome.unwrap_err().is_lasting());
