@@ -258,7 +258,7 @@ fn two_objects_of_one_name_are_a_mistake() {
 
     assert_eq!(
         problems(&format!("{MINIMAL}---\n{MINIMAL}")),
-        ["12: metadata.name: another object of this text has the same name"]
+        ["13: metadata.name: another object of this text has the same name"]
     );
     assert_eq!(problems(&format!("{MINIMAL}---\n{elsewhere}")), Vec::<String>::new());
 }
