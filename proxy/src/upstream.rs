@@ -1,15 +1,15 @@
 //! The resolvers behind the proxy: one question goes to the servers of its route until one answers.
 //!
-//! [`Upstreams::exchange`] decides who is asked, in which order and how often (RFC 7766, RFC 7858 and RFC
+//! `Upstreams::exchange` decides who is asked, in which order and how often (RFC 7766, RFC 7858 and RFC
 //! 5452 bind the rest):
 //!
-//! - [`route`]: which servers, by the longest zone.
-//! - [`health`]: those that failed are asked last.
-//! - [`server`]: one exchange: [`udp`], or a [`connection`] that [`dial`] made and [`tls`] secured.
-//! - [`verifier`], [`pins`], [`certificate`]: whether a server is who it should be.
-//! - [`pending`]: which answer belongs to which question.
+//! - `route`: which servers, by the longest zone.
+//! - `health`: those that failed are asked last.
+//! - `server`: one exchange: `udp`, or a `connection` that `dial` made and `tls` secured.
+//! - `verifier`, `pins`, `certificate`: whether a server is who it should be.
+//! - `pending`: which answer belongs to which question.
 //!
-//! There is no way from a TLS upstream to plain text: its [`dial::Security`] is decided when it is built.
+//! There is no way from a TLS upstream to plain text: its `dial::Security` is decided when it is built.
 //! Caching, and what a client is told, are left to the pipeline.
 
 use std::{net::SocketAddr, sync::Arc};

@@ -194,3 +194,31 @@ impl ServerCertVerifier for Spectator {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_and_a_port_or_the_default_one() {
+        let cases = [
+            ("a name", "dns.example", Some(("dns.example", 853))),
+            ("a name and a port", "dns.example:8853", Some(("dns.example", 8853))),
+            ("an address", "192.0.2.1", Some(("192.0.2.1", 853))),
+            ("an address and a port", "192.0.2.1:8853", Some(("192.0.2.1", 8853))),
+            ("IPv6", "2001:db8::1", Some(("2001:db8::1", 853))),
+            ("IPv6 and a port", "[2001:db8::1]:8853", Some(("2001:db8::1", 8853))),
+            ("no host", ":853", None),
+            ("no number", "dns.example:dot", None),
+        ];
+
+        for (why, text, expected) in cases {
+            assert_eq!(split(text).ok(), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_certificate_cannot_give_orders_to_a_terminal() {
+        assert_eq!(printable(Some("a\x1b[2Jb\n".to_owned())), "a[2Jb");
+    }
+}

@@ -57,7 +57,14 @@ pub struct QueryArgs {
 
 /// Exit code 0 when an answer came, 9 when none came.
 pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
-    let (server, question) = parse(&args.words, if args.tls { TLS_PORT } else { PLAIN_PORT })?;
+    let (server, question) = match parse(&args.words, if args.tls { TLS_PORT } else { PLAIN_PORT })
+    {
+        Ok(asked) => asked,
+        Err(error) => {
+            eprintln!("dnsproxy: {error:#}");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
     let settings = settings(args, server)?;
     let scheme = settings.transport.scheme();
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -78,6 +85,9 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
 
 /// The exit code of dig when no server answers.
 const NO_ANSWER: u8 = 9;
+
+/// The exit code of clap for a wrong command line.
+const USAGE: u8 = 2;
 
 const PLAIN_PORT: u16 = 53;
 const TLS_PORT: u16 = 853;
@@ -210,5 +220,36 @@ fn print_section(title: &str, lines: impl Iterator<Item = String>) {
             println!(";; {title}");
         }
         println!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_a_server_a_name_and_a_type() {
+        let cases: [(&str, &[&str], Option<(&str, &str, Qtype)>); 9] = [
+            ("only a name", &["example"], Some(("127.0.0.1:5300", "example.", Qtype::A))),
+            ("a type", &["example.", "aaaa"], Some(("127.0.0.1:5300", "example.", Qtype::AAAA))),
+            ("a type by number", &[".", "TYPE65"], Some(("127.0.0.1:5300", ".", Qtype(65)))),
+            ("a server", &["@192.0.2.1", "a."], Some(("192.0.2.1:53", "a.", Qtype::A))),
+            ("its port", &["a.", "@192.0.2.1:5353"], Some(("192.0.2.1:5353", "a.", Qtype::A))),
+            ("IPv6", &["@::1", "a.", "NS"], Some(("[::1]:53", "a.", Qtype::NS))),
+            ("IPv6 and a port", &["@[::1]:5300", "a."], Some(("[::1]:5300", "a.", Qtype::A))),
+            ("a server by name would need another server first", &["@dns.example", "a."], None),
+            ("a type that is none", &["a.", "nonsense"], None),
+        ];
+
+        for (why, words, expected) in cases {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            let parsed = parse(&words, PLAIN_PORT).ok();
+            let parsed = parsed.map(|(server, question)| {
+                (server.to_string(), question.name.to_string(), question.qtype)
+            });
+            let expected =
+                expected.map(|(server, name, qtype)| (server.to_owned(), name.to_owned(), qtype));
+            assert_eq!(parsed, expected, "{why}");
+        }
     }
 }

@@ -163,11 +163,16 @@ impl<'o> OptWriter<'o> {
         self.option(option::EXTENDED_ERROR, &data)
     }
 
-    /// Pads the whole message to a multiple of `block` octets (RFC 8467 section 4.1). Must be the last option.
-    pub fn pad_to(&mut self, block: usize) -> &mut Self {
-        let unpadded = self.out.len() + 4;
+    /// Pads the message that begins at `start` to a multiple of `block` octets (RFC 8467 section 4.1). Must be
+    /// the last option.
+    pub fn pad_to(&mut self, start: usize, block: usize) -> &mut Self {
+        let unpadded = self.out.len() - start + 4;
         let padding = unpadded.next_multiple_of(block.max(1)) - unpadded;
-        self.option(option::PADDING, &vec![0; padding])
+        let Ok(len) = u16::try_from(padding) else { return self };
+        self.out.extend_from_slice(&option::PADDING.to_be_bytes());
+        self.out.extend_from_slice(&len.to_be_bytes());
+        self.out.resize(self.out.len() + padding, 0);
+        self
     }
 
     /// Fixes the length of the record's data.
@@ -230,7 +235,7 @@ mod tests {
         for already in 0..300 {
             let mut out = vec![0; already];
             let mut writer = OptWriter::start(&mut out, 1232, Rcode::NOERROR, false);
-            writer.pad_to(128);
+            writer.pad_to(0, 128);
             writer.finish();
             assert_eq!(out.len() % 128, 0, "with {already} octets before the OPT record");
         }

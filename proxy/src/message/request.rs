@@ -36,24 +36,21 @@ pub struct RequestEdns {
 impl Request {
     /// Appends the message to `out`; without `edns` it has no OPT record, for servers that know none.
     pub fn encode(&self, id: u16, edns: Option<RequestEdns>, out: &mut Vec<u8>) {
-        // Padding counts from the start of the message, which need not be the start of `out`.
-        let mut message = Vec::with_capacity(PADDED_LEN);
+        let start = out.len();
         let header =
             Header { id, flags: self.flags(), counts: [1, 0, 0, u16::from(edns.is_some())] };
-        header.write(&mut message);
-        self.question.write(&mut message);
+        header.write(out);
+        self.question.write(out);
         if let Some(RequestEdns { udp_payload, padding_block, keepalive }) = edns {
-            let mut opt =
-                OptWriter::start(&mut message, udp_payload, Rcode::NOERROR, self.dnssec_ok);
+            let mut opt = OptWriter::start(out, udp_payload, Rcode::NOERROR, self.dnssec_ok);
             if keepalive {
                 opt.option(option::TCP_KEEPALIVE, &[]);
             }
             if let Some(block) = padding_block {
-                opt.pad_to(block);
+                opt.pad_to(start, block);
             }
             opt.finish();
         }
-        out.extend_from_slice(&message);
     }
 
     fn flags(&self) -> u16 {
@@ -63,9 +60,6 @@ impl Request {
             | bit(self.checking_disabled, Header::CD)
     }
 }
-
-/// Most requests have one padding block.
-const PADDED_LEN: usize = 128;
 
 #[cfg(test)]
 mod tests {

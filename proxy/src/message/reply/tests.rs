@@ -57,7 +57,7 @@ impl Upstream {
             errors.iter().for_each(|error| {
                 opt.extended_error(error);
             });
-            opt.pad_to(128);
+            opt.pad_to(0, 128);
             opt.finish();
         }
         self.behind.iter().for_each(|record| out.extend_from_slice(record));
