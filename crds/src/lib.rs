@@ -7,7 +7,9 @@
 //! The types hold what was written, text forms included; they refuse nothing that a newer version may
 //! add. Strictness is the reader's ([`manifest`]) and the validation's ([`validate`]), which both name
 //! every problem with its path. [`units`] holds the text forms, parsed into types that cannot hold
-//! nonsense. This crate knows no network.
+//! nonsense; [`defaults`] and [`bounds`] are the numbers of the schema. The CustomResourceDefinition is
+//! made from the types, and the reader walks its schema, so that `dnsproxy check` and the API server agree
+//! about what a manifest is. This crate knows no network.
 
 pub mod bounds;
 mod crd;

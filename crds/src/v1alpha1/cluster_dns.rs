@@ -14,13 +14,14 @@ pub struct ClusterDns {
     #[serde(default)]
     pub mode: ClusterDnsMode,
 
-    /// The address of the cluster's DNS, `IP` or `IP:port`. Empty: discovered by the operator.
+    /// The addresses of the cluster's DNS, `IP` or `IP:port`. Empty: discovered by the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::ADDRESSES), inner(length(min = 1, max = bounds::ADDRESS)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub addresses: Option<Vec<String>>,
 
-    /// The cluster's domain. Empty: discovered by the operator, else `cluster.local`.
+    /// The cluster's domain. Empty: discovered by the operator, else `cluster.local`. A route that has the
+    /// same zone wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = Zone::MAX_LENGTH))]
     pub domain: Option<String>,

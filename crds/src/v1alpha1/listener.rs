@@ -9,7 +9,8 @@ use crate::bounds;
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listeners {
-    /// Plain DNS over UDP and TCP. Refused in a cluster, where the Service's ports are fixed.
+    /// Plain DNS over UDP and TCP. Absent: `127.0.0.1:5300`, in the container image `[::]:53`.
+    /// Refused in a cluster, where the Service has the ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsListener>,
 }

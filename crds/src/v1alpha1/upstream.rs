@@ -32,7 +32,8 @@ pub struct Upstream {
     #[serde(default)]
     pub protocol: Protocol,
 
-    /// How the service proves who it is. Only with protocol `TLS`.
+    /// How the service proves who it is. Only with protocol `TLS`. Absent: by a certificate for the IP
+    /// address, from an authority of the Mozilla roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 

@@ -24,7 +24,8 @@ pub struct Workload {
     #[schemars(length(min = 1, max = bounds::IMAGE))]
     pub image: Option<String>,
 
-    /// What the proxy's container asks for and may use at most.
+    /// What the proxy's container asks for and may use at most. Absent: a twentieth of a core and 32Mi,
+    /// at most 128Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
