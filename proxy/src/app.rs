@@ -132,8 +132,7 @@ impl App {
     }
 
     /// Runs until a signal, following the files.
-    pub async fn run(mut self) -> Result<(), StartError> {
-        let mut signals = Signals::listen()?;
+    pub async fn run(mut self, mut signals: Signals) -> Result<(), StartError> {
         let mut watcher = self.file.clone().map(|_| Watcher::new(&self.config.files));
         let failed = self.failed.clone();
         let end = loop {

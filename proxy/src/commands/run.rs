@@ -8,6 +8,7 @@ use crate::{
     app::{App, StartError},
     args::RunArgs,
     config::LoadError,
+    shutdown::Signals,
     telemetry::Telemetry,
 };
 
@@ -30,7 +31,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &RunArgs, telemetry: Telemetry) -> Result<(), StartError> {
-    App::start(args, telemetry).await?.run().await
+    // Before anybody can know that there is something to end.
+    let signals = Signals::listen()?;
+    App::start(args, telemetry).await?.run(signals).await
 }
 
 /// Each connection of a client is an open file; the usual soft limit is far below what is allowed.
