@@ -12,12 +12,13 @@
 //! about what a manifest is. This crate knows no network.
 
 pub mod bounds;
-mod crd;
 pub mod defaults;
 pub mod manifest;
 pub mod units;
 pub mod v1alpha1;
 pub mod validate;
+
+mod crd;
 
 pub use crd::{custom_resource_definition, custom_resource_definitions};
 pub use v1alpha1::{DnsProxy, DnsProxySpec, DnsProxyStatus};
