@@ -1,10 +1,9 @@
 //! The resolvers behind the proxy: one question goes to the servers of its route until one answers.
 //!
-//! `Upstreams::exchange` decides who is asked, in which order and how often (RFC 7766, RFC 7858 and RFC
-//! 5452 bind the rest):
+//! This file puts together what a manifest says; the parts decide (RFC 7766, RFC 7858 and RFC 5452 bind them):
 //!
 //! - `route`: which servers, by the longest zone.
-//! - `health`: those that failed are asked last.
+//! - `search`: in which order, and how often; those that failed, says `health`, come last.
 //! - `server`: one exchange: `udp`, or a `connection` that `dial` made and `tls` secured.
 //! - `verifier`, `pins`, `certificate`: whether a server is who it should be.
 //! - `pending`: which answer belongs to which question.

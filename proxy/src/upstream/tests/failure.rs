@@ -177,3 +177,56 @@ async fn a_failure_tells_the_client_who_and_why() {
     let ede = fixture.ask("www.example.").await.unwrap_err().ede();
     assert_eq!(ede.code, ExtendedError::NETWORK_ERROR, "it was reached: {}", ede.text);
 }
+
+#[test]
+fn a_connection_serves_all_workers_and_ends_with_its_own() {
+    let authority = Authority::new("the lab's");
+    let (lab_thread, first, second) = (Worker::start(), Worker::start(), Worker::start());
+    let identity = authority.issue(&[NAME]);
+    let server = lab_thread.run(async { DotServer::start(identity).await });
+    let fixture = Arc::new(Fixture::new(lab(&authority), &[server.address]));
+    let ask = |worker: &Worker| {
+        let fixture = Arc::clone(&fixture);
+        worker.run(async move { fixture.ask("www.example.").await.is_ok() })
+    };
+
+    assert!(ask(&first));
+    assert!(ask(&second));
+    assert_eq!(server.log.accepted(), 1, "the first worker drives it for the second");
+
+    drop(first);
+    assert!(ask(&second));
+    assert_eq!(server.log.accepted(), 2, "the first worker is gone, and its connection with it");
+}
+
+/// A thread with a runtime of its own, like a worker of the proxy.
+struct Worker {
+    handle: tokio::runtime::Handle,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Worker {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let _ = runtime.block_on(stopped);
+        });
+        Self { handle, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn run<F: Future<Output: Send + 'static> + Send + 'static>(&self, work: F) -> F::Output {
+        let (done, result) = std::sync::mpsc::sync_channel(1);
+        self.handle.spawn(async move { done.send(work.await) });
+        result.recv().unwrap()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
