@@ -4,6 +4,7 @@
 //! server only. What does not match in ID and question is dropped, and the wait goes on.
 
 use std::{
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -36,33 +37,44 @@ pub(super) async fn exchange(
     limit: Duration,
     series: &ServerSeries,
 ) -> Result<Datagram, ExchangeError> {
+    let socket = connect(server).await?;
+    let id = random::id();
+    let mut query = Vec::with_capacity(USUAL_LEN);
+    request.encode(id, edns, &mut query);
+    socket.send(&query).await?;
+    let offered = usize::from(edns.map_or(MIN_UDP_PAYLOAD, |edns| edns.udp_payload));
+    let answer = receive(&socket, id, &request.question, offered, series);
+    timeout(limit, answer).await.unwrap_or(Err(ExchangeError::Timeout(limit)))
+}
+
+async fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
-    let id = random::id();
-    let mut query = Vec::with_capacity(USUAL_LEN);
-    request.encode(id, edns, &mut query);
-    socket.send(&query).await?;
+    Ok(socket)
+}
+
+/// Waits for the answer, among whatever else comes.
+async fn receive(
+    socket: &UdpSocket,
+    id: u16,
+    question: &Question,
+    offered: usize,
+    series: &ServerSeries,
+) -> Result<Datagram, ExchangeError> {
     // One octet more than we offer to take shows that a datagram is too long (RFC 6891 section 6.2.3).
-    let offered = usize::from(edns.map_or(MIN_UDP_PAYLOAD, |edns| edns.udp_payload));
-    let answer = async {
-        let mut buffer = vec![0; offered + 1];
-        loop {
-            let len = socket.recv(&mut buffer).await?;
-            match buffer
-                .get(..len)
-                .filter(|_| len <= offered)
-                .and_then(|message| read(message, id, &request.question))
-            {
-                Some(datagram) => return Ok(datagram),
-                None => series.unexpected.inc(),
-            };
+    let mut buffer = vec![0; offered + 1];
+    loop {
+        let len = socket.recv(&mut buffer).await?;
+        let message = buffer.get(..len).filter(|message| message.len() <= offered);
+        if let Some(datagram) = message.and_then(|message| read(message, id, question)) {
+            return Ok(datagram);
         }
-    };
-    timeout(limit, answer).await.unwrap_or(Err(ExchangeError::Timeout(limit)))
+        series.unexpected.inc();
+    }
 }
 
 /// Most queries are shorter.
