@@ -60,7 +60,7 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
         Err(_) => Applied::running(proxy, context),
     };
     let pods = reports::collect(proxy, context).await;
-    hasten::pods(&pods, &applied, context).await;
+    hasten::pods(&pods, &applied, &resolved.missing, context).await;
     let observed = Observed {
         proxy,
         problems: valid.as_ref().err().map_or(&[][..], |problems| problems.as_slice()),

@@ -53,6 +53,18 @@ pub struct ConfigReport {
     pub hash: Option<String>,
     /// The configuration that it was given and did not take.
     pub rejected: Option<Rejected>,
+    /// The files that its configuration refers to.
+    pub files: Vec<FileReport>,
+}
+
+/// A file that a configuration refers to.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct FileReport {
+    /// Where it should be.
+    pub path: String,
+    /// The hash of its content; none when it is not there. A private key is never told.
+    pub sha256: Option<String>,
 }
 
 /// A configuration that a pod did not take.

@@ -1,11 +1,11 @@
 //! Hastening: a changed annotation makes the kubelet look at a pod's volumes at once, where it would
-//! otherwise take up to a minute or more to deliver a changed ConfigMap.
+//! otherwise take up to a minute or more to deliver what has changed.
 //!
-//! The kubelet may look before its own watch has seen the change, so it is asked again every
-//! [`AGAIN_AFTER`] for as long as the pod runs another configuration, up to [`TIMES`] times. Only
-//! where the operator may annotate pods: the chart grants that for this one annotation.
+//! The kubelet may look before its own watch has seen the change, so it is asked again every two
+//! seconds for as long as the pod has something else than it should, later and later if that does not
+//! help. Only where the operator may annotate pods: the chart grants that for this one annotation.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
@@ -16,14 +16,23 @@ use kube::{
 use serde_json::json;
 
 use super::Applied;
-use crate::{context::Context, reports::PodState};
+use crate::{
+    context::Context,
+    reports::{ConfigReport, PodState},
+    resolve::Reference,
+};
 
-/// The annotation: the hash of the configuration that the pod should run, when it was first asked for,
-/// and how often since.
+/// The annotation: the hash of the configuration that the pod should run, when the kubelet was asked
+/// last, and how often before.
 pub const ANNOTATION: &str = "dnsproxy.io/config-hash";
 
-/// Annotates the pods that run another configuration than they should. A failure is no more than a delay.
-pub async fn pods(pods: &[PodState], applied: &Applied, context: &Context) {
+/// Annotates the pods that do not have what they should. A failure is no more than a delay.
+pub async fn pods(
+    pods: &[PodState],
+    applied: &Applied,
+    missing: &BTreeSet<Reference>,
+    context: &Context,
+) {
     if !context.settings.fast_reload {
         return;
     }
@@ -32,7 +41,11 @@ pub async fn pods(pods: &[PodState], applied: &Applied, context: &Context) {
     };
     let now = Timestamp::now();
     let mut due = Vec::new();
-    for pod in pods.iter().filter(|pod| is_behind(pod, hash, config_map)) {
+    for pod in pods.iter().filter(|pod| pod.config_map.as_ref() == Some(config_map)) {
+        let report = pod.report.as_ref().and_then(|report| report.config.as_ref());
+        if !report.is_some_and(|report| is_behind(report, hash, missing)) {
+            continue;
+        }
         if let Some(value) = next(pod.annotation.as_deref(), hash, now) {
             due.push(annotate(pod, value, context));
         }
@@ -40,15 +53,16 @@ pub async fn pods(pods: &[PodState], applied: &Applied, context: &Context) {
     let () = stream::iter(due).buffer_unordered(CONCURRENCY).collect().await;
 }
 
-fn is_behind(pod: &PodState, hash: &str, config_map: &str) -> bool {
-    let Some(config) = pod.report.as_ref().and_then(|report| report.config.as_ref()) else {
-        return false;
-    };
-    let is_refused =
-        config.rejected.as_ref().is_some_and(|rejected| rejected.hash.as_deref() == Some(hash));
-    pod.config_map.as_deref() == Some(config_map)
-        && config.hash.as_deref() != Some(hash)
-        && !is_refused
+/// Whether the kubelet has something for this pod that it has not delivered: a configuration that the
+/// pod has not seen, or a file that now exists.
+fn is_behind(report: &ConfigReport, hash: &str, missing: &BTreeSet<Reference>) -> bool {
+    let ConfigReport { hash: loaded, rejected, files } = report;
+    let rejected = rejected.as_ref().and_then(|rejected| rejected.hash.as_deref());
+    if loaded.as_deref() != Some(hash) {
+        return rejected != Some(hash);
+    }
+    let is_missing = |path: &str| missing.iter().any(|reference| reference.file() == path);
+    files.iter().any(|file| file.sha256.is_none() && !is_missing(&file.path))
 }
 
 async fn annotate(pod: &PodState, value: String, context: &Context) {
@@ -57,51 +71,97 @@ async fn annotate(pod: &PodState, value: String, context: &Context) {
     let params =
         PatchParams { field_manager: Some(crate::NAME.to_owned()), ..PatchParams::default() };
     if let Err(error) = api.patch_metadata(&pod.name, &params, &patch).await {
-        tracing::warn!(pod = %pod.name, %error, "cannot annotate, its configuration will come later");
+        tracing::warn!(pod = %pod.name, %error, "cannot annotate, what changed will come later");
     }
 }
 
 /// The annotation's next value, when it is time for one.
 fn next(current: Option<&str>, hash: &str, now: Timestamp) -> Option<String> {
     let now = now.as_second();
-    let Some((first, times)) = current.and_then(|value| parse(value, hash)) else {
+    let Some((last, times)) = current.and_then(|value| parse(value, hash)) else {
         return Some(format!("{hash}.{now}.0"));
     };
-    let due = first + (times + 1) * AGAIN_AFTER.as_secs().cast_signed();
-    (times < TIMES && now >= due).then(|| format!("{hash}.{first}.{}", times + 1))
+    (now >= last.saturating_add(pause(times))).then(|| format!("{hash}.{now}.{}", times + 1))
 }
 
-fn parse(value: &str, hash: &str) -> Option<(i64, i64)> {
-    let (first, times) = value.strip_prefix(hash)?.strip_prefix('.')?.split_once('.')?;
-    Some((first.parse().ok()?, times.parse().ok()?))
+/// The seconds until the kubelet is asked again.
+fn pause(times: u32) -> i64 {
+    let doublings = times.saturating_sub(PATIENCE).min(MAX_DOUBLINGS);
+    AGAIN_AFTER << doublings
 }
 
-/// Our measurement: the kubelet's watch is seldom later than a second.
-const AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// A minute's worth: by then the kubelet's own period has come.
-const TIMES: i64 = 30;
+fn parse(value: &str, hash: &str) -> Option<(i64, u32)> {
+    let (last, times) = value.strip_prefix(hash)?.strip_prefix('.')?.split_once('.')?;
+    Some((last.parse().ok()?, times.parse::<u32>().ok()?.min(PATIENCE + MAX_DOUBLINGS)))
+}
+
+/// In seconds; we saw the kubelet's watch seldom later than one.
+const AGAIN_AFTER: i64 = 2;
+/// So often without a longer pause: half a minute, more than a busy node takes. Our guess.
+const PATIENCE: u32 = 15;
+/// Up to eight minutes: a key that an existing object does not have never comes.
+const MAX_DOUBLINGS: u32 = 8;
 /// Pods of one object that are annotated at the same time. Our guess.
 const CONCURRENCY: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        reports::{FileReport, Rejected},
+        resolve::Kind,
+    };
 
     #[test]
-    fn is_repeated_every_two_seconds_while_the_hash_is_another() {
+    fn is_repeated_every_two_seconds_and_later_less_often() {
         let cases = [
             ("never asked", None, 100, Some("abc.100.0")),
-            ("asked for another configuration", Some("old.40.3"), 100, Some("abc.100.0")),
+            ("asked for another configuration", Some("old.99.3"), 100, Some("abc.100.0")),
             ("something unreadable", Some("abc"), 100, Some("abc.100.0")),
             ("just asked", Some("abc.100.0"), 101, None),
-            ("two seconds later", Some("abc.100.0"), 102, Some("abc.100.1")),
-            ("asked again just now", Some("abc.100.1"), 103, None),
-            ("asked often enough", Some("abc.100.30"), 200, None),
+            ("two seconds later", Some("abc.100.0"), 102, Some("abc.102.1")),
+            ("a long time later", Some("abc.100.1"), 1000, Some("abc.1000.2")),
+            ("often enough: the pause grows", Some("abc.100.17"), 107, None),
+            ("but it ends", Some("abc.100.17"), 108, Some("abc.108.18")),
+            ("and it is bounded", Some("abc.100.4000000000"), 612, Some("abc.612.24")),
         ];
 
         for (why, current, now, expected) in cases {
             let now = Timestamp::from_second(now).unwrap();
             assert_eq!(next(current, "abc", now).as_deref(), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_behind_when_the_kubelet_has_something_for_it() {
+        let ca = Reference { kind: Kind::ConfigMap, name: "ca".into(), key: "ca.crt".into() };
+        let report = |hash: &str, rejected: Option<&str>, sha256: Option<&str>| ConfigReport {
+            hash: Some(hash.into()),
+            rejected: rejected.map(|hash| Rejected { hash: Some(hash.into()), error: "no".into() }),
+            files: vec![FileReport { path: ca.file(), sha256: sha256.map(Into::into) }],
+        };
+        let cases = [
+            ("it has all", report("abc", None, Some("1")), false, false),
+            ("another configuration", report("old", None, Some("1")), false, true),
+            (
+                "it has seen it, and does not want it",
+                report("old", Some("abc"), Some("1")),
+                false,
+                false,
+            ),
+            (
+                "it did not want the one before",
+                report("old", Some("older"), Some("1")),
+                false,
+                true,
+            ),
+            ("a file that exists is not there", report("abc", None, None), false, true),
+            ("a file is not there because there is none", report("abc", None, None), true, false),
+        ];
+
+        for (why, report, is_missing, expected) in cases {
+            let missing = is_missing.then(|| ca.clone()).into_iter().collect();
+            assert_eq!(is_behind(&report, "abc", &missing), expected, "{why}");
         }
     }
 }

@@ -11,7 +11,6 @@ use dnsproxy_api::{
 };
 use kube::api::ObjectMeta;
 
-use super::names;
 use crate::{resolve::Reference, validate::ValidatedDnsProxy};
 
 /// The text of the file.
@@ -76,7 +75,7 @@ fn tls(tls: Tls) -> Tls {
 
 fn source(source: Source) -> Source {
     match Reference::of_source(&source) {
-        Some(reference) => Source { file: Some(path(&reference)), ..Source::default() },
+        Some(reference) => Source { file: Some(reference.file()), ..Source::default() },
         None => source,
     }
 }
@@ -84,12 +83,8 @@ fn source(source: Source) -> Source {
 fn client_certificate(certificate: ClientCertificate) -> ClientCertificate {
     let Some(secret) = certificate.secret else { return certificate };
     let [certificate, key] =
-        Reference::of_tls_secret(&secret).map(|reference| Some(path(&reference)));
+        Reference::of_tls_secret(&secret).map(|reference| Some(reference.file()));
     ClientCertificate { secret: None, certificate_file: certificate, key_file: key }
-}
-
-fn path(reference: &Reference) -> String {
-    format!("{}/{}", names::DIRECTORY, reference.path())
 }
 
 #[cfg(test)]

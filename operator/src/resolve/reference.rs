@@ -7,6 +7,8 @@ use dnsproxy_api::{
     v1alpha1::{NameReference, Source, Tls},
 };
 
+use crate::render::names;
+
 /// One key of one object in the `DnsProxy`'s namespace.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Reference {
@@ -88,6 +90,12 @@ impl Reference {
     #[must_use]
     pub fn path(&self) -> String {
         format!("refs/{}/{}/{}", self.kind.folder(), self.name, self.key)
+    }
+
+    /// The file that it is for the proxy.
+    #[must_use]
+    pub fn file(&self) -> String {
+        format!("{}/{}", names::DIRECTORY, self.path())
     }
 
     /// Whether an object can have this name, and a key this one (RFC 1123 names, as Kubernetes takes them).

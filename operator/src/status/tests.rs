@@ -93,7 +93,7 @@ fn pod(name: &str, hash: &str, state: &str, reason: Option<&str>) -> PodState {
         config_map: Some("edge-1".into()),
         annotation: None,
         report: Some(Report {
-            config: Some(ConfigReport { hash: Some(hash.into()), rejected: None }),
+            config: Some(ConfigReport { hash: Some(hash.into()), ..ConfigReport::default() }),
             upstreams: Some(UpstreamsReport { upstreams: vec![upstream] }),
         }),
     }
@@ -175,7 +175,7 @@ fn a_pod_that_rejects_the_configuration_says_why() {
     let mut world = World::new();
     let rejected = Rejected { hash: Some(HASH.into()), error: "spec.limits: no".into() };
     world.pods[0].report.as_mut().unwrap().config =
-        Some(ConfigReport { hash: Some("old".into()), rejected: Some(rejected) });
+        Some(ConfigReport { hash: Some("old".into()), rejected: Some(rejected), files: vec![] });
 
     assert_eq!(world.verdict("Programmed"), "False Rejected");
     assert_eq!(
