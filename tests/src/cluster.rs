@@ -6,7 +6,6 @@
 mod upstream;
 
 use std::{
-    path::Path,
     process::{Command, Output, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
@@ -15,6 +14,8 @@ use std::{
 use serde_json::{Value, json};
 
 pub use upstream::Resolver;
+
+use crate::readme::root;
 
 /// How long a test waits for what a cluster does.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -273,11 +274,6 @@ pub fn run_with(program: &str, arguments: &[&str], input: &str) -> Said {
     stdin.write_all(input.as_bytes()).ok();
     drop(stdin);
     child.wait_with_output().expect("the program ends").into()
-}
-
-/// The project's folder.
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder above tests/")
 }
 
 /// Where the operator is installed.

@@ -23,6 +23,7 @@ pub mod cluster;
 pub mod independent;
 pub mod manifest;
 pub mod proxy;
+pub mod readme;
 pub mod stage;
 pub mod upstream;
 pub mod wire;

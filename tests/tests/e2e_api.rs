@@ -1,8 +1,9 @@
 //! In a real cluster: what the API server takes, warns about and refuses.
 
 use dnsproxy_tests::{
-    cluster::{Namespace, dns_proxy, kubectl, root, run_with},
+    cluster::{Namespace, dns_proxy, kubectl, run_with},
     manifest::merged,
+    readme::{self, root},
 };
 use serde_json::{Value, json};
 
@@ -102,20 +103,34 @@ fn the_definition_and_every_example_are_taken_without_a_warning() {
     assert!(said.is_done, "{}", said.all());
 
     let mut count = 0;
-    for entry in std::fs::read_dir(root().join("crds/examples")).expect("examples").flatten() {
-        let path = entry.path();
-        let file = path.to_str().unwrap();
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        // An example for a single process names files, which a cluster refuses.
-        if !file.ends_with(".yaml") || text.contains("file:") || text.contains("listeners:") {
+    for (name, text) in examples() {
+        // What is meant for a single process names files or listeners, which a cluster refuses.
+        if text.contains("file:") || text.contains("listeners:") {
             continue;
         }
-        let said =
-            namespace.kubectl(&["apply", "--dry-run=server", "--warnings-as-errors", "-f", file]);
-        assert!(said.is_done, "{file}: {}", said.all());
+        let place = ["-n", &namespace.name];
+        let apply = ["apply", "--dry-run=server", "--warnings-as-errors", "-f", "-"];
+        let said = run_with("kubectl", &[&place[..], &apply].concat(), &text);
+        assert!(said.is_done, "{name}: {}", said.all());
         count += 1;
     }
-    assert!(count >= 2, "{count} examples");
+    assert!(count >= 5, "{count} examples");
+}
+
+/// The files of examples, the fixtures, and the manifests of the README.
+fn examples() -> Vec<(String, String)> {
+    let of_readme = readme::blocks("yaml").into_iter().map(|text| ("README".to_owned(), text));
+    let mut all = Vec::from_iter(of_readme);
+    for folder in ["crds/examples", "crds/fixtures"] {
+        let entries = std::fs::read_dir(root().join(folder)).expect("a folder of examples");
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                let text = std::fs::read_to_string(&path).expect("a file");
+                all.push((path.display().to_string(), text));
+            }
+        }
+    }
+    all
 }
 
 #[test]
