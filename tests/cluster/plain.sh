@@ -79,7 +79,7 @@ note_loaded_images() {
 load_image() {
   local pid
   for pid in "$STATE"/node-*.pid; do
-    nsenter -t "$(cat "$pid")" -m -p ctr -n k8s.io images import "$1"
+    nsenter -t "$(cat "$pid")" -m -p ctr -n k8s.io images import "$1" >/dev/null
   done
 }
 

@@ -5,9 +5,12 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/../env.sh"
 cd "$ROOT"
 demo=tests/cluster/demo
+certificates=tests/cluster/.state/demo
 
-step() { printf '\n\e[1m== %s\e[0m\n' "$*"; }
-run() { printf '\e[2m$ %s\e[0m\n' "$*"; eval "$*"; }
+bold= plain=
+[ ! -t 1 ] || { bold=$'\e[1m' plain=$'\e[0m'; }
+step() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+run() { printf '%s$ %s%s\n' "$bold" "$*" "$plain"; eval "$*"; }
 
 step "A Kubernetes cluster"
 run "eval \"\$(tests/cluster/up.sh)\""
@@ -17,13 +20,13 @@ kubectl delete namespace demo --ignore-not-found
 step "An upstream: a resolver that speaks DNS over TLS, with a certificate of its own authority"
 run "kubectl create namespace demo"
 run "kubectl label namespace demo pod-security.kubernetes.io/enforce=restricted"
-"$HERE/demo/certificates.sh" "$STATE/demo"
-run "kubectl -n demo create secret tls resolver --cert=$STATE/demo/resolver.crt --key=$STATE/demo/resolver.key"
-run "kubectl -n demo create configmap resolver-ca --from-file=ca.crt=$STATE/demo/ca.crt"
+run "$demo/certificates.sh $certificates"
+run "kubectl -n demo create secret tls resolver --cert=$certificates/resolver.crt --key=$certificates/resolver.key"
+run "kubectl -n demo create configmap resolver-ca --from-file=ca.crt=$certificates/ca.crt"
 run "kubectl -n demo apply -f $demo/upstream.yaml"
 
 step "The operator"
-run "helm upgrade --install dnsproxy-operator charts/dnsproxy-operator --namespace dnsproxy-system --create-namespace --wait"
+run "helm upgrade --install dnsproxy-operator charts/dnsproxy-operator --namespace dnsproxy-system --create-namespace --hide-notes --wait"
 
 step "A DnsProxy"
 run "cat $demo/dnsproxy.yaml"
