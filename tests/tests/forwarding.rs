@@ -143,7 +143,7 @@ async fn names_of_every_length_are_padded_alike() {
     }
 }
 
-/// CVE-2021-3448 and TuDoor: an ID that can be guessed is an answer that can be forged.
+/// CVE-2021-3448, TOB-CDNS-8: an ID that can be guessed is an answer that can be forged.
 #[tokio::test]
 async fn ids_towards_the_upstream_are_our_own_and_vary() {
     let stage = Stage::new().await;

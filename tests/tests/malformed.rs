@@ -349,6 +349,8 @@ fn hostile_replies() -> Vec<(&'static str, Seed)> {
         ("caa-empty-tag", |query| answer(query, 257, &[0, 0, 1])),
         ("apl-past-the-end", |query| answer(query, 42, &[0, 1, 32, 9, 1])),
         ("names-in-mass", |query| many(query, types::CNAME, &[0xc0, 12], 4000)),
+        // hickory issue 3738: a chain of thousands of pointers, each to the one before.
+        ("pointer-chain", pointer_chain),
         ("largest-ttl", |query| {
             Response::to(query).record(types::A, u32::MAX, &[1, 2, 3, 4]).encode()
         }),
@@ -356,6 +358,36 @@ fn hostile_replies() -> Vec<(&'static str, Seed)> {
             [Response::to(query).without_edns().encode(), vec![1, 2, 3]].concat()
         }),
     ]
+}
+
+/// Records without data, each of which has its owner from the record before.
+fn pointer_chain(query: &[u8]) -> Vec<u8> {
+    const RECORD: &[u8] = &[0, 1, 0, 1, 0, 0, 0, 60, 0, 0];
+    let mut message = Response::to(query).without_edns().encode();
+    let mut previous = 12;
+    for _ in 0..1300_u16 {
+        let owner = u16::try_from(message.len()).unwrap();
+        push(&mut message, 0xc000 | previous);
+        message.extend_from_slice(RECORD);
+        previous = owner;
+    }
+    message[6..8].copy_from_slice(&1300_u16.to_be_bytes());
+    message
+}
+
+#[tokio::test]
+async fn a_ttl_of_a_hundred_years_is_none() {
+    let stage = Stage::script(|query| {
+        let response = Response::to(&query.message).record(types::A, u32::MAX, &[192, 0, 2, 1]);
+        vec![Action::Send(response.encode())]
+    })
+    .await;
+
+    let reply = stage.client().ask("www.example", types::A).await;
+    assert_eq!(
+        reply.answers[0].ttl, 0,
+        "a TTL with the top bit set means zero (RFC 2181 section 8)"
+    );
 }
 
 /// xorshift: the same noise in every run.

@@ -27,7 +27,8 @@ fn forgeries() -> Vec<(&'static str, Forgery)> {
     ]
 }
 
-/// What answers something else under our ID. CVE-2020-25685: compared by a checksum, other questions passed.
+/// What answers something else under our ID. CVE-2020-25685: compared by a checksum, other questions passed;
+/// CVE-2019-10190 and CVE-2019-10191: answers to other questions were passed on.
 fn other_questions() -> Vec<(&'static str, Forgery)> {
     vec![
         ("a query instead of a response", |query| {

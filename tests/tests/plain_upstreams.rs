@@ -57,6 +57,7 @@ async fn a_truncated_answer_is_fetched_over_tcp() {
     assert_eq!((seen.datagrams, seen.connections), (1, 1));
 }
 
+/// "Poison over troubled forwarders" (2020): the second fragment of an answer can be anybody's.
 #[tokio::test]
 async fn no_more_is_asked_for_than_a_datagram_can_bring() {
     let (upstream, proxy) = stage(Upstream::plain(), "UDP").await;

@@ -116,6 +116,7 @@ async fn half_an_answer_is_none() {
     );
 }
 
+/// CVE-2026-50046: a query whose client had left was used after it was freed.
 #[tokio::test]
 async fn nothing_is_held_for_a_client_that_went_away() {
     let stage = Stage::spec(json!({"limits": {"maxInFlight": 50}})).await;
