@@ -121,7 +121,14 @@ impl Pipeline {
             self.metrics.count_response(rcode, source, duration);
             if let Some(question) = question {
                 let upstream = None;
-                self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
+                self.query_log.note(&Record {
+                    client,
+                    question,
+                    rcode,
+                    source,
+                    upstream,
+                    duration,
+                });
             }
         }
         Verdict::Reply(reply)
