@@ -87,6 +87,7 @@ impl Pipeline {
             return job.refuse(ExtendedError::OTHER, "no route for this name");
         };
         if self.loop_guard.as_ref().is_some_and(|guard| guard.stops(client.address, route.name())) {
+            self.metrics.count_loop();
             return job.fail(&ExtendedError::new(
                 ExtendedError::OTHER,
                 "a question of the cluster's DNS would go back to it",
