@@ -57,6 +57,7 @@ pub struct PipelineMetrics {
     queries: Vec<Counter>,
     responses: Vec<Counter>,
     duration: Histogram,
+    loops: Counter,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -84,6 +85,12 @@ impl PipelineMetrics {
             "From a query to its reply",
             duration.clone(),
         );
+        let loops = Counter::default();
+        registry.register(
+            "dnsproxy_loops",
+            "Questions of the cluster's DNS that would have gone back to it",
+            loops.clone(),
+        );
 
         let query =
             |transport: Transport, qtype| QueryLabels { transport: transport.label(), qtype };
@@ -98,7 +105,13 @@ impl PipelineMetrics {
                 .map(|labels| responses.get_or_create_owned(&labels))
                 .collect(),
             duration,
+            loops,
         }
+    }
+
+    /// Counts a question that would have gone back to where it came from.
+    pub fn count_loop(&self) {
+        self.loops.inc();
     }
 
     /// Counts a query.
