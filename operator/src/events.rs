@@ -11,7 +11,7 @@ use kube::{
 
 use crate::{
     context::Context,
-    status::conditions::{self, ACCEPTED, PROGRAMMED, READY},
+    status::conditions::{self, ACCEPTED, READY, is_progress},
 };
 
 /// Tells what changed between the object's status and the new one. An Event that cannot be told is lost.
@@ -57,11 +57,6 @@ fn event(condition: &Condition) -> Event {
         action: condition.type_.clone(),
         secondary: None,
     }
-}
-
-/// What passes by itself.
-fn is_progress(condition: &Condition) -> bool {
-    condition.type_ == PROGRAMMED && matches!(condition.reason.as_str(), "Pending" | "NoReadyPods")
 }
 
 /// The API server takes 1 kB.

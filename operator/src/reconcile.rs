@@ -60,7 +60,7 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
         Err(_) => Applied::running(proxy, context),
     };
     let pods = reports::collect(proxy, context).await;
-    hasten::pods(&pods, &applied, &resolved.missing, context).await;
+    let is_delivering = hasten::pods(&pods, &applied, &resolved.missing, context).await;
     let observed = Observed {
         proxy,
         problems: valid.as_ref().err().map_or(&[][..], |problems| problems.as_slice()),
@@ -71,7 +71,8 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     let new = status::status(&observed, Timestamp::now());
     status::patch(proxy, &new, &context.client).await?;
     events::publish(proxy, &new, context).await;
-    Ok(Action::requeue(next_look(&new)))
+    let is_moving = is_delivering || status::is_moving(&new);
+    Ok(Action::requeue(if is_moving { IN_MOTION } else { AT_REST }))
 }
 
 async fn report_unreadable(
@@ -82,12 +83,8 @@ async fn report_unreadable(
     Ok(Action::await_change())
 }
 
-/// Pods do not tell when they have loaded a configuration or lost an upstream: they are asked.
-fn next_look(status: &dnsproxy_api::DnsProxyStatus) -> Duration {
-    if status::is_settled(status) { AT_REST } else { IN_MOTION }
-}
-
-/// Our guess: an upstream that fails shows in the status within this time.
-const AT_REST: Duration = Duration::from_secs(10);
+/// Pods do not tell when they have lost an upstream: they are asked, and it shows in the status within
+/// this time. Our guess.
+const AT_REST: Duration = Duration::from_secs(5);
 /// How often a pod is asked, and hastened, while it runs another configuration than it should.
 const IN_MOTION: Duration = Duration::from_secs(2);

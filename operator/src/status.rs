@@ -108,13 +108,10 @@ fn dns_config(observed: &Observed<'_>) -> Option<DnsConfig> {
     })
 }
 
-/// Whether everything is as wanted; otherwise it is worth a look soon.
+/// Whether pods are on their way to what they should run.
 #[must_use]
-pub fn is_settled(status: &DnsProxyStatus) -> bool {
-    let awaited = [conditions::READY, conditions::UPSTREAMS_HEALTHY];
-    let is_true =
-        |type_: &str| conditions::find(status, type_).is_some_and(|found| found.status == "True");
-    awaited.into_iter().all(is_true)
+pub fn is_moving(status: &DnsProxyStatus) -> bool {
+    conditions::find(status, conditions::PROGRAMMED).is_some_and(conditions::is_progress)
 }
 
 /// Writes the status, if it differs.

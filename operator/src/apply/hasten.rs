@@ -26,26 +26,29 @@ use crate::{
 /// last, and how often before.
 pub const ANNOTATION: &str = "dnsproxy.io/config-hash";
 
-/// Annotates the pods that do not have what they should. A failure is no more than a delay.
+/// Annotates the pods that do not have what they should, and tells whether there are any. A failure is
+/// no more than a delay.
 pub async fn pods(
     pods: &[PodState],
     applied: &Applied,
     missing: &BTreeSet<Reference>,
     context: &Context,
-) {
-    if !context.settings.fast_reload {
-        return;
-    }
+) -> bool {
     let (Some(hash), Some(config_map)) = (&applied.config_hash, &applied.config_map) else {
-        return;
+        return false;
     };
+    let behind: Vec<_> =
+        pods.iter().filter(|pod| is_behind(pod, hash, config_map, missing)).collect();
+    if context.settings.fast_reload {
+        annotate_due(&behind, hash, context).await;
+    }
+    !behind.is_empty()
+}
+
+async fn annotate_due(behind: &[&PodState], hash: &str, context: &Context) {
     let now = Timestamp::now();
     let mut due = Vec::new();
-    for pod in pods.iter().filter(|pod| pod.config_map.as_ref() == Some(config_map)) {
-        let report = pod.report.as_ref().and_then(|report| report.config.as_ref());
-        if !report.is_some_and(|report| is_behind(report, hash, missing)) {
-            continue;
-        }
+    for pod in behind {
         if let Some(value) = next(pod.annotation.as_deref(), hash, now) {
             due.push(annotate(pod, value, context));
         }
@@ -55,8 +58,12 @@ pub async fn pods(
 
 /// Whether the kubelet has something for this pod that it has not delivered: a configuration that the
 /// pod has not seen, or a file that now exists.
-fn is_behind(report: &ConfigReport, hash: &str, missing: &BTreeSet<Reference>) -> bool {
-    let ConfigReport { hash: loaded, rejected, files } = report;
+fn is_behind(pod: &PodState, hash: &str, config_map: &str, missing: &BTreeSet<Reference>) -> bool {
+    let report = pod.report.as_ref().and_then(|report| report.config.as_ref());
+    let Some(ConfigReport { hash: loaded, rejected, files }) = report else { return false };
+    if pod.config_map.as_deref() != Some(config_map) {
+        return false;
+    }
     let rejected = rejected.as_ref().and_then(|rejected| rejected.hash.as_deref());
     if loaded.as_deref() != Some(hash) {
         return rejected != Some(hash);
@@ -108,7 +115,7 @@ const CONCURRENCY: usize = 8;
 mod tests {
     use super::*;
     use crate::{
-        reports::{FileReport, Rejected},
+        reports::{FileReport, Rejected, Report},
         resolve::Kind,
     };
 
@@ -135,33 +142,39 @@ mod tests {
     #[test]
     fn a_pod_is_behind_when_the_kubelet_has_something_for_it() {
         let ca = Reference { kind: Kind::ConfigMap, name: "ca".into(), key: "ca.crt".into() };
-        let report = |hash: &str, rejected: Option<&str>, sha256: Option<&str>| ConfigReport {
-            hash: Some(hash.into()),
-            rejected: rejected.map(|hash| Rejected { hash: Some(hash.into()), error: "no".into() }),
-            files: vec![FileReport { path: ca.file(), sha256: sha256.map(Into::into) }],
+        let pod = |hash: &str, rejected: Option<&str>, sha256: Option<&str>| {
+            let config = ConfigReport {
+                hash: Some(hash.into()),
+                rejected: rejected
+                    .map(|hash| Rejected { hash: Some(hash.into()), error: "no".into() }),
+                files: vec![FileReport { path: ca.file(), sha256: sha256.map(Into::into) }],
+            };
+            PodState {
+                config_map: Some("edge-1".into()),
+                report: Some(Report { config: Some(config), upstreams: None }),
+                ..PodState::default()
+            }
         };
+        let mut replaced = pod("old", None, None);
+        replaced.config_map = Some("edge-0".into());
         let cases = [
-            ("it has all", report("abc", None, Some("1")), false, false),
-            ("another configuration", report("old", None, Some("1")), false, true),
+            ("it has all", pod("abc", None, Some("1")), false, false),
+            ("another configuration", pod("old", None, Some("1")), false, true),
             (
                 "it has seen it, and does not want it",
-                report("old", Some("abc"), Some("1")),
+                pod("old", Some("abc"), Some("1")),
                 false,
                 false,
             ),
-            (
-                "it did not want the one before",
-                report("old", Some("older"), Some("1")),
-                false,
-                true,
-            ),
-            ("a file that exists is not there", report("abc", None, None), false, true),
-            ("a file is not there because there is none", report("abc", None, None), true, false),
+            ("it did not want the one before", pod("old", Some("older"), Some("1")), false, true),
+            ("a file that exists is not there", pod("abc", None, None), false, true),
+            ("its successor has what it lacks", replaced, false, false),
+            ("a file is not there because there is none", pod("abc", None, None), true, false),
         ];
 
-        for (why, report, is_missing, expected) in cases {
+        for (why, pod, is_missing, expected) in cases {
             let missing = is_missing.then(|| ca.clone()).into_iter().collect();
-            assert_eq!(is_behind(&report, "abc", &missing), expected, "{why}");
+            assert_eq!(is_behind(&pod, "abc", "edge-1", &missing), expected, "{why}");
         }
     }
 }

@@ -31,6 +31,12 @@ pub fn find<'a>(status: &'a DnsProxyStatus, type_: &str) -> Option<&'a Condition
     status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
 }
 
+/// What passes by itself: pods that are starting, or have not loaded their configuration yet.
+#[must_use]
+pub fn is_progress(condition: &Condition) -> bool {
+    condition.type_ == PROGRAMMED && matches!(condition.reason.as_str(), PENDING | NO_READY_PODS)
+}
+
 /// What is found about one condition.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Finding {
@@ -157,9 +163,9 @@ fn programmed(observed: &Observed<'_>) -> Finding {
     let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
     let message = format!("{synced} of {ready} ready pods run configuration {hash}");
     match (ready, synced == ready) {
-        (0, _) => Finding::no(PROGRAMMED, "NoReadyPods", "no pod is ready"),
+        (0, _) => Finding::no(PROGRAMMED, NO_READY_PODS, "no pod is ready"),
         (_, true) => Finding::yes(PROGRAMMED, "Programmed", message),
-        (_, false) => Finding::no(PROGRAMMED, "Pending", message),
+        (_, false) => Finding::no(PROGRAMMED, PENDING, message),
     }
 }
 
@@ -212,6 +218,11 @@ fn ready(first: &[Finding]) -> Finding {
         None => Finding::yes(READY, "Ready", "accepted, resolved, programmed and available"),
     }
 }
+
+/// Pods run another configuration than they should.
+const PENDING: &str = "Pending";
+/// There is no pod that could run it.
+const NO_READY_PODS: &str = "NoReadyPods";
 
 /// More would not help anybody: the first ones are mended first.
 const MAX_PROBLEMS: usize = 20;
