@@ -66,7 +66,7 @@ pub enum ApplyError {
         message: String,
     },
     /// The API server did not do what it was asked.
-    #[error("cannot reach an understanding with the API server about {kind} {name}")]
+    #[error("the API server does not take {kind} {name}")]
     Api {
         /// The object's kind.
         kind: String,

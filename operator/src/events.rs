@@ -4,8 +4,10 @@
 //! it again, so that something that flaps does not flood.
 
 use dnsproxy_api::{DnsProxy, DnsProxyStatus, v1alpha1::Condition};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Resource as _,
+    Resource,
+    core::error_boundary::InvalidObject,
     runtime::events::{Event, EventType},
 };
 
@@ -18,9 +20,29 @@ use crate::{
 pub async fn publish(proxy: &DnsProxy, new: &DnsProxyStatus, context: &Context) {
     let object = proxy.object_ref(&());
     for event in changes(proxy.status.as_ref(), new) {
-        if let Err(error) = context.recorder.publish(&event, &object).await {
-            tracing::debug!(reason = %event.reason, %error, "event lost");
-        }
+        tell(&event, &object, context).await;
+    }
+}
+
+/// Tells that an object cannot be read.
+pub async fn publish_unreadable(
+    object: &impl Resource<DynamicType = ()>,
+    unreadable: &InvalidObject,
+    context: &Context,
+) {
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "Unreadable".to_owned(),
+        note: Some(unreadable.error.chars().take(MAX_NOTE).collect()),
+        action: ACCEPTED.to_owned(),
+        secondary: None,
+    };
+    tell(&event, &object.object_ref(&()), context).await;
+}
+
+async fn tell(event: &Event, object: &ObjectReference, context: &Context) {
+    if let Err(error) = context.recorder.publish(event, object).await {
+        tracing::debug!(reason = %event.reason, %error, "event lost");
     }
 }
 

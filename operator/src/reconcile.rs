@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dnsproxy_api::DnsProxy;
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    core::{DeserializeGuard, error_boundary::InvalidObject},
-    runtime::controller::Action,
-};
+use kube::{core::DeserializeGuard, runtime::controller::Action};
 
 use crate::{
     apply::{self, Applied, ApplyError, hasten},
@@ -46,7 +43,11 @@ pub async fn reconcile(
     match &guarded.0 {
         Ok(proxy) if proxy.metadata.deletion_timestamp.is_some() => Ok(Action::await_change()),
         Ok(proxy) => steps(proxy, &context).await,
-        Err(unreadable) => report_unreadable(unreadable, &context).await,
+        Err(unreadable) => {
+            status::patch_unreadable(unreadable, &context.client).await?;
+            events::publish_unreadable(&*guarded, unreadable, &context).await;
+            Ok(Action::await_change())
+        }
     }
 }
 
@@ -75,16 +76,11 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     Ok(Action::requeue(if is_moving { IN_MOTION } else { AT_REST }))
 }
 
-async fn report_unreadable(
-    object: &InvalidObject,
-    context: &Context,
-) -> Result<Action, ReconcileError> {
-    status::patch_unreadable(object, &context.client).await?;
-    Ok(Action::await_change())
-}
-
 /// Pods do not tell when they have lost an upstream: they are asked, and it shows in the status within
 /// this time. Our guess.
 const AT_REST: Duration = Duration::from_secs(5);
 /// How often a pod is asked, and hastened, while it runs another configuration than it should.
 const IN_MOTION: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

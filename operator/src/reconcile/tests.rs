@@ -1,0 +1,74 @@
+use kube::runtime::controller::Action;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fixtures::{self, api_server::ApiServer};
+
+const STATUS: &str = "/apis/dnsproxy.io/v1alpha1/namespaces/resolvers/dnsproxies/edge/status";
+const EVENTS: &str = "POST /apis/events.k8s.io/v1/namespaces/resolvers/events";
+
+/// Reconciles one object; gives what follows, the server, and what was written.
+async fn reconciled(object: Value, server: ApiServer) -> (Action, Vec<String>) {
+    let guarded: DeserializeGuard<DnsProxy> = serde_json::from_value(object).unwrap();
+    let (outcome, asked) = server
+        .during(async |client| reconcile(guarded.into(), fixtures::context(client).into()).await)
+        .await;
+    let writes = asked.into_iter().filter(|line| !line.starts_with("GET "));
+    (outcome.unwrap(), writes.collect())
+}
+
+fn object(fixture: &str) -> Value {
+    serde_json::to_value(fixtures::proxy(fixture)).unwrap()
+}
+
+#[tokio::test]
+async fn a_valid_manifest_is_applied_and_then_its_status_is_written() {
+    let proxy = object("minimal");
+    let (action, writes) =
+        reconciled(proxy.clone(), ApiServer::default().with(STATUS, proxy)).await;
+
+    let namespaced = |line: &String| line.replace("/namespaces/resolvers", "");
+    assert_eq!(
+        writes.iter().map(namespaced).collect::<Vec<_>>(),
+        [
+            "PATCH /api/v1/serviceaccounts/edge-dnsproxy",
+            "PATCH /api/v1/configmaps/edge-c35a1ebf",
+            "PATCH /apis/apps/v1/deployments/edge",
+            "PATCH /api/v1/services/edge",
+            "PATCH /apis/dnsproxy.io/v1alpha1/dnsproxies/edge/status",
+            "POST /apis/events.k8s.io/v1/events",
+        ]
+    );
+    assert_eq!(action, Action::requeue(IN_MOTION), "pods are starting");
+}
+
+#[tokio::test]
+async fn an_invalid_manifest_changes_nothing_but_the_status() {
+    let proxy = object("invalid");
+    let (action, writes) =
+        reconciled(proxy.clone(), ApiServer::default().with(STATUS, proxy)).await;
+
+    assert_eq!(writes, [format!("PATCH {STATUS}"), EVENTS.to_owned()]);
+    assert_eq!(action, Action::requeue(AT_REST));
+}
+
+#[tokio::test]
+async fn an_object_of_a_newer_version_is_told_that_it_cannot_be_read() {
+    let mut proxy = object("minimal");
+    proxy["spec"]["upstreams"][0]["protocol"] = json!("QUIC");
+    let (action, writes) =
+        reconciled(proxy.clone(), ApiServer::default().with(STATUS, proxy)).await;
+
+    assert_eq!(writes, [format!("PATCH {STATUS}"), EVENTS.to_owned()]);
+    assert_eq!(action, Action::await_change());
+}
+
+#[tokio::test]
+async fn an_object_that_is_being_deleted_is_left_to_the_garbage_collector() {
+    let mut proxy = object("minimal");
+    proxy["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let (action, writes) = reconciled(proxy, ApiServer::default()).await;
+
+    assert_eq!(writes, Vec::<String>::new());
+    assert_eq!(action, Action::await_change());
+}
