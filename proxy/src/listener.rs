@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod tcp;
 pub mod udp;
 
+mod outbox;
 mod registry;
 
 pub use metrics::ListenerMetrics;

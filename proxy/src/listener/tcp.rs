@@ -24,7 +24,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, Connections, ListenerMetrics, Transport, Trouble, registry::Admission};
+use super::{
+    Client, Connections, ListenerMetrics, Transport, Trouble, outbox::Outbox, registry::Admission,
+};
 use crate::{
     pipeline::{Answer, Pipeline, Verdict},
     shutdown::Tasks,
@@ -135,9 +137,7 @@ struct Connection {
     deadline: Instant,
     waiting: FuturesUnordered<Answer>,
     inbox: Vec<u8>,
-    outbox: Vec<u8>,
-    /// How much of the outbox the client has taken.
-    sent: usize,
+    outbox: Outbox,
     /// No further query is taken: the client has closed its side, or the process ends.
     is_closing: bool,
 }
@@ -153,8 +153,7 @@ impl Connection {
             deadline: Instant::now() + idle_timeout,
             waiting: FuturesUnordered::new(),
             inbox: Vec::new(),
-            outbox: Vec::new(),
-            sent: 0,
+            outbox: Outbox::default(),
             is_closing: false,
         }
     }
@@ -177,13 +176,14 @@ impl Connection {
         stop: &CancellationToken,
     ) -> io::Result<()> {
         let may_read = !self.is_closing && self.has_room();
-        let is_idle = self.waiting.is_empty() && self.unsent().is_empty();
+        let is_idle = self.waiting.is_empty() && self.outbox.unsent().is_empty();
         tokio::select! {
             biased;
             Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.queue(&reply),
-            taken = writer.write(self.outbox.get(self.sent..).unwrap_or_default()), if !self.unsent().is_empty() => self.note_sent(taken?)?,
+            taken = writer.write(self.outbox.unsent()), if !self.outbox.unsent().is_empty() => self.note_sent(taken?)?,
             read = read_chunk(reader, &mut self.inbox), if may_read => self.take(read?),
-            () = stop.cancelled(), if !self.is_closing => self.take_the_rest(reader),
+            // Comes after reading: what has arrived by now is answered before the connection ends.
+            () = stop.cancelled(), if may_read => self.is_closing = true,
             () = self.admission.evicted(), if is_idle => return Err(io::ErrorKind::ConnectionAborted.into()),
             () = sleep_until(self.deadline), if self.waiting.is_empty() => return Err(io::ErrorKind::TimedOut.into()),
         }
@@ -191,17 +191,13 @@ impl Connection {
     }
 
     fn is_done(&self) -> bool {
-        self.is_closing && self.waiting.is_empty() && self.unsent().is_empty()
+        self.is_closing && self.waiting.is_empty() && self.outbox.unsent().is_empty()
     }
 
     fn has_room(&self) -> bool {
         self.waiting.len() < MAX_WAITING
-            && self.unsent().len() < MAX_UNSENT
+            && self.outbox.unsent().len() < MAX_UNSENT
             && self.inbox.len() < MAX_FRAME
-    }
-
-    fn unsent(&self) -> &[u8] {
-        self.outbox.get(self.sent..).unwrap_or_default()
     }
 
     /// Takes what was read; nothing means that the client has closed its side (RFC 7766 section 6.2.4).
@@ -210,26 +206,11 @@ impl Connection {
         self.answer_whole_frames();
     }
 
-    /// What the kernel has already taken from the client is answered before the connection ends.
-    fn take_the_rest(&mut self, reader: &mut ReadHalf<'_>) {
-        let mut chunk = [0; READ_CHUNK];
-        while self.has_room() {
-            match reader.try_read(&mut chunk) {
-                Ok(count @ 1..) => {
-                    self.inbox.extend_from_slice(chunk.get(..count).unwrap_or_default())
-                }
-                _ => break,
-            }
-            self.answer_whole_frames();
-        }
-        self.is_closing = true;
-    }
-
     fn answer_whole_frames(&mut self) {
         let pipeline = self.pipeline.borrow().clone();
         let inbox = std::mem::take(&mut self.inbox);
         let mut rest = &*inbox;
-        while self.waiting.len() < MAX_WAITING && self.unsent().len() < MAX_UNSENT {
+        while self.waiting.len() < MAX_WAITING && self.outbox.unsent().len() < MAX_UNSENT {
             let Some((query, tail)) = split_frame(rest) else { break };
             rest = tail;
             self.deadline = Instant::now() + self.idle_timeout;
@@ -247,12 +228,8 @@ impl Connection {
         self.admission.busy();
     }
 
-    /// Length and message leave in one piece (RFC 7766 section 8).
     fn queue(&mut self, reply: &[u8]) {
-        if let Ok(len) = u16::try_from(reply.len()) {
-            self.outbox.extend_from_slice(&len.to_be_bytes());
-            self.outbox.extend_from_slice(reply);
-        }
+        self.outbox.push(reply);
         self.deadline = Instant::now() + self.idle_timeout;
         if self.waiting.is_empty() {
             self.admission.idle();
@@ -267,12 +244,9 @@ impl Connection {
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.sent += count;
+        self.outbox.advance(count);
         self.deadline = Instant::now() + self.idle_timeout;
-        if self.unsent().is_empty() {
-            // An idle connection holds no buffers.
-            self.outbox = Vec::new();
-            self.sent = 0;
+        if self.outbox.unsent().is_empty() {
             self.answer_whole_frames();
         }
         Ok(())

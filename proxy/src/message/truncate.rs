@@ -11,11 +11,14 @@ pub fn fit(message: &mut Vec<u8>, limit: usize) {
         return;
     }
     let Ok(layout) = Layout::of(message) else { return };
-    let opt = layout
+    let mut opt = layout
         .opt
         .and_then(|opt| message.get(opt.start..opt.end))
         .map(<[u8]>::to_vec)
         .unwrap_or_default();
+    if layout.questions_end + opt.len() > limit {
+        drop_options(&mut opt);
+    }
     let room = limit.saturating_sub(opt.len());
     let kept = Kept::within(message, &layout, room);
     if kept.end < layout.authorities_end {
@@ -26,6 +29,13 @@ pub fn fit(message: &mut Vec<u8>, limit: usize) {
     set_u16(message, 8, kept.authorities);
     set_u16(message, 10, u16::from(!opt.is_empty()));
     message.extend_from_slice(&opt);
+}
+
+/// Leaves the OPT record without options: the reasons of an upstream are worth less than an answer.
+fn drop_options(opt: &mut Vec<u8>) {
+    const EMPTY_OPT: usize = 11;
+    opt.truncate(EMPTY_OPT);
+    set_u16(opt, EMPTY_OPT - 2, 0);
 }
 
 /// Sets TC.
@@ -64,7 +74,10 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Qclass, Qtype, Question, Rcode, edns::OptWriter};
+    use crate::message::{
+        Qclass, Qtype, Question, Rcode,
+        edns::{ExtendedError, OptWriter},
+    };
 
     const RECORD: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
     /// Header, question and OPT record.
@@ -110,5 +123,22 @@ mod tests {
             assert_eq!(header.has(Header::TC), is_truncated, "{why}");
             assert!(Layout::of(&message).unwrap().opt.is_some(), "{why}: the OPT record stays");
         }
+    }
+    #[test]
+    fn long_reasons_go_before_the_limit_is_broken() {
+        let mut message = reply([2, 0, 0]);
+        message.truncate(message.len() - 11);
+        let mut opt = OptWriter::start(&mut message, 1232, Rcode::NOERROR, true);
+        for _ in 0..4 {
+            opt.extended_error(&ExtendedError::new(9, "x".repeat(200)));
+        }
+        opt.finish();
+
+        fit(&mut message, 512);
+
+        let layout = Layout::of(&message).unwrap();
+        assert!(message.len() <= 512, "{}", message.len());
+        assert!(layout.edns(&message).unwrap().dnssec_ok, "the rest of the OPT record stays");
+        assert_eq!(Header::read(&message).unwrap().counts, [1, 2, 0, 1], "and so do the answers");
     }
 }
