@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use dnsproxy_api::DnsProxy;
 use k8s_openapi::jiff::Timestamp;
 use kube::{core::DeserializeGuard, runtime::controller::Action};
+use tokio::time::timeout;
 
 use crate::{
     apply::{self, Applied, ApplyError, hasten},
@@ -26,6 +27,9 @@ pub enum ReconcileError {
     /// The API server did not take an object, and may take it later.
     #[error("cannot apply")]
     Apply(#[from] ApplyError),
+    /// Something did not come to an end.
+    #[error("not done within {LIMIT:?}")]
+    TooLong,
     /// The status could not be written.
     #[error("cannot write the status")]
     Status(#[from] StatusError),
@@ -42,7 +46,9 @@ pub async fn reconcile(
     let _measured = context.metrics.measure();
     match &guarded.0 {
         Ok(proxy) if proxy.metadata.deletion_timestamp.is_some() => Ok(Action::await_change()),
-        Ok(proxy) => steps(proxy, &context).await,
+        Ok(proxy) => {
+            timeout(LIMIT, steps(proxy, &context)).await.map_err(|_| ReconcileError::TooLong)?
+        }
         Err(unreadable) => {
             status::patch_unreadable(unreadable, &context.client).await?;
             events::publish_unreadable(&*guarded, unreadable, &context).await;
@@ -76,6 +82,9 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     Ok(Action::requeue(if is_moving { IN_MOTION } else { AT_REST }))
 }
 
+/// An object is reconciled once at a time, so a request that hangs would keep it from ever being looked at
+/// again. Far longer than a slow API server takes for the dozen requests of one reconcile: our guess.
+const LIMIT: Duration = Duration::from_secs(30);
 /// Pods do not tell when they have lost an upstream: they are asked, and it shows in the status within
 /// this time. Our guess.
 const AT_REST: Duration = Duration::from_secs(5);
