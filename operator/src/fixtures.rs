@@ -85,6 +85,7 @@ pub(crate) fn context(client: Client) -> Context {
             pods: filled([]),
             service_accounts: filled([]),
             services: filled([]),
+            is_ready: Arc::default(),
         },
         memory: Memory::default(),
         reports: Reports::default(),

@@ -3,7 +3,7 @@
 //! A watch gives two things: a store to read from, and the stream that fills it, which whoever is
 //! triggered by it has to poll. What nobody reads is dropped before it is stored.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use dnsproxy_api::DnsProxy;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -23,6 +23,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use crate::render::labels;
 
@@ -80,6 +81,8 @@ pub struct Owned {
     pub service_accounts: Store<ServiceAccount>,
     /// The addresses.
     pub services: Store<Service>,
+    /// Whether all of them hold what there was at the start.
+    pub is_ready: Arc<OnceCell<()>>,
 }
 
 /// The streams that fill [`Owned`].
@@ -110,7 +113,14 @@ impl Owned {
             watch(scope.api(client.clone()), ours.clone(), trim);
         let (services, changed_services) = watch(scope.api(client.clone()), ours, trim);
         (
-            Self { config_maps, deployments, pods, service_accounts, services },
+            Self {
+                config_maps,
+                deployments,
+                pods,
+                service_accounts,
+                services,
+                is_ready: Arc::default(),
+            },
             OwnedChanges {
                 config_maps: changed_config_maps,
                 deployments: changed_deployments,
@@ -123,10 +133,17 @@ impl Owned {
 
     /// Waits until every store holds what there was at the start.
     ///
+    /// A store wakes one of those who wait for it, the last one; the other reconciles of a start would
+    /// wait for ever. So one waits for the stores, and all for that one.
+    ///
     /// # Errors
     /// When a stream was dropped before: the operator is ending.
     pub async fn ready(&self) -> Result<(), WriterDropped> {
-        let Self { config_maps, deployments, pods, service_accounts, services } = self;
+        self.is_ready.get_or_try_init(|| self.all_stores()).await.copied()
+    }
+
+    async fn all_stores(&self) -> Result<(), WriterDropped> {
+        let Self { config_maps, deployments, pods, service_accounts, services, is_ready: _ } = self;
         config_maps.wait_until_ready().await?;
         deployments.wait_until_ready().await?;
         pods.wait_until_ready().await?;
@@ -136,10 +153,60 @@ impl Owned {
 
     /// The pods of one object.
     #[must_use]
-    pub fn pods_of(&self, proxy: &DnsProxy) -> Vec<std::sync::Arc<Pod>> {
+    pub fn pods_of(&self, proxy: &DnsProxy) -> Vec<Arc<Pod>> {
         let (namespace, name) = (proxy.namespace(), proxy.name_any());
         self.pods.state_filter(|pod| {
             pod.namespace() == namespace && pod.labels().get(labels::INSTANCE) == Some(&name)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::{future, stream::FuturesUnordered};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// A store that its watch has not filled yet, and what fills it.
+    fn unfilled<K>() -> (Store<K>, impl FnOnce())
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        let (store, mut writer) = reflector::store();
+        let fill = move || {
+            writer.apply_watcher_event(&watcher::Event::Init);
+            writer.apply_watcher_event(&watcher::Event::InitDone);
+        };
+        (store, fill)
+    }
+
+    #[tokio::test]
+    async fn every_reconcile_of_a_start_goes_on_once_the_stores_are_filled() {
+        let (config_maps, fill_config_maps) = unfilled();
+        let (deployments, fill_deployments) = unfilled();
+        let (pods, fill_pods) = unfilled();
+        let (service_accounts, fill_service_accounts) = unfilled();
+        let (services, fill_services) = unfilled();
+        let is_ready = Arc::default();
+        let owned = Owned { config_maps, deployments, pods, service_accounts, services, is_ready };
+        let fill = async {
+            tokio::task::yield_now().await;
+            fill_config_maps();
+            fill_deployments();
+            fill_pods();
+            fill_service_accounts();
+            fill_services();
+        };
+
+        // As in the controller, each has a waker of its own.
+        let waiting: FuturesUnordered<_> = (0..3).map(|_| owned.ready()).collect();
+        let all = tokio::time::timeout(PATIENCE, waiting.collect::<Vec<_>>());
+        let (woken, ()) = future::join(all, fill).await;
+
+        assert!(woken.is_ok_and(|all| all.iter().all(Result::is_ok)));
     }
 }
