@@ -28,7 +28,9 @@ fn an_unknown_field_is_refused_by_kubectl_and_by_server_side_apply() {
         let said =
             run_with("kubectl", &[&["-n", namespace.name.as_str()], arguments].concat(), &object);
         assert!(!said.is_done, "{arguments:?}: {}", said.all());
-        assert!(said.err.contains("cahce"), "{arguments:?}: {}", said.err);
+        // Server-side apply stops at the first one.
+        let names_one = said.err.contains("cahce") || said.err.contains("cache");
+        assert!(names_one, "{arguments:?}: {}", said.err);
     }
     assert!(namespace.list("dnsproxy").is_empty());
 }
@@ -108,6 +110,7 @@ fn the_definition_and_every_example_are_taken_without_a_warning() {
         if text.contains("file:") || text.contains("listeners:") {
             continue;
         }
+        let text = text.replace("namespace: resolvers", "# here");
         let place = ["-n", &namespace.name];
         let apply = ["apply", "--dry-run=server", "--warnings-as-errors", "-f", "-"];
         let said = run_with("kubectl", &[&place[..], &apply].concat(), &text);
