@@ -32,94 +32,67 @@ async fn a_valid_manifest_is_valid() {
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
 }
 
-/// Each row: why it is a problem, what is laid over the valid manifest, and the path that is named.
-fn problems() -> Vec<(&'static str, Value, &'static str)> {
-    let pin = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    let second = json!({"name": "two", "addresses": ["192.0.2.2"], "protocol": "UDP"});
-    let with = |over: Value| json!([merged(valid()["upstreams"][0].clone(), over)]);
-    let routes =
-        |route: Value| json!({"upstreams": [valid()["upstreams"][0], second], "routes": [route]});
+/// Why it is a problem, what is laid over the valid manifest, and the path that is named.
+type Row = (&'static str, Value, &'static str);
+
+fn problems() -> Vec<Row> {
+    let upstreams = of_an_upstream().into_iter().map(|(why, over, path)| {
+        (why, json!({"upstreams": [merged(valid()["upstreams"][0].clone(), over)]}), path)
+    });
+    upstreams.chain(of_routes()).chain(of_other_parts()).collect()
+}
+
+fn of_an_upstream() -> Vec<Row> {
+    let pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "sha256/short"];
+    let two_sources = json!({"tls": {"ca": {"inline": "x", "file": "y"}}});
+    let only_pins = json!({"tls": {"authentication": "PinsOnly"}});
+    let nothing = json!({"tls": {"authentication": "None"}});
+    let at = |path: &'static str, why: &'static str, over: Value| (why, over, path);
+    vec![
+        at("spec.upstreams[0].addresses[0]", "a host name", json!({"addresses": ["dns.example"]})),
+        at("spec.upstreams[0].addresses", "no address", json!({"addresses": []})),
+        at("spec.upstreams[0].tls.pins[1]", "not a pin", json!({"tls": {"pins": pins}})),
+        at("spec.upstreams[0].tls", "pins only, without pins", only_pins),
+        at("spec.upstreams[0].tls.authentication", "nothing weaker exists", nothing),
+        at("spec.upstreams[0].tls", "tls of a plain upstream", json!({"protocol": "TCP"})),
+        at("spec.upstreams[0].tls.ca", "two kinds of source", two_sources),
+        at(
+            "spec.upstreams[0].timeouts.query",
+            "a number is no duration",
+            json!({"timeouts": {"query": "2"}}),
+        ),
+    ]
+}
+
+fn of_routes() -> Vec<Row> {
+    let one = valid()["upstreams"][0].clone();
+    let plain = json!({"name": "two", "addresses": ["192.0.2.2"], "protocol": "UDP"});
+    let usual = json!({"name": "r", "zones": ["."], "upstreams": ["one"]});
+    let with =
+        |over: Value| json!({"upstreams": [one, plain], "routes": [merged(usual.clone(), over)]});
+    let stranger = with(json!({"upstreams": ["three"]}));
+    vec![
+        ("an upstream that is not there", stranger, "spec.routes[0].upstreams[0]"),
+        ("no zone", with(json!({"zones": ["a..b"]})), "spec.routes[0].zones[0]"),
+        ("a weaker fallback", with(json!({"fallback": ["two"]})), "spec.routes[0].fallback"),
+    ]
+}
+
+fn of_other_parts() -> Vec<Row> {
+    let one = valid()["upstreams"][0].clone();
+    let listener = json!({"listeners": {"dns": {"addresses": ["localhost:53"]}}});
+    let mode = json!({"logging": {"queries": {"mode": "Some"}}});
+    let limits = |over: Value| json!({"limits": over});
     vec![
         ("no upstream at all", json!({"upstreams": []}), "spec.upstreams"),
-        (
-            "a host name",
-            json!({"upstreams": with(json!({"addresses": ["dns.example"]}))}),
-            "spec.upstreams[0].addresses[0]",
-        ),
-        (
-            "no address",
-            json!({"upstreams": with(json!({"addresses": []}))}),
-            "spec.upstreams[0].addresses",
-        ),
-        (
-            "not a pin",
-            json!({"upstreams": with(json!({"tls": {"pins": [pin, "sha256/short"]}}))}),
-            "spec.upstreams[0].tls.pins[1]",
-        ),
-        (
-            "pins only, without pins",
-            json!({"upstreams": with(json!({"tls": {"authentication": "PinsOnly"}}))}),
-            "spec.upstreams[0].tls",
-        ),
-        (
-            "nothing weaker exists",
-            json!({"upstreams": with(json!({"tls": {"authentication": "None"}}))}),
-            "spec.upstreams[0].tls.authentication",
-        ),
-        (
-            "tls of a plain upstream",
-            json!({"upstreams": with(json!({"protocol": "TCP"}))}),
-            "spec.upstreams[0].tls",
-        ),
-        (
-            "no duration",
-            json!({"upstreams": with(json!({"timeouts": {"query": "2"}}))}),
-            "spec.upstreams[0].timeouts.query",
-        ),
-        (
-            "two kinds of source",
-            json!({"upstreams": with(json!({"tls": {"ca": {"inline": "x", "file": "y"}}}))}),
-            "spec.upstreams[0].tls.ca",
-        ),
-        (
-            "one name twice",
-            json!({"upstreams": [valid()["upstreams"][0], valid()["upstreams"][0]]}),
-            "spec.upstreams[1]",
-        ),
-        (
-            "an upstream that is not there",
-            routes(json!({"name": "r", "zones": ["."], "upstreams": ["three"]})),
-            "spec.routes[0].upstreams[0]",
-        ),
-        (
-            "no zone",
-            routes(json!({"name": "r", "zones": ["a..b"], "upstreams": ["one"]})),
-            "spec.routes[0].zones[0]",
-        ),
-        (
-            "a weaker fallback",
-            routes(json!({"name": "r", "zones": ["."], "upstreams": ["one"], "fallback": ["two"]})),
-            "spec.routes[0].fallback",
-        ),
+        ("one name twice", json!({"upstreams": [one, one]}), "spec.upstreams[1]"),
         ("no network", json!({"access": {"allow": ["10.0.0.0/33"]}}), "spec.access.allow[0]"),
-        ("an unknown field", json!({"limits": {"queryDeadlin": "1s"}}), "spec.limits.queryDeadlin"),
+        ("an unknown field", limits(json!({"queryDeadlin": "1s"})), "spec.limits.queryDeadlin"),
         ("a field that is to come", json!({"cache": {"mode": "Enabled"}}), "spec.cache"),
-        ("too small a number", json!({"limits": {"maxInFlight": 0}}), "spec.limits.maxInFlight"),
-        (
-            "a text for a number",
-            json!({"limits": {"maxInFlight": "many"}}),
-            "spec.limits.maxInFlight",
-        ),
-        (
-            "no such mode",
-            json!({"logging": {"queries": {"mode": "Some"}}}),
-            "spec.logging.queries.mode",
-        ),
-        (
-            "no listener's address",
-            json!({"listeners": {"dns": {"addresses": ["localhost:53"]}}}),
-            "spec.listeners.dns.addresses[0]",
-        ),
+        ("too small a number", limits(json!({"maxInFlight": 0})), "spec.limits.maxInFlight"),
+        ("a text for a number", limits(json!({"maxInFlight": "x"})), "spec.limits.maxInFlight"),
+        ("no such mode", mode, "spec.logging.queries.mode"),
+        ("no listener's address", listener, "spec.listeners.dns.addresses[0]"),
     ]
 }
 
@@ -185,9 +158,10 @@ async fn a_manifest_for_a_cluster_is_valid_and_does_not_run_from_a_file() {
 #[tokio::test]
 async fn several_documents_are_fine_and_each_is_looked_at() {
     let good = manifest(&valid());
+    let another = good.replace("\"test\"", "\"another\"");
     let bad = manifest(&json!({"upstreams": []}));
 
-    assert_eq!(check(&format!("{good}---\n{good}")).await.code, Some(0));
+    assert_eq!(check(&format!("{good}---\n{another}")).await.code, Some(0));
     let said = check(&format!("{good}---\n{bad}")).await;
     assert_eq!(said.code, Some(1), "{}", said.err);
 }
