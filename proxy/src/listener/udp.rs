@@ -78,7 +78,8 @@ impl UdpListener {
             let turn = tokio::select! {
                 biased;
                 () = stop.cancelled() => {
-                    self.refuse_more()?;
+                    // Where it cannot be done, what was taken is still answered.
+                    self.refuse_more().ok();
                     return self.serve_rest(&mut inbox, &current);
                 }
                 // At once, asked or not: what an old configuration holds open would else stay with it.
