@@ -2,6 +2,8 @@
 //!
 //! The level follows the manifest, also over a reload, unless the command line sets it.
 
+use std::io::Write;
+
 use clap::ValueEnum;
 use dnsproxy_api::v1alpha1::LogLevel;
 use tracing::level_filters::LevelFilter;
@@ -48,12 +50,12 @@ impl Telemetry {
 
     /// Says where queries are taken and where they go, at any level: people and scripts wait for these lines.
     pub fn announce(&self, line: &str) {
-        match self.format {
-            LogFormat::Text => eprintln!("{line}"),
-            LogFormat::Json => {
-                eprintln!("{}", serde_json::json!({ "level": "INFO", "message": line }))
-            }
-        }
+        let line = match self.format {
+            LogFormat::Text => line.to_owned(),
+            LogFormat::Json => serde_json::json!({ "level": "INFO", "message": line }).to_string(),
+        };
+        // Nobody reads the log any more: that is no reason to stop serving, as eprintln would.
+        writeln!(std::io::stderr(), "{line}").ok();
     }
 }
 

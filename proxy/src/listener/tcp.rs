@@ -176,16 +176,17 @@ impl Connection {
         stop: &CancellationToken,
     ) -> io::Result<()> {
         let may_read = !self.is_closing && self.has_room();
+        let may_queue = !self.waiting.is_empty() && self.outbox.unsent().len() < MAX_UNSENT;
         let is_idle = self.waiting.is_empty() && self.outbox.unsent().is_empty();
         tokio::select! {
             biased;
-            Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.queue(&reply),
+            Some(reply) = self.waiting.next(), if may_queue => self.queue(&reply),
             taken = writer.write(self.outbox.unsent()), if !self.outbox.unsent().is_empty() => self.note_sent(taken?)?,
             read = read_chunk(reader, &mut self.inbox), if may_read => self.take(read?),
             // Comes after reading: what has arrived by now is answered before the connection ends.
             () = stop.cancelled(), if may_read => self.is_closing = true,
             () = self.admission.evicted(), if is_idle => return Err(io::ErrorKind::ConnectionAborted.into()),
-            () = sleep_until(self.deadline), if self.waiting.is_empty() => return Err(io::ErrorKind::TimedOut.into()),
+            () = sleep_until(self.deadline), if !may_queue => return Err(io::ErrorKind::TimedOut.into()),
         }
         Ok(())
     }

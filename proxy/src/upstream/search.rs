@@ -66,7 +66,7 @@ impl<'s> Search<'s> {
         let now = Instant::now();
         self.bad.is_none()
             && self.failures.iter().all(|failure| failure.error.is_transport())
-            && servers.iter().all(|server| self.was_tried(server) || !server.is_up(now))
+            && servers.iter().all(|server| self.was_tried(server) || server.is_out_of_reach(now))
     }
 
     async fn ask(

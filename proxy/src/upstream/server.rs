@@ -72,6 +72,13 @@ impl Server {
         }
     }
 
+    /// Whether it could not even be connected to when that was tried last. One that was reached and did not
+    /// answer some question is no reason to give other questions to a fallback, which may be weaker.
+    pub(super) fn is_out_of_reach(&self, now: Instant) -> bool {
+        let last = self.core.health.snapshot().error;
+        !self.is_up(now) && last.is_some_and(|error| !error.was_reached())
+    }
+
     /// Asks, and waits for the answer until `deadline` at most.
     pub(super) async fn exchange(
         &self,
@@ -256,6 +263,8 @@ impl Core {
                 self.upstream_series.observe(now - started);
                 self.note_success(now);
             }
+            // What was left of a query's deadline says nothing about the server.
+            Err(ExchangeError::Timeout(limit)) if *limit < self.query_timeout => {}
             Err(error @ ExchangeError::Timeout(_)) if self.health.is_silent_since(started) => {
                 self.note_failure(error, now);
             }
