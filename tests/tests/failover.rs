@@ -263,3 +263,28 @@ async fn a_weaker_fallback_is_used_only_where_it_is_allowed() {
     let proxy = Proxy::start(&spec).await;
     assert_eq!(proxy.client().ask("www.example", types::A).await.rcode(), rcodes::NOERROR);
 }
+
+/// A name whose own servers are dead must not steer other names to a fallback, which may be weaker.
+#[tokio::test]
+async fn a_name_that_gets_no_answer_gives_no_other_name_to_the_fallback() {
+    let is_slow = |query: &Received| query.name().starts_with("slow");
+    let script = move |query: &Received| match is_slow(query) {
+        true => Vec::new(),
+        false => vec![Action::Send(faithful_answer(query).encode())],
+    };
+    let row = Row::new().answers(script).await.faithful().await;
+    let mut spec = upstreams(row.entries());
+    spec["upstreams"][0]["timeouts"] = json!({"query": "300ms"});
+    spec["routes"] =
+        json!([{"name": "default", "zones": ["."], "upstreams": ["u0"], "fallback": ["u1"]}]);
+    let proxy = Proxy::start(&spec).await;
+    proxy.client().ask("first.example", types::A).await;
+    proxy.client().ask("slow.example", types::A).await;
+    let before = row.asked()[1];
+
+    for number in 0..5 {
+        proxy.client().ask(&format!("n{number}.example"), types::A).await;
+    }
+
+    assert_eq!(row.asked()[1], before, "the upstream answers these itself");
+}
