@@ -12,7 +12,6 @@ pub mod metrics;
 pub mod tcp;
 pub mod udp;
 
-mod outbox;
 mod registry;
 
 pub use metrics::ListenerMetrics;
