@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::{
     PATIENCE,
+    kernel::queues,
     wire::{Query, Reply, framed},
 };
 
@@ -162,6 +163,32 @@ impl Stream {
     /// When the connection is gone.
     pub async fn send_raw(&mut self, bytes: &[u8]) -> Result<()> {
         Ok(self.stream.write_all(bytes).await?)
+    }
+
+    /// Sends as many of the bytes as the kernel takes now, and tells how many that were.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub fn send_some(&self, bytes: &[u8]) -> usize {
+        match self.stream.try_write(bytes) {
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The bytes that the proxy's kernel has not taken yet, and those that it has and the proxy has not read.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub fn on_the_way(&self) -> (usize, usize) {
+        let (here, there) = self.ends();
+        (queues(here, there).unacknowledged, queues(there, here).unread)
+    }
+
+    fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let here = self.stream.local_addr().expect("an address");
+        (here, self.stream.peer_addr().expect("an address"))
     }
 
     /// Receives a message.

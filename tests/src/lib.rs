@@ -9,7 +9,8 @@
 //! - [`client`] asks it, in well-formed and in raw bytes; [`wire`] writes and reads messages, knowing nothing of the
 //!   proxy's own reader.
 //! - [`upstream`] answers by a script and remembers everything that it got; [`certificates`] makes good and bad ones.
-//! - [`independent`] starts servers that others wrote; [`admin`] reads the admin endpoints; [`cluster`] speaks to Kubernetes.
+//! - [`independent`] starts servers that others wrote; [`admin`] reads the admin endpoints; [`cluster`] speaks to Kubernetes;
+//!   [`kernel`] tells what waits in sockets.
 //!
 //! Each file in `tests/tests` is one promise. Nothing there waits for luck: a test waits for a line, a value or an
 //! answer, and fails when it does not come within [`PATIENCE`].
@@ -21,6 +22,7 @@ pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod independent;
+pub mod kernel;
 pub mod manifest;
 pub mod proxy;
 pub mod readme;

@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{PATIENCE, admin::Admin, client::Client, manifest::manifest};
+use crate::{PATIENCE, admin::Admin, client::Client, eventually, manifest::manifest};
 
 /// A running proxy.
 pub struct Proxy {
@@ -110,6 +110,24 @@ impl Proxy {
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.id()).expect("a process ID");
         nix::sys::signal::kill(Pid::from_raw(id), signal).expect("a signal sent");
+    }
+
+    /// Stops it until SIGCONT, and waits until each of its threads stands still.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub async fn stand_still(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let stands = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("status")).expect("a status");
+            status.contains("\nState:\tT")
+        };
+        eventually("a process that stands still", async || {
+            let mut threads = std::fs::read_dir(&tasks).expect("threads");
+            threads.all(|task| stands(task.expect("a thread"))).then_some(())
+        })
+        .await;
     }
 
     /// Waits for its end.

@@ -1,18 +1,22 @@
 //! SIGTERM drains: no query that was accepted is lost. A second signal ends at once.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use dnsproxy_tests::{
     client::Client,
-    eventually,
+    eventually, kernel,
     manifest::{merged, upstreams},
     proxy::{Launch, Proxy, loopback},
     stage::Stage,
     upstream::{Action, Gate, faithful_answer, silent},
-    wire::{Query, Reply, rcodes, types},
+    wire::{self, Query, Reply, rcodes, types},
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn query(id: u16) -> Query {
     Query::new(&format!("n{id}.example"), types::TXT).id(id).edns(1232)
@@ -97,6 +101,92 @@ async fn no_query_that_was_accepted_is_lost() {
         assert!(error.downcast_ref::<std::io::Error>().is_some(), "refused, not lost: {error:#}");
     }
     assert!(stage.proxy.ended().await.success());
+}
+
+/// A long name, so that few queries fill the kernel's buffers.
+fn long_query(id: u16) -> Vec<u8> {
+    let name = format!("{}example", format!("{}.", "x".repeat(60)).repeat(3));
+    wire::framed(&Query::new(&name, types::ANY).id(id).encode())
+}
+
+/// What a client that takes no answers has pipelined waits in the kernel: it was accepted, all of it.
+#[tokio::test]
+async fn pipelined_queries_that_the_kernel_holds_are_answered() {
+    let mut stage = Stage::spec(json!({"shutdown": {"delay": "0s", "drain": "25s"}})).await;
+    let mut stream = stage.client().connect().await.unwrap();
+    let sent = Cell::new(0);
+    let frame = long_query(1).len();
+    let queries = long_query(1).repeat(1000);
+    let unread = eventually("queries that nobody reads", async || {
+        loop {
+            let count = stream.send_some(&queries[sent.get() % frame..]);
+            sent.set(sent.get() + count);
+            if count == 0 {
+                break;
+            }
+        }
+        let (unacknowledged, unread) = stream.on_the_way();
+        (unacknowledged > 0 && unread > 50_000).then_some(unread)
+    })
+    .await;
+    let accepted = (sent.get() - stream.on_the_way().0) / frame;
+    stage.proxy.signal(Signal::SIGTERM);
+    stage.proxy.says("that it ends", |line| line.contains("shutting down")).await;
+
+    let mut answered = 0;
+    while stream.receive().await.is_ok() {
+        answered += 1;
+    }
+    assert!(answered >= accepted, "{answered} of {accepted}; {unread} octets were not read");
+    assert!(stage.proxy.ended().await.success());
+}
+
+/// The process stands still while they connect: all wait in the backlog when it is told to end.
+#[tokio::test]
+async fn connections_that_wait_in_the_backlog_are_served() {
+    let mut stage = Stage::spec(json!({
+        "shutdown": {"delay": "0s", "drain": "25s"},
+        "limits": {"tcpConnectionsPerClient": 1000},
+    }))
+    .await;
+    stage.proxy.stand_still().await;
+    let mut streams = Vec::new();
+    for id in 0..500 {
+        let mut stream = stage.client().connect().await.unwrap();
+        stream.send(&query(id).encode()).await.unwrap();
+        streams.push(stream);
+    }
+    let server = stage.client().server;
+    let sent: usize = (0..500).map(|id| wire::framed(&query(id).encode()).len()).sum();
+    eventually("all of them in the kernel", async || {
+        (kernel::unread(server) == sent).then_some(())
+    })
+    .await;
+    stage.proxy.signal(Signal::SIGTERM);
+    stage.proxy.signal(Signal::SIGCONT);
+
+    for (number, stream) in streams.iter_mut().enumerate() {
+        let reply = stream.receive().await.unwrap_or_else(|error| panic!("{number}: {error:#}"));
+        assert_eq!(Reply::parse(&reply).unwrap().rcode(), rcodes::NOERROR);
+    }
+    assert!(stage.proxy.ended().await.success());
+}
+
+/// What comes after the signal is not taken: else the last client alone decides when the process ends.
+#[tokio::test]
+async fn a_client_that_sends_without_end_does_not_hold_the_end_up() {
+    let mut stage = Stage::spec(json!({"shutdown": {"delay": "0s", "drain": "60s"}})).await;
+    let stream = tokio::net::TcpStream::connect(stage.client().server).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let queries = long_query(1).repeat(100);
+    let sending = tokio::spawn(async move { while writer.write_all(&queries).await.is_ok() {} });
+    let mut answers = [0; 4096];
+    reader.read_exact(&mut answers).await.unwrap();
+
+    stage.proxy.signal(Signal::SIGTERM);
+    while reader.read(&mut answers).await.is_ok_and(|count| count > 0) {}
+    assert!(stage.proxy.ended().await.success(), "long before the drain is over");
+    sending.await.unwrap();
 }
 
 #[tokio::test]

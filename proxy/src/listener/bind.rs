@@ -38,7 +38,7 @@ pub struct BindError {
 const PORT_ATTEMPTS: usize = 16;
 
 /// Connections that wait to be accepted; the kernel caps it at net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Room for a burst of datagrams while a worker is busy; the kernel caps it at net.core.rmem_max.
 const RECEIVE_BUFFER: usize = 4 << 20;

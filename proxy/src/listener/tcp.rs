@@ -4,6 +4,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -11,10 +12,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Connection;
-use super::{Connections, ListenerMetrics, Transport, Trouble};
+use super::{Connections, ListenerMetrics, Transport, Trouble, bind::BACKLOG};
 use crate::{pipeline::Pipeline, shutdown::Tasks};
 
 mod connection;
+mod intake;
 mod outbox;
 
 /// How long to wait when no further file can be opened.
@@ -65,11 +67,17 @@ impl TcpAcceptor {
         }
     }
 
+    /// Past the runtime, which gives others their turn, or does not know of the last ones yet. A backlog is all
+    /// that can wait; more than that came later.
     fn accept_rest(&self, stop: &CancellationToken) {
-        use futures::FutureExt;
-
-        while let Some(Ok((stream, peer))) = self.listener.accept().now_or_never() {
-            self.start(stream, peer, stop);
+        for _ in 0..=BACKLOG {
+            match accept_now(&self.listener) {
+                Ok((stream, peer)) => self.start(stream, peer, stop),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if Trouble::of(&error) == Trouble::Transient => {}
+                // Nothing can be waited for any more: the rest is lost.
+                Err(_) => return self.metrics.count_error(Transport::Tcp),
+            }
         }
     }
 
@@ -95,8 +103,16 @@ impl TcpAcceptor {
         stream.set_nodelay(true).ok();
         if let Some(admission) = admission {
             let connection = Connection::new(self.pipeline.clone(), client, admission);
-            let stop = stop.clone();
-            self.tasks.spawn(connection.serve(stream, stop));
+            // Each looks at its own: it is looked at in every turn, on every worker.
+            self.tasks.spawn(connection.serve(stream, stop.child_token()));
         }
     }
+}
+
+fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, _) = SockRef::from(listener).accept()?;
+    socket.set_nonblocking(true)?;
+    let stream = TcpStream::from_std(socket.into())?;
+    let peer = stream.peer_addr()?;
+    Ok((stream, peer))
 }

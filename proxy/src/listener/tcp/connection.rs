@@ -10,16 +10,16 @@ use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
+    net::TcpStream,
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::Outbox;
+use super::{
+    intake::{Intake, READ_CHUNK},
+    outbox::Outbox,
+};
 use crate::{
     listener::{Client, Transport, registry::Admission},
     pipeline::{Answer, Pipeline, Verdict},
@@ -34,8 +34,12 @@ const MAX_UNSENT: usize = 64 << 10;
 /// The longest message with its length in front (RFC 1035 section 4.2.2).
 const MAX_FRAME: usize = 2 + 65_535;
 
-/// How much is read at a time.
-const READ_CHUNK: usize = 4096;
+/// How long the octets of a client that still sends are thrown away, so that it can take its last replies:
+/// our guess, many round trips.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A client that sends nothing for so long is not in the middle of it: our guess, a round trip.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// One client's connection.
 pub(super) struct Connection {
@@ -47,8 +51,7 @@ pub(super) struct Connection {
     waiting: FuturesUnordered<Answer>,
     inbox: Vec<u8>,
     outbox: Outbox,
-    /// No further query is taken: the client has closed its side, or the process ends.
-    is_closing: bool,
+    intake: Intake,
 }
 
 impl Connection {
@@ -68,38 +71,35 @@ impl Connection {
             waiting: FuturesUnordered::new(),
             inbox: Vec::new(),
             outbox: Outbox::default(),
-            is_closing: false,
+            intake: Intake::Open,
         }
     }
 
     /// Serves until the client or the listener ends.
     pub(super) async fn serve(mut self, mut stream: TcpStream, stop: CancellationToken) {
-        let (mut reader, mut writer) = stream.split();
         while !self.is_done() {
             // An error ends this connection, and nobody but its client is concerned.
-            if self.turn(&mut reader, &mut writer, &stop).await.is_err() {
+            if self.turn(&mut stream, &stop).await.is_err() {
                 return;
             }
         }
-        writer.shutdown().await.ok();
+        stream.shutdown().await.ok();
+        if self.intake != Intake::Closed {
+            timeout(LINGER, throw_away(&mut stream)).await.ok();
+        }
     }
 
-    async fn turn(
-        &mut self,
-        reader: &mut ReadHalf<'_>,
-        writer: &mut WriteHalf<'_>,
-        stop: &CancellationToken,
-    ) -> io::Result<()> {
-        let may_read = !self.is_closing && self.has_room();
+    async fn turn(&mut self, stream: &mut TcpStream, stop: &CancellationToken) -> io::Result<()> {
+        let may_read = self.intake.wants_more() && self.has_room();
         let may_queue = !self.waiting.is_empty() && self.outbox.unsent().len() < MAX_UNSENT;
         let is_idle = self.waiting.is_empty() && self.outbox.unsent().is_empty();
+        let (mut reader, mut writer) = stream.split();
         tokio::select! {
             biased;
+            () = stop.cancelled(), if self.intake == Intake::Open => self.intake = Intake::rest(reader.as_ref())?,
             Some(reply) = self.waiting.next(), if may_queue => self.queue(&reply),
             taken = writer.write(self.outbox.unsent()), if !self.outbox.unsent().is_empty() => self.note_sent(taken?)?,
-            read = read_chunk(reader, &mut self.inbox), if may_read => self.take(read?),
-            // Comes after reading: what has arrived by now is answered before the connection ends.
-            () = stop.cancelled(), if may_read => self.is_closing = true,
+            read = self.intake.read(&mut reader, &mut self.inbox), if may_read => self.take(read?),
             () = self.admission.evicted(), if is_idle => return Err(io::ErrorKind::ConnectionAborted.into()),
             () = sleep_until(self.deadline), if !may_queue => return Err(io::ErrorKind::TimedOut.into()),
         }
@@ -107,7 +107,7 @@ impl Connection {
     }
 
     fn is_done(&self) -> bool {
-        self.is_closing && self.waiting.is_empty() && self.outbox.unsent().is_empty()
+        !self.intake.wants_more() && self.waiting.is_empty() && self.outbox.unsent().is_empty()
     }
 
     fn has_room(&self) -> bool {
@@ -116,9 +116,8 @@ impl Connection {
             && self.inbox.len() < MAX_FRAME
     }
 
-    /// Takes what was read; nothing means that the client has closed its side (RFC 7766 section 6.2.4).
     fn take(&mut self, count: usize) {
-        self.is_closing |= count == 0;
+        self.intake = self.intake.after(count);
         self.answer_whole_frames();
     }
 
@@ -169,11 +168,10 @@ impl Connection {
     }
 }
 
-async fn read_chunk(reader: &mut ReadHalf<'_>, inbox: &mut Vec<u8>) -> io::Result<usize> {
-    // Waiting with an empty buffer keeps idle connections small.
-    reader.readable().await?;
-    inbox.reserve(READ_CHUNK);
-    reader.read_buf(inbox).await
+/// To close with octets unread would break the connection off, and replies on their way would be lost.
+async fn throw_away(stream: &mut TcpStream) {
+    let mut waste = vec![0; READ_CHUNK];
+    while let Ok(Ok(1..)) = timeout(QUIET, stream.read(&mut waste)).await {}
 }
 
 /// The first whole message and what follows it.
