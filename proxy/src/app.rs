@@ -3,13 +3,7 @@
 //! A configuration is applied as a whole or not at all: its listeners are bound first, since only that
 //! can fail. Listeners and upstreams that did not change are left alone.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +17,7 @@ use crate::{
     limits::InFlight,
     listener::{
         Connections,
-        bind::{self, BindError, Sockets},
+        bind::{self, BindError, Endpoint, Held, Sockets},
     },
     metrics::Metrics,
     pipeline::Pipeline,
@@ -68,7 +62,8 @@ pub struct App {
     pipeline: watch::Sender<Arc<Pipeline>>,
     status: watch::Sender<ConfigStatus>,
     config: Config,
-    listeners: HashMap<SocketAddr, CancellationToken>,
+    listeners: Vec<Listener>,
+    held: Held,
     workers: Workers,
     serving: Tasks,
     background: Tasks,
@@ -76,13 +71,19 @@ pub struct App {
     readiness: Arc<Readiness>,
 }
 
+/// One address that is served.
+struct Listener {
+    endpoint: Endpoint,
+    stop: CancellationToken,
+}
+
 impl App {
     /// Loads the manifest, binds all addresses, and serves.
     pub async fn start(args: &RunArgs, telemetry: Telemetry) -> Result<Self, StartError> {
         let config = Config::load(args.file.as_deref())?;
         let (metrics, registry) = Metrics::register()?;
-        let sockets =
-            bind_new(&wanted(&args.listen, &config), &HashSet::new(), worker_count(args))?;
+        let wanted = wanted(&args.listen, &config);
+        let sockets = bind::bind(&wanted, worker_count(args), &Held::default())?;
         let admin_listener = crate::admin::bind(args.admin)
             .await
             .map_err(|source| StartError::Admin { address: args.admin, source })?;
@@ -118,7 +119,8 @@ impl App {
             pipeline,
             status,
             config,
-            listeners: HashMap::new(),
+            listeners: Vec::new(),
+            held: Held::default(),
             workers,
             serving,
             background,
@@ -175,35 +177,34 @@ impl App {
 
     async fn apply(&mut self, config: Config) -> Result<(), BindError> {
         let wanted = wanted(&self.listen, &config);
-        let current: HashSet<_> = self.listeners.keys().copied().collect();
-        let sockets = bind_new(&wanted, &current, self.workers.count())?;
+        let is_served = |wanted| self.listeners.iter().any(|listener| listener.endpoint == wanted);
+        let new: Vec<_> = wanted.iter().copied().filter(|&wanted| !is_served(wanted)).collect();
+        let sockets = bind::bind(&new, self.workers.count(), &self.held)?;
 
         let previous = self.pipeline.borrow().clone();
         let in_flight = Arc::clone(&previous.in_flight);
         let next =
             make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.background);
         self.pipeline.send_replace(Arc::new(next));
-        self.status.send_replace(ConfigStatus::loaded(&config));
         self.config = config;
         self.serve(sockets).await;
-        self.listeners.retain(|address, stop| {
-            let stays = wanted.contains(address);
-            if !stays {
-                stop.cancel();
-            }
-            stays
-        });
+        // The old ones last: until then an address that both can take is served by them.
+        for gone in self.listeners.extract_if(.., |old| !wanted.contains(&old.endpoint)) {
+            gone.stop.cancel();
+        }
+        self.status.send_replace(ConfigStatus::loaded(&self.config));
         self.announce();
         Ok(())
     }
 
-    async fn serve(&mut self, sockets: Vec<(SocketAddr, Sockets)>) {
-        for (wanted, sockets) in sockets {
+    async fn serve(&mut self, sockets: Vec<Sockets>) {
+        for sockets in sockets {
             self.telemetry.announce(&format!("listening udp {}", sockets.address));
             self.telemetry.announce(&format!("listening tcp {}", sockets.address));
-            let stop = CancellationToken::new();
+            self.held.remember(&sockets);
+            let (endpoint, stop) = (sockets.endpoint, CancellationToken::new());
             self.workers.serve(sockets, &stop).await;
-            self.listeners.insert(wanted, stop);
+            self.listeners.push(Listener { endpoint, stop });
         }
     }
 
@@ -228,8 +229,8 @@ impl App {
     async fn drain(&self, delay: Duration) {
         self.readiness.set_draining();
         tokio::time::sleep(delay).await;
-        for stop in self.listeners.values() {
-            stop.cancel();
+        for listener in &self.listeners {
+            listener.stop.cancel();
         }
         if tokio::time::timeout(self.config.shutdown_drain, self.serving.finished()).await.is_err()
         {
@@ -256,22 +257,8 @@ fn worker_count(args: &RunArgs) -> usize {
     args.workers.map_or_else(default, usize::from)
 }
 
-fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<SocketAddr> {
-    if listen.is_empty() { config.listen.clone() } else { listen.to_vec() }
-}
-
-/// Binds the addresses that are not served yet.
-fn bind_new(
-    wanted: &[SocketAddr],
-    current: &HashSet<SocketAddr>,
-    workers: usize,
-) -> Result<Vec<(SocketAddr, Sockets)>, BindError> {
-    let has_v4 =
-        |port| wanted.iter().any(|other| other.is_ipv4() && other.port() == port && port != 0);
-    (wanted.iter())
-        .filter(|address| !current.contains(address))
-        .map(|&address| Ok((address, bind::bind(address, workers, has_v4(address.port()))?)))
-        .collect()
+fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<Endpoint> {
+    Endpoint::all(if listen.is_empty() { &config.listen } else { listen })
 }
 
 fn make_pipeline(

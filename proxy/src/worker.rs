@@ -20,7 +20,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    listener::{Connections, ListenerMetrics, bind::Sockets, tcp::TcpAcceptor, udp::UdpListener},
+    listener::{
+        Connections, ListenerMetrics,
+        bind::{Hold, Sockets},
+        tcp::TcpAcceptor,
+        udp::UdpListener,
+    },
     pipeline::Pipeline,
     shutdown::Tasks,
 };
@@ -60,6 +65,7 @@ struct Job {
     address: SocketAddr,
     udp: std::net::UdpSocket,
     tcp: std::net::TcpListener,
+    hold: Hold,
     stop: CancellationToken,
 }
 
@@ -80,10 +86,11 @@ impl Workers {
 
     /// Serves an address until `stop`, one of its sockets on each worker.
     pub async fn serve(&self, sockets: Sockets, stop: &CancellationToken) {
-        let Sockets { address, udp, tcp } = sockets;
+        let Sockets { endpoint: _, address, udp, tcp, hold } = sockets;
         for ((thread, udp), tcp) in self.threads.iter().zip(udp).zip(tcp) {
             // A worker takes its queue only while it runs; it ends after this value does.
-            thread.jobs.send(Job { address, udp, tcp, stop: stop.clone() }).await.ok();
+            let (hold, stop) = (Hold::clone(&hold), stop.clone());
+            thread.jobs.send(Job { address, udp, tcp, hold, stop }).await.ok();
         }
     }
 
@@ -124,11 +131,17 @@ async fn work(mut queue: mpsc::Receiver<Job>, shared: Shared, end: CancellationT
 
 /// The future that serves one address on this worker.
 fn take_up(job: Job, shared: &Shared) -> Listening {
-    let Job { address, udp, tcp, stop } = job;
+    let Job { address, udp, tcp, hold, stop } = job;
     let Shared { pipeline, connections, metrics, serving, failed } = shared.clone();
     let guard = serving.guard();
     Box::pin(async move {
-        let udp = UdpListener::new(udp, pipeline.clone(), metrics.clone(), serving.clone())?;
+        let udp = UdpListener::new(
+            udp,
+            Hold::clone(&hold),
+            pipeline.clone(),
+            metrics.clone(),
+            serving.clone(),
+        )?;
         let tcp = TcpAcceptor::new(tcp, pipeline, connections, metrics, serving.clone())?;
         let stop_tcp = stop.clone();
         serving.spawn(async move {
@@ -136,6 +149,7 @@ fn take_up(job: Job, shared: &Shared) -> Listening {
                 tracing::error!(%address, %error, "cannot accept connections any more");
                 failed.cancel();
             }
+            drop(hold);
         });
         let result = udp.serve(stop).await;
         drop(guard);

@@ -4,9 +4,10 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use dnsproxy_tests::{
     certificates::Authority,
+    client::Client,
     eventually,
     manifest::{manifest, merged, upstreams},
-    proxy::{Launch, Proxy},
+    proxy::{Launch, Proxy, loopback},
     stage::Stage,
     upstream::{Action, Gate, Upstream, faithful_answer},
     wire::{Query, rcodes, types},
@@ -245,4 +246,55 @@ async fn what_runs_is_known_by_its_hash() {
     assert!(hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()), "{hash}");
     let info = stage.proxy.admin.sum("dnsproxy_config_info", &[&format!("hash=\"{hash}\"")]).await;
     assert_eq!(info, 1.0);
+}
+
+fn listening_on(spec: &Value, addresses: &[String]) -> Value {
+    merged(spec.clone(), json!({"listeners": {"dns": {"addresses": addresses}}}))
+}
+
+/// Asks without a pause until it is told to stop, and tells how often: no query is lost.
+async fn ask_until(client: Client, stop: tokio::sync::watch::Receiver<bool>) -> u16 {
+    let mut asked = 0;
+    while !*stop.borrow() {
+        let query = Query::new("www.example", types::A).id(asked);
+        assert_eq!(client.udp(&query).await.rcode(), rcodes::NOERROR);
+        asked = asked.wrapping_add(1);
+    }
+    asked
+}
+
+/// The old listener has the port of the new one until the new one serves.
+#[tokio::test]
+async fn a_listener_becomes_a_wildcard_and_back_while_queries_come() {
+    let authority = Authority::default();
+    let upstream = Upstream::tls(&authority.server()).start().await;
+    let spec = upstreams([upstream.entry("scripted", &authority)]);
+    let first = listening_on(&spec, &["127.0.0.1:0".to_owned()]);
+    let proxy = Launch::new(&first).listen_by_manifest(1).start().await;
+    let port = proxy.udp[0].port();
+    let (end, stop) = tokio::sync::watch::channel(false);
+    let asking = tokio::spawn(ask_until(proxy.client(), stop));
+
+    let steps: [&[&str]; 6] = [
+        &["0.0.0.0"],
+        &["[::]"],
+        &["[::]", "127.0.0.1"],
+        &["0.0.0.0", "[::]"],
+        &["[::]"],
+        &["127.0.0.1"],
+    ];
+    for step in steps {
+        let addresses: Vec<_> = step.iter().map(|address| format!("{address}:{port}")).collect();
+        reload(&proxy, &listening_on(&spec, &addresses)).await;
+        assert_eq!(proxy.admin.json("/config").await["rejected"], Value::Null, "{step:?}");
+        let query = Query::new("www.example", types::A);
+        assert_eq!(proxy.client().tcp(&query).await.rcode(), rcodes::NOERROR, "{step:?}");
+        if step != ["127.0.0.1"] {
+            let other = Client::of((loopback(9), port).into());
+            assert_eq!(other.udp(&query).await.rcode(), rcodes::NOERROR, "{step:?}: all of IPv4");
+            assert_eq!(other.tcp(&query).await.rcode(), rcodes::NOERROR, "{step:?}: all of IPv4");
+        }
+    }
+    end.send_replace(true);
+    assert!(asking.await.unwrap() > 0, "queries came meanwhile");
 }

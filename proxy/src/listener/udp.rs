@@ -21,7 +21,7 @@ use socket2::SockRef;
 use tokio::{io::Interest, net::UdpSocket, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, ListenerMetrics, Transport, Trouble};
+use super::{Client, ListenerMetrics, Transport, Trouble, bind::Hold};
 use crate::{
     pipeline::{Pipeline, Verdict},
     shutdown::Tasks,
@@ -39,6 +39,7 @@ const BREATHER: Duration = Duration::from_millis(10);
 /// One socket of one worker.
 pub struct UdpListener {
     socket: Arc<UdpSocket>,
+    hold: Hold,
     pipeline: watch::Receiver<Arc<Pipeline>>,
     metrics: ListenerMetrics,
     tasks: Tasks,
@@ -63,11 +64,13 @@ impl UdpListener {
     /// Takes a socket into the runtime of the worker that calls this.
     pub fn new(
         socket: std::net::UdpSocket,
+        hold: Hold,
         pipeline: watch::Receiver<Arc<Pipeline>>,
         metrics: ListenerMetrics,
         tasks: Tasks,
     ) -> io::Result<Self> {
-        Ok(Self { socket: Arc::new(UdpSocket::from_std(socket)?), pipeline, metrics, tasks })
+        let socket = Arc::new(UdpSocket::from_std(socket)?);
+        Ok(Self { socket, hold, pipeline, metrics, tasks })
     }
 
     /// Serves until `stop`, and then what has arrived by that time.
@@ -138,13 +141,15 @@ impl UdpListener {
                 Verdict::Silence => {}
                 Verdict::Reply(reply) => self.send_now(&reply, origin),
                 Verdict::Later(answer) => {
-                    let socket = Arc::clone(&self.socket);
+                    let (socket, hold) = (Arc::clone(&self.socket), Hold::clone(&self.hold));
                     let metrics = self.metrics.clone();
                     self.tasks.spawn(async move {
                         let reply = answer.await;
                         if send(&socket, &reply, origin).await.is_err() {
                             metrics.count_error(Transport::Udp);
                         }
+                        drop(socket);
+                        drop(hold);
                     });
                 }
             }
