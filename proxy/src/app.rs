@@ -48,8 +48,8 @@ pub enum StartError {
     /// A thread or a signal handler cannot be had.
     #[error("cannot start")]
     Resources(#[from] std::io::Error),
-    /// A listener failed while running.
-    #[error("a listener failed; the log says why")]
+    /// A listener or a worker failed while running.
+    #[error("a listener or a worker failed; the log says why")]
     ListenerFailed,
 }
 

@@ -45,7 +45,7 @@ pub struct Shared {
     pub metrics: ListenerMetrics,
     /// Listeners, connections of clients and queries that wait.
     pub serving: Tasks,
-    /// Cancelled when a listener cannot go on.
+    /// Cancelled when a listener or a worker cannot go on.
     pub failed: CancellationToken,
 }
 
@@ -108,9 +108,33 @@ impl Thread {
     fn start(index: usize, shared: Shared, end: CancellationToken) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let body = move || runtime.block_on(work(queue, shared, end));
+        let watch = EndWatch { failed: shared.failed.clone(), end: end.clone() };
+        let body = move || watch.over(|| runtime.block_on(work(queue, shared, end)));
         let handle = thread::Builder::new().name(format!("worker-{index}")).spawn(body)?;
         Ok(Self { jobs, handle })
+    }
+}
+
+/// Notices that a worker ends before it should: its sockets and clients are gone with it, so the process ends,
+/// to be started again.
+struct EndWatch {
+    failed: CancellationToken,
+    end: CancellationToken,
+}
+
+impl EndWatch {
+    /// Does the work; a panic passes through here on its way.
+    fn over(self, work: impl FnOnce()) {
+        work();
+    }
+}
+
+impl Drop for EndWatch {
+    fn drop(&mut self) {
+        if !self.end.is_cancelled() {
+            tracing::error!(thread = thread::current().name(), "a worker has ended by itself");
+            self.failed.cancel();
+        }
     }
 }
 
@@ -161,5 +185,27 @@ fn report(result: io::Result<()>, shared: &Shared) {
     if let Err(error) = result {
         tracing::error!(%error, "cannot receive datagrams any more");
         shared.failed.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ends_by_itself_is_noticed_and_one_that_was_told_to_is_not() {
+        type Work = fn(CancellationToken);
+        let cases: [(&str, Work, bool); 3] = [
+            ("a panic", |_| panic!("as a defect would"), true),
+            ("an end that nobody asked for", |_| {}, true),
+            ("an end that was asked for", |end| end.cancel(), false),
+        ];
+
+        for (why, work, expected) in cases {
+            let (failed, end) = (CancellationToken::new(), CancellationToken::new());
+            let watch = EndWatch { failed: failed.clone(), end: end.clone() };
+            thread::spawn(move || watch.over(|| work(end))).join().ok();
+            assert_eq!(failed.is_cancelled(), expected, "{why}");
+        }
     }
 }
