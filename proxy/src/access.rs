@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use dnsproxy_api::units::Network;
 use tokio::time::Instant;
 
+pub use prefix::Prefix;
 pub use rate_limit::RateLimit;
 
+mod prefix;
 mod rate_limit;
 
 /// Decides whether a client's query is taken.

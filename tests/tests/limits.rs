@@ -1,9 +1,12 @@
 //! Everything has a bound, and what is over it is told so or closed; nobody's idleness is another's loss.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use dnsproxy_tests::{
-    eventually,
+    eventually, kernel,
     proxy::loopback,
     stage::Stage,
     upstream::{Action, Gate, faithful_answer, silent},
@@ -125,6 +128,8 @@ async fn one_client_has_so_many_connections_and_no_more() {
     }
 
     stage.client().connect().await.unwrap().ended().await.expect("the fourth is closed");
+    let refused = stage.proxy.admin.sum("dnsproxy_tcp_connections_refused_total", &[]).await;
+    assert_eq!(refused, 1.0, "and counted");
     let other = stage.client().from(loopback(2));
     assert_eq!(
         other.tcp(&query()).await.rcode(),
@@ -158,6 +163,30 @@ async fn when_all_places_are_taken_the_longest_idle_connection_goes() {
     streams[1].ended().await.expect("the longest idle one is closed");
     streams[0].send(&query().encode()).await.unwrap();
     assert_eq!(streams[0].reply().await.rcode(), rcodes::NOERROR, "the others stay");
+}
+
+/// A client that takes an octet now and then would else keep its place, beside the one that was made of it.
+#[tokio::test]
+async fn a_connection_that_is_to_make_room_goes_whatever_it_has_not_taken() {
+    let limits = json!({"limits": {"tcpConnections": 1, "tcpIdleTimeout": "60s"}});
+    let stage = Stage::spec(limits).await;
+    let slow = stage.client().connect().await.unwrap();
+    let name = format!("{}example", format!("{}.", "x".repeat(60)).repeat(3));
+    let frame = wire::framed(&Query::new(&name, types::ANY).encode());
+    let (queries, sent) = (frame.repeat(1000), Cell::new(0));
+    eventually("queries that nobody reads", async || {
+        sent.set(sent.get() + slow.send_some(&queries[sent.get() % frame.len()..]));
+        let (unacknowledged, unread) = slow.on_the_way();
+        (unacknowledged > 0 && unread > 10_000).then_some(())
+    })
+    .await;
+
+    let next = stage.client().from(loopback(2));
+    assert_eq!(next.tcp(&query()).await.rcode(), rcodes::NOERROR);
+    let server = stage.client().server;
+    eventually("the end of the slow one", async || (kernel::unread(server) == 0).then_some(()))
+        .await;
+    drop(slow);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A token bucket per client: an IPv4 address, or an IPv6 /64, which one host can fill by itself.
+//! A token bucket per client.
 
 use std::{
     collections::HashMap,
@@ -8,6 +8,8 @@ use std::{
 };
 
 use tokio::time::Instant;
+
+use super::Prefix;
 
 /// Spreads the clients, so that workers seldom wait for each other.
 const SHARDS: usize = 16;
@@ -24,9 +26,6 @@ pub struct RateLimit {
     hasher: RandomState,
     shards: [Mutex<HashMap<Prefix, Bucket>>; SHARDS],
 }
-
-/// The part of an address that stands for one client.
-type Prefix = u64;
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
@@ -48,7 +47,7 @@ impl RateLimit {
 
     /// Takes a token for one query of `client`; `false` when it has none.
     pub fn takes(&self, client: IpAddr, now: Instant) -> bool {
-        let prefix = prefix(client);
+        let prefix = Prefix::of(client);
         let shard = usize::try_from(self.hasher.hash_one(prefix)).unwrap_or_default() % SHARDS;
         let Some(shard) = self.shards.get(shard) else { return true };
         let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,13 +69,6 @@ impl RateLimit {
     fn refilled(&self, bucket: Bucket, now: Instant) -> Bucket {
         let elapsed = now.saturating_duration_since(bucket.filled).as_secs_f64();
         Bucket { tokens: (bucket.tokens + elapsed * self.per_second).min(self.burst), filled: now }
-    }
-}
-
-fn prefix(client: IpAddr) -> Prefix {
-    match client {
-        IpAddr::V4(v4) => u64::from(v4.to_bits()),
-        IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or_default(),
     }
 }
 

@@ -13,6 +13,7 @@ use super::Transport;
 pub struct ListenerMetrics {
     errors: [Counter; 2],
     connections: Gauge,
+    refused: Counter,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -35,10 +36,16 @@ impl ListenerMetrics {
             "Open TCP connections of clients",
             connections.clone(),
         );
+        let refused = Counter::default();
+        registry.register(
+            "dnsproxy_tcp_connections_refused",
+            "TCP connections of clients that were closed at once, since there was no place for them",
+            refused.clone(),
+        );
         let errors = Transport::ALL.map(|transport| {
             errors.get_or_create(&TransportLabel { transport: transport.label() }).clone()
         });
-        Self { errors, connections }
+        Self { errors, connections, refused }
     }
 
     /// Counts an error of one receive, accept or send.
@@ -46,6 +53,17 @@ impl ListenerMetrics {
         if let Some(counter) = self.errors.get(transport.index()) {
             counter.inc();
         }
+    }
+
+    /// Counts a TCP connection for which there was no place.
+    pub(super) fn count_refused(&self) {
+        self.refused.inc();
+    }
+
+    /// How many TCP connections are open.
+    #[cfg(test)]
+    pub(super) fn connections(&self) -> i64 {
+        self.connections.get()
     }
 
     /// Sets how many TCP connections are open.

@@ -1,7 +1,8 @@
 //! Which clients have TCP connections open, and how many they may have (RFC 7766 section 6.2.2).
 //!
 //! When the process has as many as it may, the one that is idle longest makes room for a new one, so that
-//! clients that hold connections cannot lock others out. One client that has all it may gets no more.
+//! clients that hold connections cannot lock others out. One client that has all it may gets no more. What is
+//! counted is what is open: a connection that was told to close counts until it has.
 
 use std::{
     collections::HashMap,
@@ -12,9 +13,15 @@ use std::{
     },
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::ListenerMetrics;
+use crate::access::Prefix;
+
+/// Connections that were told to close and are still open: so many there may be beyond the limit. They close
+/// within a moment, so that only a storm of new ones meets this bound: our guess.
+const MAX_LEAVING: usize = 256;
 
 /// The open TCP connections of the whole process.
 #[derive(Debug)]
@@ -28,7 +35,8 @@ pub struct Connections {
 struct Open {
     next_id: u64,
     by_id: HashMap<u64, Arc<Activity>>,
-    by_client: HashMap<IpAddr, u32>,
+    by_client: HashMap<Prefix, u32>,
+    leaving: usize,
 }
 
 /// What one connection tells about itself, without a lock.
@@ -36,7 +44,7 @@ struct Open {
 pub(super) struct Activity {
     /// Milliseconds from the start of the process to when it became idle; [`BUSY`] while queries wait.
     idle_since: AtomicU64,
-    evicted: Notify,
+    evicted: CancellationToken,
 }
 
 const BUSY: u64 = u64::MAX;
@@ -46,7 +54,7 @@ const BUSY: u64 = u64::MAX;
 pub struct Admission {
     connections: Arc<Connections>,
     activity: Arc<Activity>,
-    client: IpAddr,
+    client: Prefix,
     id: u64,
 }
 
@@ -64,13 +72,17 @@ impl Connections {
         total: usize,
         per_client: u32,
     ) -> Option<Admission> {
+        let client = Prefix::of(client);
         let mut open = self.lock();
         let held = open.by_client.get(&client).copied().unwrap_or_default();
-        if held >= per_client || (open.by_id.len() >= total && !open.evict_the_idlest()) {
+        if held >= per_client || !open.has_room(total) {
+            self.metrics.count_refused();
             return None;
         }
-        let activity =
-            Arc::new(Activity { idle_since: AtomicU64::new(self.now()), evicted: Notify::new() });
+        let activity = Arc::new(Activity {
+            idle_since: AtomicU64::new(self.now()),
+            evicted: CancellationToken::new(),
+        });
         let id = open.next_id;
         open.next_id += 1;
         open.by_id.insert(id, Arc::clone(&activity));
@@ -79,13 +91,16 @@ impl Connections {
         Some(Admission { connections: Arc::clone(self), activity, client, id })
     }
 
-    fn release(&self, id: u64, client: IpAddr) {
+    fn release(&self, admission: &Admission) {
         let mut open = self.lock();
-        open.by_id.remove(&id);
-        if let Some(held) = open.by_client.get_mut(&client) {
+        open.by_id.remove(&admission.id);
+        if admission.is_evicted() {
+            open.leaving -= 1;
+        }
+        if let Some(held) = open.by_client.get_mut(&admission.client) {
             *held -= 1;
             if *held == 0 {
-                open.by_client.remove(&client);
+                open.by_client.remove(&admission.client);
             }
         }
         self.metrics.set_connections(open.by_id.len());
@@ -102,19 +117,24 @@ impl Connections {
 }
 
 impl Open {
-    /// Asks the connection that is idle longest to close; its place is given back a moment later, so
-    /// for that moment there is one connection more than allowed.
+    /// Whether there is a place for one connection more, or one was made.
+    fn has_room(&mut self, total: usize) -> bool {
+        self.by_id.len() - self.leaving < total
+            || (self.leaving < MAX_LEAVING && self.evict_the_idlest())
+    }
+
+    /// Asks the connection that is idle longest to close.
     fn evict_the_idlest(&mut self) -> bool {
-        let idle = |activity: &Activity| activity.idle_since.load(Ordering::Relaxed);
-        let Some((&id, activity)) = self.by_id.iter().min_by_key(|(_, activity)| idle(activity))
-        else {
+        let idle_since = |activity: &Activity| activity.idle_since.load(Ordering::Relaxed);
+        let staying = self.by_id.values().filter(|activity| !activity.evicted.is_cancelled());
+        let Some(activity) = staying.min_by_key(|activity| idle_since(activity)) else {
             return false;
         };
-        if idle(activity) == BUSY {
+        if idle_since(activity) == BUSY {
             return false;
         }
-        activity.evicted.notify_one();
-        self.by_id.remove(&id);
+        activity.evicted.cancel();
+        self.leaving += 1;
         true
     }
 }
@@ -132,13 +152,18 @@ impl Admission {
 
     /// Ends when the connection should close to make room.
     pub async fn evicted(&self) {
-        self.activity.evicted.notified().await;
+        self.activity.evicted.cancelled().await;
+    }
+
+    /// Whether the connection should close to make room.
+    pub fn is_evicted(&self) -> bool {
+        self.activity.evicted.is_cancelled()
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.connections.release(self.id, self.client);
+        self.connections.release(self);
     }
 }
 
@@ -182,6 +207,43 @@ mod tests {
         assert!(new.is_some());
         idle_longest.evicted().await;
         assert!(tokio::time::timeout(Duration::from_secs(9), idle.evicted()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_told_to_close_counts_until_it_has() {
+        let connections = connections();
+        let open = || connections.metrics.connections();
+        let told = connections.admit(client(1), 1, 9).unwrap();
+
+        let new = connections.admit(client(2), 1, 9).unwrap();
+        assert!(told.is_evicted() && !new.is_evicted());
+        assert_eq!(open(), 2);
+        drop(told);
+        assert_eq!(open(), 1);
+        let newer = connections.admit(client(3), 1, 9);
+        assert!(new.is_evicted() && newer.is_some(), "its place was the only one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_were_told_to_close_are_no_endless_reserve() {
+        let connections = connections();
+        let held: Vec<_> =
+            (0..1000).map_while(|_| connections.admit(client(1), 2, u32::MAX)).collect();
+
+        assert_eq!(held.len(), 2 + MAX_LEAVING);
+        drop(held);
+        assert!(connections.admit(client(1), 2, u32::MAX).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ipv6_host_is_one_client() {
+        let connections = connections();
+        let of = |address: &str| connections.admit(address.parse().unwrap(), 9, 1);
+        let first = of("2001:db8::1");
+
+        assert!(first.is_some());
+        assert!(of("2001:db8::2").is_none(), "the same /64 (as for the rate limit)");
+        assert!(of("2001:db8:0:1::1").is_some(), "another one");
     }
 
     #[tokio::test(start_paused = true)]

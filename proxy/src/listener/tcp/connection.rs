@@ -90,9 +90,8 @@ impl Connection {
     }
 
     async fn turn(&mut self, stream: &mut TcpStream, stop: &CancellationToken) -> io::Result<()> {
-        let may_read = self.intake.wants_more() && self.has_room();
+        let may_read = self.intake.wants_more() && self.has_room() && !self.admission.is_evicted();
         let may_queue = !self.waiting.is_empty() && self.outbox.unsent().len() < MAX_UNSENT;
-        let is_idle = self.waiting.is_empty() && self.outbox.unsent().is_empty();
         let (mut reader, mut writer) = stream.split();
         tokio::select! {
             biased;
@@ -100,7 +99,8 @@ impl Connection {
             Some(reply) = self.waiting.next(), if may_queue => self.queue(&reply),
             taken = writer.write(self.outbox.unsent()), if !self.outbox.unsent().is_empty() => self.note_sent(taken?)?,
             read = self.intake.read(&mut reader, &mut self.inbox), if may_read => self.take(read?),
-            () = self.admission.evicted(), if is_idle => return Err(io::ErrorKind::ConnectionAborted.into()),
+            // What the client does not take by now is given up: it could go on like that for ever.
+            () = self.admission.evicted(), if !may_queue => return Err(io::ErrorKind::ConnectionAborted.into()),
             () = sleep_until(self.deadline), if !may_queue => return Err(io::ErrorKind::TimedOut.into()),
         }
         Ok(())
