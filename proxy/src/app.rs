@@ -53,6 +53,9 @@ pub enum StartError {
     ListenerFailed,
 }
 
+/// How long upstreams and readers of the admin endpoints have to be taken leave of: our guess, many round trips.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// The running program.
 pub struct App {
     file: Option<PathBuf>,
@@ -225,7 +228,8 @@ impl App {
         tracing::info!(hash = config.hash, "configuration loaded");
     }
 
-    /// Serves on while the endpoints of a Service change, then finishes what was taken.
+    /// Serves on while the endpoints of a Service change, then finishes what was taken, and last of all takes
+    /// leave of upstreams and of readers of the admin endpoints.
     async fn drain(&self, delay: Duration) {
         self.readiness.set_draining();
         tokio::time::sleep(delay).await;
@@ -240,6 +244,9 @@ impl App {
             );
         }
         self.background.cancel();
+        if tokio::time::timeout(FAREWELL, self.background.finished()).await.is_err() {
+            tracing::warn!("some connections were cut off");
+        }
     }
 }
 

@@ -224,6 +224,19 @@ async fn a_second_signal_ends_at_once() {
     assert!(before.elapsed() < Duration::from_secs(5));
 }
 
+/// A server that is left without a word cannot tell the end from an attack (RFC 8446 section 6.1).
+#[tokio::test]
+async fn upstreams_are_taken_leave_of() {
+    let mut stage = Stage::spec(json!({"shutdown": {"delay": "0s", "drain": "20s"}})).await;
+    assert_eq!(stage.client().udp(&query(1)).await.rcode(), rcodes::NOERROR);
+
+    stage.proxy.signal(Signal::SIGTERM);
+    assert!(stage.proxy.ended().await.success());
+    stage.upstream.until("the end", |seen| seen.ended == seen.connections).await;
+    let seen = stage.upstream.seen();
+    assert_eq!((seen.connections, seen.farewells), (1, 1), "by a close_notify");
+}
+
 #[tokio::test]
 async fn an_idle_client_does_not_hold_the_end_up() {
     let mut stage = Stage::spec(json!({"shutdown": {"delay": "0s", "drain": "20s"}})).await;

@@ -14,6 +14,8 @@ pub struct Seen {
     pub connections: usize,
     /// Those of them that ended.
     pub ended: usize,
+    /// Those of them that the other side closed in order: with TLS, by a close_notify (RFC 8446 section 6.1).
+    pub farewells: usize,
     /// The bytes of each connection as they came over the network: of TLS, if all is well.
     pub raw: Vec<Vec<u8>>,
     /// The handshakes that both sides finished.
@@ -112,6 +114,10 @@ impl Record {
 
     pub(super) fn end(&self) {
         self.with(|seen| seen.ended += 1);
+    }
+
+    pub(super) fn farewell(&self) {
+        self.with(|seen| seen.farewells += 1);
     }
 
     pub(super) fn raw(&self, connection: usize, bytes: &[u8]) {

@@ -94,7 +94,10 @@ impl Connections {
         let writer = Arc::new(AsyncMutex::new(writer));
         let mut pending = JoinSet::new();
         let (mut buffer, mut chunk) = (Vec::new(), vec![0; 4096]);
-        while let Ok(length @ 1..) = reader.read(&mut chunk).await {
+        while let Ok(length) = reader.read(&mut chunk).await {
+            if length == 0 {
+                return self.record.farewell();
+            }
             self.record.decrypted(if self.acceptor.is_some() { length } else { 0 });
             buffer.extend_from_slice(&chunk[..length]);
             while let Some(message) = take_message(&mut buffer) {
