@@ -1,6 +1,6 @@
 //! Who may ask, and how much.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use dnsproxy_api::units::Network;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ mod rate_limit;
 pub struct Access {
     allow: Vec<Network>,
     deny: Vec<Network>,
-    rate_limit: Option<RateLimit>,
+    rate_limit: Option<Arc<RateLimit>>,
 }
 
 /// What a client may do now.
@@ -32,8 +32,17 @@ pub enum Verdict {
 
 impl Access {
     /// Clients in `allow` and not in `deny` may ask, as often as `rate_limit` lets them.
-    pub fn new(allow: Vec<Network>, deny: Vec<Network>, rate_limit: Option<RateLimit>) -> Self {
+    pub fn new(
+        allow: Vec<Network>,
+        deny: Vec<Network>,
+        rate_limit: Option<Arc<RateLimit>>,
+    ) -> Self {
         Self { allow, deny, rate_limit }
+    }
+
+    /// The rate limit with these numbers and with what clients have asked by now, if this is the one.
+    pub fn rate_limit(&self, per_second: u32, burst: u32) -> Option<Arc<RateLimit>> {
+        self.rate_limit.clone().filter(|limit| limit.is(per_second, burst))
     }
 
     /// Decides about one query of a client, and counts it.

@@ -268,6 +268,8 @@ fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<Endpoint> {
     Endpoint::all(if listen.is_empty() { &config.listen } else { listen })
 }
 
+/// What clients have asked by now outlives a reload: nobody's rate limit starts again, nor does the count of
+/// the query log.
 fn make_pipeline(
     config: &Config,
     previous: Option<&Pipeline>,
@@ -275,7 +277,16 @@ fn make_pipeline(
     metrics: &Metrics,
     background: &Tasks,
 ) -> Pipeline {
-    let rate_limit = config.rate_limit.map(|(per_second, burst)| RateLimit::new(per_second, burst));
+    let rate_limit = config.rate_limit.map(|(per_second, burst)| {
+        previous
+            .and_then(|previous| previous.access.rate_limit(per_second, burst))
+            .unwrap_or_else(|| Arc::new(RateLimit::new(per_second, burst)))
+    });
+    let (mode, one_in) = (config.query_log, config.query_log_one_in);
+    let query_log = previous.map_or_else(
+        || QueryLog::new(mode, one_in, metrics.query_log.clone()),
+        |previous| previous.query_log.with(mode, one_in),
+    );
     let upstreams = Upstreams::build(
         previous.map(|previous| &*previous.upstreams),
         config.upstreams.clone(),
@@ -291,10 +302,6 @@ fn make_pipeline(
         limits: config.limits,
         in_flight,
         metrics: metrics.pipeline.clone(),
-        query_log: QueryLog::new(
-            config.query_log,
-            config.query_log_one_in,
-            metrics.query_log.clone(),
-        ),
+        query_log,
     }
 }

@@ -108,6 +108,12 @@ impl QueryLog {
         Self { mode, one_in: u64::from(one_in.max(1)), seen: Arc::default(), writer }
     }
 
+    /// The same log with other settings: which one of so many is next goes on.
+    #[must_use]
+    pub fn with(&self, mode: QueryLogMode, one_in: u32) -> Self {
+        Self { mode, one_in: u64::from(one_in.max(1)), ..self.clone() }
+    }
+
     /// Logs a query, if it is one that should be.
     pub fn note(&self, record: &Record<'_>) {
         if self.is_wanted(record.rcode)

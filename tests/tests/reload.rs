@@ -298,3 +298,41 @@ async fn a_listener_becomes_a_wildcard_and_back_while_queries_come() {
     end.send_replace(true);
     assert!(asking.await.unwrap() > 0, "queries came meanwhile");
 }
+
+#[tokio::test]
+async fn a_client_that_has_asked_too_much_still_has() {
+    let limited = json!({"access": {"rateLimit": {"queriesPerSecond": 1, "burst": 1000}}});
+    let stage = Stage::spec(limited).await;
+    let cut_of = async |count: u16| {
+        let mut cut = 0;
+        for id in 0..count {
+            let query = Query::new("www.example", types::ANY).id(id);
+            cut += u16::from(stage.client().udp(&query).await.is_truncated());
+        }
+        cut
+    };
+    assert!(cut_of(1500).await > 0, "over the limit");
+    reload(&stage.proxy, &merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "3s"}})))
+        .await;
+
+    assert!(cut_of(900).await > 0, "a burst more for a reload");
+}
+
+#[tokio::test]
+async fn the_query_log_counts_on() {
+    let logged = json!({"logging": {"queries": {"mode": "All", "oneIn": 10}}});
+    let stage = Stage::spec(logged).await;
+    let ask = async |numbers: std::ops::Range<u16>| {
+        for number in numbers {
+            stage.client().ask(&format!("n{number}.example"), types::A).await;
+        }
+    };
+    ask(0..5).await;
+    reload(&stage.proxy, &merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "3s"}})))
+        .await;
+    ask(5..11).await;
+
+    stage.proxy.says("the eleventh", |line| line.contains("\"n10.example.\"")).await;
+    let lines = stage.proxy.log().into_iter().filter(|line| line.contains("\"qname\"")).count();
+    assert_eq!(lines, 2, "the first and the eleventh: {:#?}", stage.proxy.log());
+}

@@ -45,6 +45,11 @@ impl RateLimit {
         }
     }
 
+    /// Whether these are its numbers.
+    pub fn is(&self, per_second: u32, burst: u32) -> bool {
+        (self.per_second, self.burst) == (per_second.into(), burst.into())
+    }
+
     /// Takes a token for one query of `client`; `false` when it has none.
     pub fn takes(&self, client: IpAddr, now: Instant) -> bool {
         let prefix = Prefix::of(client);
