@@ -5,6 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     net::IpAddr,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -18,13 +19,23 @@ const SHARDS: usize = 16;
 /// for them; when there are none, new clients go unlimited rather than unserved. Our guess.
 const MAX_CLIENTS: usize = 4096;
 
+/// How often a full shard is searched for clients to forget: a flood of forged sources would have it searched
+/// for each of them. Until the next time, new clients go unlimited. Our guess.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+
 /// How much each client may ask.
 #[derive(Debug)]
 pub struct RateLimit {
     per_second: f64,
     burst: f64,
     hasher: RandomState,
-    shards: [Mutex<HashMap<Prefix, Bucket>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    buckets: HashMap<Prefix, Bucket>,
+    swept: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,20 +66,28 @@ impl RateLimit {
         let prefix = Prefix::of(client);
         let shard = usize::try_from(self.hasher.hash_one(prefix)).unwrap_or_default() % SHARDS;
         let Some(shard) = self.shards.get(shard) else { return true };
-        let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MAX_CLIENTS && !buckets.contains_key(&prefix) {
-            buckets.retain(|_, bucket| self.refilled(*bucket, now).tokens < self.burst);
-            if buckets.len() >= MAX_CLIENTS {
-                return true;
-            }
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shard.buckets.contains_key(&prefix) && !self.has_room(&mut shard, now) {
+            return true;
         }
-        let bucket = buckets.entry(prefix).or_insert(Bucket { tokens: self.burst, filled: now });
+        let new = Bucket { tokens: self.burst, filled: now };
+        let bucket = shard.buckets.entry(prefix).or_insert(new);
         *bucket = self.refilled(*bucket, now);
         let has_token = bucket.tokens >= 1.0;
         if has_token {
             bucket.tokens -= 1.0;
         }
         has_token
+    }
+
+    /// Whether one client more can be remembered, or room was made.
+    fn has_room(&self, shard: &mut Shard, now: Instant) -> bool {
+        let is_due = |swept| now.saturating_duration_since(swept) >= SWEEP_INTERVAL;
+        if shard.buckets.len() >= MAX_CLIENTS && shard.swept.is_none_or(is_due) {
+            shard.swept = Some(now);
+            shard.buckets.retain(|_, bucket| self.refilled(*bucket, now).tokens < self.burst);
+        }
+        shard.buckets.len() < MAX_CLIENTS
     }
 
     fn refilled(&self, bucket: Bucket, now: Instant) -> Bucket {
@@ -79,9 +98,11 @@ impl RateLimit {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    fn remembered(limit: &RateLimit) -> usize {
+        limit.shards.iter().map(|shard| shard.lock().unwrap().buckets.len()).sum()
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_gets_its_burst_and_then_its_rate() {
@@ -116,7 +137,31 @@ mod tests {
         for client in 0..200_000_u32 {
             limit.takes(IpAddr::from(client.to_be_bytes()), now);
         }
-        let remembered: usize = limit.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
-        assert!(remembered <= SHARDS * MAX_CLIENTS, "{remembered}");
+        assert!(remembered(&limit) <= SHARDS * MAX_CLIENTS, "{}", remembered(&limit));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_sources_has_a_full_shard_searched_now_and_then_only() {
+        let limit = RateLimit::new(1000, 1);
+        let start = Instant::now();
+        let flood = |first: u8, now| {
+            for client in 0..200_000_u32 {
+                let [_, b, c, d] = client.to_be_bytes();
+                limit.takes([first, b, c, d].into(), now);
+            }
+        };
+        flood(1, start);
+        let all = SHARDS * MAX_CLIENTS;
+        assert_eq!(remembered(&limit), all, "full, and searched in vain");
+
+        // By now all buckets are full again, so a search would find them.
+        let soon = start + SWEEP_INTERVAL / 2;
+        let unknown = |last| IpAddr::from([2, 0, 0, last]);
+        assert!((0..=255).all(|last| limit.takes(unknown(last), soon)), "unlimited for now");
+        assert_eq!(remembered(&limit), all, "nobody was looked for");
+        (0..=255).for_each(|last| {
+            limit.takes(unknown(last), start + SWEEP_INTERVAL);
+        });
+        assert!(remembered(&limit) <= 256, "{}", remembered(&limit));
     }
 }
