@@ -17,7 +17,8 @@ async fn other_opcodes_are_not_forwarded() {
     for opcode in 1..=15 {
         let mut with_question = Query::new("www.example", types::A).edns(1232);
         with_question.flags = opcode << 11;
-        for message in [with_question.encode(), header(with_question.id, opcode << 11, [0; 4])] {
+        let bare = header(with_question.id, opcode << 11, [0; 4]);
+        for (message, has_edns) in [(with_question.encode(), true), (bare, false)] {
             socket.send(&message).await.unwrap();
             let reply = socket.receive().await.unwrap();
             assert_eq!(
@@ -26,6 +27,12 @@ async fn other_opcodes_are_not_forwarded() {
                 "opcode {opcode}: NOTIMP (RFC 8906 section 8.1.4, RFC 8490 section 5.1)"
             );
             assert_eq!(reply[2] >> 3 & 0xf, u8::try_from(opcode).unwrap(), "the opcode comes back");
+            let edns = Reply::parse(&reply).unwrap().edns;
+            assert_eq!(
+                edns.is_some(),
+                has_edns,
+                "opcode {opcode}: EDNS as in the message (RFC 6891 section 6.1.1)"
+            );
         }
     }
     assert!(stage.asked().is_empty());

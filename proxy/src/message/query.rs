@@ -6,7 +6,7 @@
 //! against the octets that are there (RFC 9267 section 5).
 
 use super::{
-    Header, Opcode, Qtype, Question, Rcode,
+    HEADER_LEN, Header, Name, Opcode, Qtype, Question, Rcode,
     edns::{self, Edns},
     record::Record,
 };
@@ -61,11 +61,12 @@ impl Query {
         let error = |question, rcode, edns| Rejection::Error { header, question, rcode, edns };
         if header.opcode() != Opcode::QUERY {
             let question = Question::read(message).ok().filter(|_| header.counts[0] == 1);
-            return Err(error(question.map(|(question, _)| question), Rcode::NOTIMP, None));
+            let question = question.map(|(question, _)| question);
+            return Err(error(question, Rcode::NOTIMP, dnssec_ok(message, header)));
         }
         // RFC 9619 section 4: a query has exactly one question.
         if header.counts[0] != 1 {
-            return Err(error(None, Rcode::FORMERR, None));
+            return Err(error(None, Rcode::FORMERR, dnssec_ok(message, header)));
         }
         let Ok((question, end)) = Question::read(message) else {
             return Err(error(None, Rcode::FORMERR, None));
@@ -115,6 +116,16 @@ fn refuse_unanswerable(qtype: Qtype) -> Option<Rcode> {
         Qtype(0) | Qtype::OPT | Qtype::TSIG => Some(Rcode::FORMERR),
         _ => None,
     }
+}
+
+/// The DO bit of a message that is not looked at otherwise, when it is sound and has an OPT record: then so has
+/// the reply, whatever it says (RFC 6891 section 6.1.1).
+fn dnssec_ok(message: &[u8], header: Header) -> Option<bool> {
+    let mut at = HEADER_LEN;
+    for _ in 0..header.counts[0] {
+        at = Name::read(message, at).ok()?.1 + 4;
+    }
+    Extras::read(message, header, at).ok()?.edns.map(|edns| edns.dnssec_ok)
 }
 
 /// What stands behind the question.
@@ -292,6 +303,33 @@ mod tests {
 
         for (why, octets, expected) in cases {
             assert_eq!(rcode(&octets), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn an_error_has_an_opt_record_when_the_message_had_one() {
+        let opcode = |code: u16| code << 11;
+        let cases: [(&str, Vec<u8>, Option<bool>); 7] = [
+            ("an update", message(opcode(5), [1, 0, 0, 1], &[QUESTION, OPT]), Some(true)),
+            (
+                "an update with records",
+                message(opcode(5), [1, 1, 0, 1], &[QUESTION, A_RECORD, OPT]),
+                Some(true),
+            ),
+            ("an update without EDNS", message(opcode(5), [1, 0, 0, 0], &[QUESTION]), None),
+            ("an opcode without a question", message(opcode(15), [0, 0, 0, 1], &[OPT]), Some(true)),
+            ("no question", message(0, [0, 0, 0, 1], &[OPT]), Some(true)),
+            ("two questions", message(0, [2, 0, 0, 1], &[QUESTION, QUESTION, OPT]), Some(true)),
+            (
+                "an update that is not sound",
+                message(opcode(5), [1, 0, 0, 2], &[QUESTION, OPT]),
+                None,
+            ),
+        ];
+
+        for (why, octets, expected) in cases {
+            let Err(Rejection::Error { edns, .. }) = Query::read(&octets) else { panic!("{why}") };
+            assert_eq!(edns, expected, "{why} (RFC 6891 6.1.1)");
         }
     }
 
