@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Whatever happens on the way, a well-formed query gets exactly one reply, at the latest at
-//! `limits.queryDeadline`. Sockets belong to [`crate::listener`], connections to [`crate::upstream`].
+//! `limits.queryDeadline`. Access holds for messages that are not well-formed as well. Sockets belong to [`crate::listener`], connections to [`crate::upstream`].
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -69,14 +69,14 @@ impl Pipeline {
         let started = Instant::now();
         let query = match Query::read(message) {
             Ok(query) => query,
-            Err(rejection) => return self.reject(&rejection, client, started),
+            Err(rejection) => return self.reject(rejection, client, started),
         };
         self.metrics.count_query(client.transport, query.question.qtype);
         let job = Job { pipeline: Arc::clone(self), query, client, started };
         match self.access.check(client.address, started) {
             Admission::Allowed => {}
             Admission::Denied => {
-                return job.refuse(ExtendedError::PROHIBITED, "this client may not ask");
+                return job.refuse(&prohibited());
             }
             Admission::TooMany => return job.slow_down(),
         }
@@ -84,7 +84,7 @@ impl Pipeline {
             return job.reply(reply::any, Source::Local);
         }
         let Some(route) = self.upstreams.route(&job.query.question) else {
-            return job.refuse(ExtendedError::OTHER, "no route for this name");
+            return job.refuse(&ExtendedError::new(ExtendedError::OTHER, "no route for this name"));
         };
         if self.loop_guard.as_ref().is_some_and(|guard| guard.stops(client.address, route.name())) {
             self.metrics.count_loop();
@@ -111,28 +111,31 @@ impl Pipeline {
         self.limits
     }
 
-    fn reject(&self, rejection: &Rejection, client: Client, started: Instant) -> Verdict {
-        let Some(reply) = reply::rejection(rejection, self.terms(client)) else {
+    /// A message that is no answerable query is one of its client's all the same: access holds for it, too.
+    fn reject(&self, mut rejection: Rejection, client: Client, started: Instant) -> Verdict {
+        let Rejection::Error { question, rcode, .. } = &mut rejection else {
             return Verdict::Silence;
         };
-        if let Rejection::Error { question, rcode, .. } = rejection {
-            let qtype = question.as_ref().map_or(Qtype(0), |question| question.qtype);
-            let (rcode, source, duration) = (*rcode, Source::Local, started.elapsed());
-            self.metrics.count_query(client.transport, qtype);
-            self.metrics.count_response(rcode, source, duration);
-            if let Some(question) = question {
-                let upstream = None;
-                self.query_log.note(&Record {
-                    client,
-                    question,
-                    rcode,
-                    source,
-                    upstream,
-                    duration,
-                });
-            }
+        let qtype = question.as_ref().map_or(Qtype(0), |question| question.qtype);
+        self.metrics.count_query(client.transport, qtype);
+        let reason = match (self.access.check(client.address, started), client.transport) {
+            (Admission::Allowed, _) => None,
+            // The sender may be forged, and TCP would not make this an answerable query.
+            (Admission::TooMany, Transport::Udp) => return Verdict::Silence,
+            (Admission::TooMany, Transport::Tcp) => Some(over_the_limit()),
+            (Admission::Denied, _) => Some(prohibited()),
+        };
+        let source = if reason.is_some() { Source::Refused } else { Source::Local };
+        if reason.is_some() {
+            *rcode = Rcode::REFUSED;
         }
-        Verdict::Reply(reply)
+        let (rcode, upstream, duration) = (*rcode, None, started.elapsed());
+        self.metrics.count_response(rcode, source, duration);
+        if let Some(question) = question {
+            self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
+        }
+        reply::rejection(&rejection, reason.as_ref(), self.terms(client))
+            .map_or(Verdict::Silence, Verdict::Reply)
     }
 
     fn terms(&self, client: Client) -> Terms {
@@ -142,6 +145,14 @@ impl Pipeline {
         };
         Terms { udp_payload: self.limits.edns_buffer_size, keepalive }
     }
+}
+
+fn prohibited() -> ExtendedError {
+    ExtendedError::new(ExtendedError::PROHIBITED, "this client may not ask")
+}
+
+fn over_the_limit() -> ExtendedError {
+    ExtendedError::new(ExtendedError::OTHER, "access.rateLimit")
 }
 
 /// One well-formed query on its way.
@@ -162,10 +173,9 @@ impl Job {
         }
     }
 
-    fn refuse(self, code: u16, text: &str) -> Verdict {
-        let reason = ExtendedError::new(code, text);
+    fn refuse(self, reason: &ExtendedError) -> Verdict {
         self.reply(
-            |query, terms| reply::error(query, Rcode::REFUSED, Some(&reason), terms),
+            |query, terms| reply::error(query, Rcode::REFUSED, Some(reason), terms),
             Source::Refused,
         )
     }
@@ -182,7 +192,7 @@ impl Job {
     fn slow_down(self) -> Verdict {
         match self.client.transport {
             Transport::Udp => self.reply(reply::truncated, Source::Refused),
-            Transport::Tcp => self.refuse(ExtendedError::OTHER, "access.rateLimit"),
+            Transport::Tcp => self.refuse(&over_the_limit()),
         }
     }
 

@@ -102,3 +102,42 @@ async fn one_clients_greed_is_not_anothers_loss() {
     let other = proxy.client().from(loopback(2)).ask("www.example", types::A).await;
     assert_eq!((other.rcode(), other.is_truncated()), (rcodes::NOERROR, false));
 }
+
+/// What is no answerable query comes from the same clients: an update, a transfer, a question for what is no data.
+fn others() -> [Query; 3] {
+    let query = || Query::new("www.example", types::A).edns(1232);
+    let mut update = query();
+    update.flags = 5 << 11;
+    let transfer = Query::new("example", types::AXFR).edns(1232);
+    [update, transfer, Query::new("www.example", types::OPT).edns(1232)]
+}
+
+#[tokio::test]
+async fn those_who_may_not_ask_are_refused_whatever_they_send() {
+    let stage = Stage::spec(json!({"access": {"deny": ["127.0.0.5"]}})).await;
+    let denied = stage.client().from(loopback(5));
+
+    for message in others() {
+        for reply in [denied.udp(&message).await, denied.tcp(&message).await] {
+            assert_eq!(reply.rcode(), rcodes::REFUSED, "{message:?}");
+            assert_eq!(reply.ede().map(|(code, _)| code), Some(18), "{message:?}: Prohibited");
+        }
+    }
+}
+
+/// A flood of them is a flood, and replies to it would go to whoever it names as its sender.
+#[tokio::test]
+async fn what_is_no_query_counts_for_the_rate_limit() {
+    let (_upstream, proxy) = limited(json!({"queriesPerSecond": 1, "burst": 5})).await;
+    let socket = proxy.client().socket().await;
+    let mut replies = 0;
+    for _ in 0..10 {
+        for message in others() {
+            replies += socket.replies_before_next(&message.encode()).await.len();
+        }
+    }
+
+    assert!(replies < 30, "silence for what is over the limit");
+    let over_tcp = proxy.client().tcp(&others()[0]).await;
+    assert_eq!(over_tcp.rcode(), rcodes::REFUSED);
+}

@@ -28,11 +28,19 @@ const MAX_RELAYED_ERRORS: usize = 4;
 const ANY_TTL: u32 = 3600;
 
 /// The reply to a message that is no answerable query; `None` for silence.
-pub fn rejection(rejection: &Rejection, terms: Terms) -> Option<Vec<u8>> {
+pub fn rejection(
+    rejection: &Rejection,
+    reason: Option<&ExtendedError>,
+    terms: Terms,
+) -> Option<Vec<u8>> {
     let Rejection::Error { header, question, rcode, edns } = rejection else { return None };
     let mut out = start(*header, question.as_ref(), *rcode, 0, edns.is_some());
     if let Some(dnssec_ok) = *edns {
-        OptWriter::start(&mut out, terms.udp_payload, *rcode, dnssec_ok).finish();
+        let mut opt = OptWriter::start(&mut out, terms.udp_payload, *rcode, dnssec_ok);
+        if let Some(reason) = reason {
+            opt.extended_error(reason);
+        }
+        opt.finish();
     }
     Some(out)
 }
