@@ -16,6 +16,7 @@ use super::{Connections, ListenerMetrics, Transport, Trouble, bind::BACKLOG};
 use crate::{pipeline::Pipeline, shutdown::Tasks};
 
 mod connection;
+mod inbox;
 mod intake;
 mod outbox;
 

@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    inbox::Inbox,
     intake::{Intake, READ_CHUNK},
     outbox::Outbox,
 };
@@ -30,9 +31,6 @@ const MAX_WAITING: usize = 256;
 
 /// Replies that a client has not taken yet, in octets; one reply more may be added.
 const MAX_UNSENT: usize = 64 << 10;
-
-/// The longest message with its length in front (RFC 1035 section 4.2.2).
-const MAX_FRAME: usize = 2 + 65_535;
 
 /// How long the octets of a client that still sends are thrown away, so that it can take its last replies:
 /// our guess, many round trips.
@@ -49,7 +47,7 @@ pub(super) struct Connection {
     idle_timeout: Duration,
     deadline: Instant,
     waiting: FuturesUnordered<Answer>,
-    inbox: Vec<u8>,
+    inbox: Inbox,
     outbox: Outbox,
     intake: Intake,
 }
@@ -69,7 +67,7 @@ impl Connection {
             idle_timeout,
             deadline: Instant::now() + idle_timeout,
             waiting: FuturesUnordered::new(),
-            inbox: Vec::new(),
+            inbox: Inbox::default(),
             outbox: Outbox::default(),
             intake: Intake::Open,
         }
@@ -98,11 +96,13 @@ impl Connection {
             () = stop.cancelled(), if self.intake == Intake::Open => self.intake = Intake::rest(reader.as_ref())?,
             Some(reply) = self.waiting.next(), if may_queue => self.queue(&reply),
             taken = writer.write(self.outbox.unsent()), if !self.outbox.unsent().is_empty() => self.note_sent(taken?)?,
-            read = self.intake.read(&mut reader, &mut self.inbox), if may_read => self.take(read?),
+            read = self.intake.read(&mut reader, self.inbox.end()), if may_read => self.intake = self.intake.after(read?),
             // What the client does not take by now is given up: it could go on like that for ever.
             () = self.admission.evicted(), if !may_queue => return Err(io::ErrorKind::ConnectionAborted.into()),
             () = sleep_until(self.deadline), if !may_queue => return Err(io::ErrorKind::TimedOut.into()),
         }
+        // Whichever it was, there may be a message more, or room for its answer.
+        self.answer_whole_messages();
         Ok(())
     }
 
@@ -113,29 +113,22 @@ impl Connection {
     fn has_room(&self) -> bool {
         self.waiting.len() < MAX_WAITING
             && self.outbox.unsent().len() < MAX_UNSENT
-            && self.inbox.len() < MAX_FRAME
+            && self.inbox.has_room()
     }
 
-    fn take(&mut self, count: usize) {
-        self.intake = self.intake.after(count);
-        self.answer_whole_frames();
-    }
-
-    fn answer_whole_frames(&mut self) {
-        let pipeline = self.pipeline.borrow().clone();
-        let inbox = std::mem::take(&mut self.inbox);
-        let mut rest = &*inbox;
+    /// Answers the whole messages that were read, as long as there is room for their answers.
+    fn answer_whole_messages(&mut self) {
         while self.waiting.len() < MAX_WAITING && self.outbox.unsent().len() < MAX_UNSENT {
-            let Some((query, tail)) = split_frame(rest) else { break };
-            rest = tail;
-            self.deadline = Instant::now() + self.idle_timeout;
-            match pipeline.answer(query, self.client) {
+            let Some(message) = self.inbox.take() else { return };
+            let pipeline = self.pipeline.borrow().clone();
+            let verdict = pipeline.answer(message, self.client);
+            self.note_progress();
+            match verdict {
                 Verdict::Silence => {}
                 Verdict::Reply(reply) => self.queue(&reply),
                 Verdict::Later(answer) => self.wait_for(answer),
             }
         }
-        self.inbox = rest.to_vec();
     }
 
     fn wait_for(&mut self, answer: Answer) {
@@ -145,13 +138,9 @@ impl Connection {
 
     fn queue(&mut self, reply: &[u8]) {
         self.outbox.push(reply);
-        self.deadline = Instant::now() + self.idle_timeout;
+        self.note_progress();
         if self.waiting.is_empty() {
             self.admission.idle();
-        }
-        // A frame may be waiting for the room that this reply has left.
-        if self.waiting.len() < MAX_WAITING && self.inbox.len() > 2 {
-            self.answer_whole_frames();
         }
     }
 
@@ -160,11 +149,12 @@ impl Connection {
             return Err(io::ErrorKind::WriteZero.into());
         }
         self.outbox.advance(count);
-        self.deadline = Instant::now() + self.idle_timeout;
-        if self.outbox.unsent().is_empty() {
-            self.answer_whole_frames();
-        }
+        self.note_progress();
         Ok(())
+    }
+
+    fn note_progress(&mut self) {
+        self.deadline = Instant::now() + self.idle_timeout;
     }
 }
 
@@ -172,10 +162,4 @@ impl Connection {
 async fn throw_away(stream: &mut TcpStream) {
     let mut waste = vec![0; READ_CHUNK];
     while let Ok(Ok(1..)) = timeout(QUIET, stream.read(&mut waste)).await {}
-}
-
-/// The first whole message and what follows it.
-fn split_frame(octets: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = octets.split_first_chunk::<2>()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
 }
