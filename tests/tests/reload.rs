@@ -336,3 +336,18 @@ async fn the_query_log_counts_on() {
     let lines = stage.proxy.log().into_iter().filter(|line| line.contains("\"qname\"")).count();
     assert_eq!(lines, 2, "the first and the eleventh: {:#?}", stage.proxy.log());
 }
+
+/// What EDNS tells clients (RFC 7828) is the present configuration's; so is what is done.
+#[tokio::test]
+async fn an_open_connection_has_the_new_idle_timeout() {
+    let stage = Stage::spec(json!({"limits": {"tcpIdleTimeout": "120s"}})).await;
+    let mut served = stage.client().connect().await.unwrap();
+    served.send(&Query::new("www.example", types::A).encode()).await.unwrap();
+    served.reply().await;
+    let mut silent = stage.client().connect().await.unwrap();
+
+    let shorter = json!({"limits": {"tcpIdleTimeout": "300ms"}});
+    reload(&stage.proxy, &merged(stage.spec.clone(), shorter)).await;
+    served.ended().await.expect("the end, long before 120 s");
+    silent.ended().await.expect("the end, long before 120 s");
+}

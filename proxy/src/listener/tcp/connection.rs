@@ -41,11 +41,12 @@ const QUIET: Duration = Duration::from_millis(200);
 
 /// One client's connection.
 pub(super) struct Connection {
-    pipeline: watch::Receiver<Arc<Pipeline>>,
+    pipelines: watch::Receiver<Arc<Pipeline>>,
+    pipeline: Arc<Pipeline>,
     client: Client,
     admission: Admission,
-    idle_timeout: Duration,
-    deadline: Instant,
+    /// When the last whole query came or the last octets were taken.
+    progress: Instant,
     waiting: FuturesUnordered<Answer>,
     inbox: Inbox,
     outbox: Outbox,
@@ -55,17 +56,17 @@ pub(super) struct Connection {
 impl Connection {
     /// A connection that was admitted a moment ago.
     pub(super) fn new(
-        pipeline: watch::Receiver<Arc<Pipeline>>,
+        mut pipelines: watch::Receiver<Arc<Pipeline>>,
         client: IpAddr,
         admission: Admission,
     ) -> Self {
-        let idle_timeout = pipeline.borrow().limits().tcp_idle_timeout;
+        let pipeline = pipelines.borrow_and_update().clone();
         Self {
+            pipelines,
             pipeline,
             client: Client { address: client, transport: Transport::Tcp },
             admission,
-            idle_timeout,
-            deadline: Instant::now() + idle_timeout,
+            progress: Instant::now(),
             waiting: FuturesUnordered::new(),
             inbox: Inbox::default(),
             outbox: Outbox::default(),
@@ -90,6 +91,7 @@ impl Connection {
     async fn turn(&mut self, stream: &mut TcpStream, stop: &CancellationToken) -> io::Result<()> {
         let may_read = self.intake.wants_more() && self.has_room() && !self.admission.is_evicted();
         let may_queue = !self.waiting.is_empty() && self.outbox.unsent().len() < MAX_UNSENT;
+        let deadline = self.progress + self.pipeline.limits().tcp_idle_timeout;
         let (mut reader, mut writer) = stream.split();
         tokio::select! {
             biased;
@@ -99,7 +101,9 @@ impl Connection {
             read = self.intake.read(&mut reader, self.inbox.end()), if may_read => self.intake = self.intake.after(read?),
             // What the client does not take by now is given up: it could go on like that for ever.
             () = self.admission.evicted(), if !may_queue => return Err(io::ErrorKind::ConnectionAborted.into()),
-            () = sleep_until(self.deadline), if !may_queue => return Err(io::ErrorKind::TimedOut.into()),
+            // An idle connection, too, is kept as long as the present configuration says.
+            Ok(()) = self.pipelines.changed() => self.follow(),
+            () = sleep_until(deadline), if !may_queue => return Err(io::ErrorKind::TimedOut.into()),
         }
         // Whichever it was, there may be a message more, or room for its answer.
         self.answer_whole_messages();
@@ -116,12 +120,18 @@ impl Connection {
             && self.inbox.has_room()
     }
 
+    fn follow(&mut self) {
+        self.pipeline = self.pipelines.borrow_and_update().clone();
+    }
+
     /// Answers the whole messages that were read, as long as there is room for their answers.
     fn answer_whole_messages(&mut self) {
+        if self.pipelines.has_changed().unwrap_or_default() {
+            self.follow();
+        }
         while self.waiting.len() < MAX_WAITING && self.outbox.unsent().len() < MAX_UNSENT {
             let Some(message) = self.inbox.take() else { return };
-            let pipeline = self.pipeline.borrow().clone();
-            let verdict = pipeline.answer(message, self.client);
+            let verdict = self.pipeline.answer(message, self.client);
             self.note_progress();
             match verdict {
                 Verdict::Silence => {}
@@ -154,7 +164,7 @@ impl Connection {
     }
 
     fn note_progress(&mut self) {
-        self.deadline = Instant::now() + self.idle_timeout;
+        self.progress = Instant::now();
     }
 }
 
