@@ -16,7 +16,10 @@ use dnsproxy_tests::{
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
 
 fn query(id: u16) -> Query {
     Query::new(&format!("n{id}.example"), types::TXT).id(id).edns(1232)
@@ -179,14 +182,15 @@ async fn a_client_that_sends_without_end_does_not_hold_the_end_up() {
     let stream = tokio::net::TcpStream::connect(stage.client().server).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
     let queries = long_query(1).repeat(100);
-    let sending = tokio::spawn(async move { while writer.write_all(&queries).await.is_ok() {} });
+    let mut sending = JoinSet::new();
+    sending.spawn(async move { while writer.write_all(&queries).await.is_ok() {} });
     let mut answers = [0; 4096];
     reader.read_exact(&mut answers).await.unwrap();
 
     stage.proxy.signal(Signal::SIGTERM);
     while reader.read(&mut answers).await.is_ok_and(|count| count > 0) {}
     assert!(stage.proxy.ended().await.success(), "long before the drain is over");
-    sending.await.unwrap();
+    sending.join_all().await;
 }
 
 #[tokio::test]

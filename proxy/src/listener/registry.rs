@@ -42,7 +42,7 @@ struct Open {
 /// What one connection tells about itself, without a lock.
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// Milliseconds from the start of the process to when it became idle; [`BUSY`] while queries wait.
+    /// Microseconds from the start of the process to when it became idle; [`BUSY`] while queries wait.
     idle_since: AtomicU64,
     evicted: CancellationToken,
 }
@@ -107,7 +107,7 @@ impl Connections {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(BUSY - 1)
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(BUSY - 1)
     }
 
     /// Nothing inside the lock can leave it half changed, so a poisoned one is still good.
@@ -207,6 +207,20 @@ mod tests {
         assert!(new.is_some());
         idle_longest.evicted().await;
         assert!(tokio::time::timeout(Duration::from_secs(9), idle.evicted()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_longer_is_longer() {
+        let connections = connections();
+        let mut open = Vec::new();
+        for _ in 0..20 {
+            open.extend(connections.admit(client(1), 20, 99));
+            tokio::time::advance(Duration::from_micros(10)).await;
+        }
+
+        let new = connections.admit(client(2), 20, 99);
+        let evicted: Vec<bool> = open.iter().map(Admission::is_evicted).collect();
+        assert!(new.is_some() && evicted[0], "the first one: {evicted:?}");
     }
 
     #[tokio::test(start_paused = true)]
