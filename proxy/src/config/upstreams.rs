@@ -4,17 +4,17 @@ use std::{net::SocketAddr, sync::Arc};
 
 use dnsproxy_api::{
     defaults,
-    units::{Pin, ServerAddress},
+    units::{Pin, RecordType, ServerAddress},
     v1alpha1 as api,
 };
 use rustls::pki_types::ServerName;
 
 use super::{Unparsable, files::Reader, parse};
 use crate::{
-    message::Name,
+    message::{Name, Qtype},
     upstream::{
-        Authentication, ClientCertificate, Roots, RouteSettings, Secret, TlsSettings, Transport,
-        UpstreamSettings,
+        Authentication, ClientCertificate, ConnectionLimits, HealthCheck, Policy, Roots,
+        RouteSettings, Secret, TlsSettings, Transport, UpstreamSettings,
     },
 };
 
@@ -29,19 +29,44 @@ pub(super) fn settings(
     udp_payload: u16,
     files: &mut Reader,
 ) -> Result<UpstreamSettings, Unparsable> {
-    let transport = match upstream.protocol {
-        api::Protocol::TLS => Transport::Tls(tls(upstream.tls.as_ref(), files)?),
+    // Destructured without `..`: a new field means something.
+    let api::Upstream { name, addresses, protocol, tls, connections, timeouts, health_check } =
+        upstream;
+    let transport = match protocol {
+        api::Protocol::TLS => Transport::Tls(self::tls(tls.as_ref(), files)?),
         api::Protocol::UDP => Transport::Udp,
         api::Protocol::TCP => Transport::Tcp,
     };
-    let timeouts = upstream.timeouts.clone().unwrap_or_default();
+    let api::Timeouts { connect, query } = timeouts.clone().unwrap_or_default();
     Ok(UpstreamSettings {
-        name: Arc::from(&*upstream.name),
-        servers: servers(&upstream.addresses, upstream.protocol)?,
+        name: Arc::from(&**name),
+        servers: servers(addresses, *protocol)?,
         transport,
-        connect_timeout: super::duration(timeouts.connect, defaults::CONNECT_TIMEOUT)?,
-        query_timeout: super::duration(timeouts.query, defaults::QUERY_TIMEOUT)?,
+        connect_timeout: super::duration(connect, defaults::CONNECT_TIMEOUT)?,
+        query_timeout: super::duration(query, defaults::QUERY_TIMEOUT)?,
+        connections: self::connections(connections.clone().unwrap_or_default())?,
+        health_check: self::health_check(health_check.clone().unwrap_or_default())?,
         udp_payload,
+    })
+}
+
+fn connections(connections: api::Connections) -> Result<ConnectionLimits, Unparsable> {
+    let api::Connections { max, idle_timeout, max_in_flight } = connections;
+    Ok(ConnectionLimits {
+        max: super::count(max, defaults::CONNECTIONS),
+        idle_timeout: super::duration(idle_timeout, defaults::CONNECTION_IDLE_TIMEOUT)?,
+        max_in_flight: super::count(max_in_flight, defaults::CONNECTION_IN_FLIGHT),
+    })
+}
+
+fn health_check(check: api::HealthCheck) -> Result<HealthCheck, Unparsable> {
+    let api::HealthCheck { name, type_, failure_threshold, interval } = check;
+    let qtype = parse::<RecordType>(type_.as_deref().unwrap_or(defaults::HEALTH_CHECK_TYPE))?;
+    Ok(HealthCheck {
+        name: parse(name.as_deref().unwrap_or(defaults::HEALTH_CHECK_NAME))?,
+        qtype: Qtype(qtype.number()),
+        failure_threshold: failure_threshold.unwrap_or(defaults::FAILURE_THRESHOLD),
+        interval: super::duration(interval, defaults::HEALTH_CHECK_INTERVAL)?,
     })
 }
 
@@ -58,7 +83,7 @@ pub(super) fn servers(
 }
 
 fn tls(tls: Option<&api::Tls>, files: &mut Reader) -> Result<TlsSettings, Unparsable> {
-    let api::Tls { server_name, pins, authentication, ca, client_certificate } =
+    let api::Tls { server_name, pins, authentication, ca, client_certificate, padding } =
         tls.cloned().unwrap_or_default();
     let pin = |text: &String| parse::<Pin>(text);
     let server_name = server_name
@@ -74,6 +99,10 @@ fn tls(tls: Option<&api::Tls>, files: &mut Reader) -> Result<TlsSettings, Unpars
         roots: ca.map_or(Roots::Mozilla, |source| roots(&source, files)),
         client_certificate: client_certificate
             .map(|certificate| self::client_certificate(&certificate, files)),
+        is_padded: match padding {
+            api::Padding::Enabled => true,
+            api::Padding::Disabled => false,
+        },
     })
 }
 
@@ -106,17 +135,29 @@ pub(super) fn routes(spec: &api::DnsProxySpec) -> Result<Vec<RouteSettings>, Unp
             name: "default".into(),
             zones: vec![Name::root()],
             upstreams: spec.upstreams.iter().map(|upstream| Arc::from(&*upstream.name)).collect(),
+            policy: Policy::default(),
             fallback: Vec::new(),
+            max_in_flight: defaults::ROUTE_IN_FLIGHT as usize,
         }]),
     }
 }
 
 fn route(route: &api::Route) -> Result<RouteSettings, Unparsable> {
+    // `allow_weaker` is the validation's affair.
+    let api::Route { name, zones, upstreams, policy, fallback, allow_weaker: _, max_in_flight } =
+        route;
     let names = |names: &[String]| names.iter().map(|name| Arc::from(&**name)).collect();
     Ok(RouteSettings {
-        name: Arc::from(&*route.name),
-        zones: route.zones.iter().map(|zone| parse(zone)).collect::<Result<_, _>>()?,
-        upstreams: names(&route.upstreams),
-        fallback: names(route.fallback.as_deref().unwrap_or_default()),
+        name: Arc::from(&**name),
+        zones: zones.iter().map(|zone| parse(zone)).collect::<Result<_, _>>()?,
+        upstreams: names(upstreams),
+        policy: match policy {
+            api::Policy::Fastest => Policy::Fastest,
+            api::Policy::Sequential => Policy::Sequential,
+            api::Policy::RoundRobin => Policy::RoundRobin,
+            api::Policy::Random => Policy::Random,
+        },
+        fallback: names(fallback.as_deref().unwrap_or_default()),
+        max_in_flight: super::count(*max_in_flight, defaults::ROUTE_IN_FLIGHT),
     })
 }
