@@ -28,7 +28,9 @@ pub struct Route {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub upstreams: Vec<String>,
 
-    /// Which of the servers of all upstreams is asked first.
+    /// Which server is asked first, of all upstreams: `Fastest` the one that answered fastest of late,
+    /// `Sequential` the first one as written, `RoundRobin` each in its turn, `Random` any. Those that are
+    /// down come last.
     #[serde(default)]
     pub policy: Policy,
 
