@@ -161,3 +161,104 @@ fn route(route: &api::Route) -> Result<RouteSettings, Unparsable> {
         max_in_flight: super::count(*max_in_flight, defaults::ROUTE_IN_FLIGHT),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path, time::Duration};
+
+    use super::*;
+    use crate::config::Config;
+
+    fn config(spec: &str) -> Config {
+        let text = format!(
+            "apiVersion: dnsproxy.io/v1alpha1\nkind: DnsProxy\nmetadata: {{name: edge}}\nspec: {{{spec}}}\n"
+        );
+        Config::from_text(&text, Path::new(""), BTreeMap::new()).unwrap()
+    }
+
+    fn is_padded(upstream: &UpstreamSettings) -> bool {
+        matches!(&upstream.transport, Transport::Tls(tls) if tls.is_padded)
+    }
+
+    #[test]
+    fn what_a_manifest_does_not_say_is_the_same_by_whichever_way_it_is_left_out() {
+        let specs = [
+            // (why, spec)
+            ("no field", "upstreams: [{name: a, addresses: [192.0.2.1]}]"),
+            (
+                "empty fields, which the schema fills in",
+                "upstreams: [{name: a, addresses: [192.0.2.1], tls: {}, connections: {}, healthCheck: {}}], \
+                 routes: [{name: default, zones: [.], upstreams: [a]}]",
+            ),
+        ];
+
+        for (why, spec) in specs {
+            let config = config(spec);
+            let (upstream, route) = (&config.upstreams[0], &config.routes[0]);
+            assert_eq!(upstream.connections, ConnectionLimits::default(), "{why}");
+            assert_eq!(upstream.health_check, HealthCheck::default(), "{why}");
+            assert!(is_padded(upstream), "{why}");
+            assert_eq!((route.policy, route.max_in_flight), (Policy::Fastest, 4096), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_a_manifest_says_holds() {
+        let config = config(
+            "upstreams: [{name: a, addresses: [192.0.2.1], tls: {padding: Disabled}, \
+             connections: {max: 4, idleTimeout: 20s, maxInFlight: 256}, \
+             healthCheck: {name: health.example, type: TYPE28, failureThreshold: 5, interval: 1.5s}}], \
+             routes: [{name: r, zones: [.], upstreams: [a], policy: RoundRobin, maxInFlight: 7}]",
+        );
+
+        let upstream = &config.upstreams[0];
+        assert_eq!(
+            upstream.connections,
+            ConnectionLimits { max: 4, idle_timeout: Duration::from_secs(20), max_in_flight: 256 }
+        );
+        assert_eq!(
+            upstream.health_check,
+            HealthCheck {
+                name: "health.example".parse().unwrap(),
+                qtype: Qtype::AAAA,
+                failure_threshold: 5,
+                interval: Duration::from_millis(1500),
+            }
+        );
+        assert!(!is_padded(upstream));
+        assert_eq!(
+            (config.routes[0].policy, config.routes[0].max_in_flight),
+            (Policy::RoundRobin, 7)
+        );
+    }
+
+    #[test]
+    fn every_policy_of_a_manifest_is_one_of_ours() {
+        let policies = [
+            ("Fastest", Policy::Fastest),
+            ("Sequential", Policy::Sequential),
+            ("RoundRobin", Policy::RoundRobin),
+            ("Random", Policy::Random),
+        ];
+
+        for (text, policy) in policies {
+            let config = config(&format!(
+                "upstreams: [{{name: a, addresses: [192.0.2.1]}}], \
+                 routes: [{{name: r, zones: [.], upstreams: [a], policy: {text}}}]"
+            ));
+            assert_eq!(config.routes[0].policy, policy, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_clusters_dns_is_asked_in_the_order_of_its_addresses() {
+        let config = config(
+            "upstreams: [{name: a, addresses: [192.0.2.1]}], \
+             clusterDNS: {addresses: [10.96.0.10, 10.96.0.11], domain: cluster.local}",
+        );
+
+        let route = config.routes.last().unwrap();
+        assert_eq!((&*route.name, route.policy), ("cluster-dns", Policy::Sequential));
+        assert_eq!(config.upstreams.last().unwrap().connections, ConnectionLimits::default());
+    }
+}
