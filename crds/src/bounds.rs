@@ -12,6 +12,13 @@ pub const UPSTREAMS: u32 = 64;
 pub const ADDRESSES: u32 = 16;
 /// Pins of one service; our guess, room for the old, the new and the backup key of several servers.
 pub const PINS: u32 = 16;
+/// Connections to one server; our guess, two already survive the loss of one.
+pub const CONNECTIONS: u32 = 16;
+/// Queries in flight on one connection: an eighth of all IDs, so that free ones are found at once and an
+/// ID at random is seldom one that is waited for.
+pub const CONNECTION_IN_FLIGHT: u32 = 8192;
+/// Failures in a row that a server may have before it is down; our guess.
+pub const FAILURE_THRESHOLD: u32 = 100;
 /// Routes; our guess.
 pub const ROUTES: u32 = 256;
 /// Zones of one route; our guess, more than the reverse zones of a large company.
@@ -56,6 +63,9 @@ pub const TEXT: u32 = 1024;
 pub const TIMEOUT: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(60)];
 /// The shortest and the longest idle time of a connection; our guess (RFC 7766 §6.2.3 only wants seconds).
 pub const IDLE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3600)];
+/// The shortest and the longest time between two health checks; our guess: more often is a load, more
+/// seldom finds out nothing.
+pub const HEALTH_CHECK: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3600)];
 /// The shortest and the longest of each step of a shutdown; our guess: kubelet waits as long.
 pub const SHUTDOWN: [Duration; 2] = [Duration::from_secs(0), Duration::from_secs(600)];
 

@@ -18,6 +18,24 @@ pub const EDNS_BUFFER_SIZE: u16 = 1232;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// For an answer on an open connection: CoreDNS's read_timeout.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections to one server: one carries everything, the second one is there when the first one stalls;
+/// our guess.
+pub const CONNECTIONS: u32 = 2;
+/// How long a connection to an upstream may be idle: our guess at what most public resolvers keep.
+pub const CONNECTION_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Queries in flight on one connection: our guess, a quarter of a second at 2,000 queries a second.
+pub const CONNECTION_IN_FLIGHT: u32 = 512;
+/// What a health check asks for: the root, which every resolver knows.
+pub const HEALTH_CHECK_NAME: &str = ".";
+/// The type that a health check asks for: the root's NS records are in every resolver's cache (RFC 8109).
+pub const HEALTH_CHECK_TYPE: &str = "NS";
+/// Failures in a row after which a server is down: our guess, one may be an accident and two bad luck.
+pub const FAILURE_THRESHOLD: u32 = 3;
+/// The time between two health checks of a server: our guess.
+pub const HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Queries of one route that wait at a time: our guess, so that one route leaves room for others in
+/// `MAX_IN_FLIGHT`.
+pub const ROUTE_IN_FLIGHT: u32 = 4096;
 /// How long queries are taken after SIGTERM: kubeadm's lameduck for CoreDNS.
 pub const SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
 /// How long queries may be answered after that: more than two query deadlines.

@@ -10,6 +10,7 @@ pub use duration::{Duration, DurationError};
 pub use name::{Name, NameError};
 pub use network::{Network, NetworkError};
 pub use pin::{Pin, PinError};
+pub use record_type::{RecordType, RecordTypeError};
 pub use server_name::{ServerName, ServerNameError};
 pub use zone::{Zone, ZoneError};
 
@@ -18,5 +19,6 @@ mod duration;
 mod name;
 mod network;
 mod pin;
+mod record_type;
 mod server_name;
 mod zone;

@@ -14,13 +14,15 @@ pub use cluster_dns::{ClusterDns, ClusterDnsMode};
 pub use limits::{Limits, Shutdown};
 pub use listener::{DnsListener, Listeners};
 pub use logging::{LogLevel, Logging, QueryLog, QueryLogMode};
-pub use route::Route;
+pub use route::{Policy, Route};
 pub use service::{Service, ServiceType};
 pub use source::{ClientCertificate, KeyReference, NameReference, Source};
 pub use status::{
     Condition, DnsConfig, DnsConfigOption, DnsProxyStatus, UpstreamState, UpstreamStatus,
 };
-pub use upstream::{Authentication, Protocol, Timeouts, Tls, Upstream};
+pub use upstream::{
+    Authentication, Connections, HealthCheck, Padding, Protocol, Timeouts, Tls, Upstream,
+};
 pub use workload::{PodSpecTemplate, PodTemplate, TemplateMetadata, Workload};
 
 use crate::bounds;
@@ -81,7 +83,7 @@ pub struct DnsProxySpec {
     pub upstreams: Vec<Upstream>,
 
     /// Which zones go to which upstreams; the longest zone wins, by labels.
-    /// Absent: one route `default` for `.` to all upstreams, in their order.
+    /// Absent: one route `default` for `.` to all upstreams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::ROUTES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

@@ -203,9 +203,6 @@ fn limits(limits: Option<&api::Limits>) -> Result<Limits, Unparsable> {
         tcp_idle_timeout,
         edns_buffer_size,
     } = limits.cloned().unwrap_or_default();
-    let count = |given: Option<u32>, default| {
-        usize::try_from(given.unwrap_or(default)).unwrap_or(usize::MAX)
-    };
     Ok(Limits {
         query_deadline: duration(query_deadline, defaults::QUERY_DEADLINE)?,
         max_in_flight: count(max_in_flight, defaults::MAX_IN_FLIGHT),
@@ -254,6 +251,10 @@ fn parse<T: FromStr>(text: &str) -> Result<T, Unparsable> {
 
 fn parse_all<T: FromStr>(texts: &[impl AsRef<str>]) -> Result<Vec<T>, Unparsable> {
     texts.iter().map(|text| parse(text.as_ref())).collect()
+}
+
+fn count(given: Option<u32>, default: u32) -> usize {
+    usize::try_from(given.unwrap_or(default)).unwrap_or(usize::MAX)
 }
 
 fn duration(text: Option<String>, default: units::Duration) -> Result<Duration, Unparsable> {

@@ -52,8 +52,8 @@ pub use pins::Pin;
 pub use report::{ServerReport, UpstreamReport};
 pub use route::Route;
 pub use settings::{
-    Authentication, ClientCertificate, Roots, RouteSettings, Secret, TlsSettings, Transport,
-    UpstreamSettings,
+    Authentication, ClientCertificate, ConnectionLimits, HealthCheck, Policy, Roots, RouteSettings,
+    Secret, TlsSettings, Transport, UpstreamSettings,
 };
 pub use verifier::Verifier;
 

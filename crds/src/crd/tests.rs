@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     defaults,
     manifest::parse_one,
-    units::{Duration, Name, Pin},
+    units::{Duration, Name, Pin, RecordType},
     validate::{Place, problems},
 };
 
@@ -209,13 +209,29 @@ fn the_schema_has_the_defaults_that_the_constants_say() {
         (".spec.logging.level", json!("Info")),
         (".spec.logging.queries.mode", json!("None")),
         (".spec.logging.queries.oneIn", json!(defaults::ONE_IN)),
+        (".spec.routes[].maxInFlight", json!(defaults::ROUTE_IN_FLIGHT)),
+        (".spec.routes[].policy", json!("Fastest")),
         (".spec.service.type", json!("ClusterIP")),
         (".spec.shutdown.delay", json!(defaults::SHUTDOWN_DELAY.to_string())),
         (".spec.shutdown.drain", json!(defaults::SHUTDOWN_DRAIN.to_string())),
+        (
+            ".spec.upstreams[].connections.idleTimeout",
+            json!(defaults::CONNECTION_IDLE_TIMEOUT.to_string()),
+        ),
+        (".spec.upstreams[].connections.max", json!(defaults::CONNECTIONS)),
+        (".spec.upstreams[].connections.maxInFlight", json!(defaults::CONNECTION_IN_FLIGHT)),
+        (".spec.upstreams[].healthCheck.failureThreshold", json!(defaults::FAILURE_THRESHOLD)),
+        (
+            ".spec.upstreams[].healthCheck.interval",
+            json!(defaults::HEALTH_CHECK_INTERVAL.to_string()),
+        ),
+        (".spec.upstreams[].healthCheck.name", json!(defaults::HEALTH_CHECK_NAME)),
+        (".spec.upstreams[].healthCheck.type", json!(defaults::HEALTH_CHECK_TYPE)),
         (".spec.upstreams[].protocol", json!("TLS")),
         (".spec.upstreams[].timeouts.connect", json!(defaults::CONNECT_TIMEOUT.to_string())),
         (".spec.upstreams[].timeouts.query", json!(defaults::QUERY_TIMEOUT.to_string())),
         (".spec.upstreams[].tls.authentication", json!("PKIX")),
+        (".spec.upstreams[].tls.padding", json!("Enabled")),
         (".spec.workload.replicas", json!(defaults::REPLICAS)),
     ];
     assert_eq!(found, expected.map(|(path, value)| (path.to_owned(), value)).into());
@@ -227,6 +243,7 @@ fn every_pattern_refuses_what_the_parser_refuses_too() {
         (Name::PATTERN, (|text| text.parse::<Name>().is_ok()) as fn(&str) -> bool),
         (Duration::PATTERN, |text| text.parse::<Duration>().is_ok()),
         (Pin::PATTERN, |text| text.parse::<Pin>().is_ok()),
+        (RecordType::PATTERN, |text| text.parse::<RecordType>().is_ok()),
         ("^IPv[46]$", |text| matches!(text, "IPv4" | "IPv6")),
     ]);
 

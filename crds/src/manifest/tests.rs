@@ -90,6 +90,37 @@ fn the_shape_of_a_manifest_is_that_of_the_schema() {
             ],
         ),
         (
+            "an unknown policy, with what was meant",
+            format!(
+                "{{upstreams: [{upstream}], routes: [{{name: r, zones: [.], upstreams: [a], policy: roundrobin}}]}}"
+            ),
+            vec![
+                "5: spec.routes[0].policy: the text \"roundrobin\" is none of Fastest, Sequential, RoundRobin, Random, did you mean RoundRobin?",
+            ],
+        ),
+        (
+            "a part of the health check that is none",
+            "{upstreams: [{name: a, addresses: [192.0.2.1], healthCheck: {intervall: 1s, failureThreshold: 101}}]}"
+                .into(),
+            vec![
+                "5: spec.upstreams[0].healthCheck.intervall: unknown field, did you mean interval?",
+                "5: spec.upstreams[0].healthCheck.failureThreshold: 101 is out of range, at least 1 and at most 100",
+            ],
+        ),
+        (
+            "more connections than a server should have, and more queries than a connection has IDs for",
+            "{upstreams: [{name: a, addresses: [192.0.2.1], connections: {max: 17, maxInFlight: 8193}}]}".into(),
+            vec![
+                "5: spec.upstreams[0].connections.max: 17 is out of range, at least 1 and at most 16",
+                "5: spec.upstreams[0].connections.maxInFlight: 8193 is out of range, at least 1 and at most 8192",
+            ],
+        ),
+        (
+            "padding beside TLS",
+            "{upstreams: [{name: a, addresses: [192.0.2.1], padding: Disabled}]}".into(),
+            vec!["5: spec.upstreams[0].padding: unknown field"],
+        ),
+        (
             "a number out of its range",
             format!("{{upstreams: [{upstream}], limits: {{ednsBufferSize: 100}}}}"),
             vec![
@@ -322,7 +353,7 @@ fn what_kubectl_reads_otherwise_is_warned_of() {
 #[test]
 fn fixed_defaults_are_filled_in_where_their_parent_is() {
     let text = with_spec(
-        "{upstreams: [{name: a, addresses: [192.0.2.1], timeouts: {query: 1s}}], limits: {}}",
+        "{upstreams: [{name: a, addresses: [192.0.2.1], timeouts: {query: 1s}, healthCheck: {interval: 1s}}], limits: {}}",
     );
 
     let spec = read_one(&text, Place::File).unwrap().spec;
@@ -330,6 +361,9 @@ fn fixed_defaults_are_filled_in_where_their_parent_is() {
     let timeouts = spec.upstreams[0].timeouts.clone().unwrap();
     assert_eq!(timeouts.query.as_deref(), Some("1s"), "what is written stays");
     assert_eq!(timeouts.connect.as_deref(), Some("1s"), "the default of a sibling");
+    let check = spec.upstreams[0].health_check.clone().unwrap();
+    assert_eq!((check.name.as_deref(), check.type_.as_deref()), (Some("."), Some("NS")));
+    assert_eq!(spec.upstreams[0].connections, None, "nobody asked for them");
     assert_eq!(spec.limits.unwrap().max_in_flight, Some(crate::defaults::MAX_IN_FLIGHT));
     assert_eq!(spec.shutdown, None, "an absent parent stays absent, as in the API server");
 }
@@ -382,10 +416,43 @@ fn what_is_written_reads_back_without_defaults_or_status() {
     }
 
     let defaults = with_spec(
-        "{upstreams: [{name: a, addresses: [192.0.2.1], protocol: TLS}], limits: {queryDeadline: 4s}}",
+        "
+  upstreams:
+    - name: a
+      addresses: [192.0.2.1]
+      protocol: TLS
+      tls: {serverName: a.example, authentication: PKIX, padding: Enabled}
+      connections: {max: 1, idleTimeout: 30s, maxInFlight: 512}
+      healthCheck: {name: ., type: NS, failureThreshold: 3, interval: 1s}
+  routes:
+    - {name: r, zones: [.], upstreams: [a], policy: Fastest, maxInFlight: 4096}
+  limits: {queryDeadline: 4s, maxInFlight: 1}",
     );
     let written = write(&parse_one(&defaults).unwrap());
-    assert!(!written.contains("protocol") && !written.contains("queryDeadline"), "{written}");
+    let spec = &written[written.find("spec:").unwrap()..];
+    assert_eq!(
+        spec,
+        r#"spec:
+  upstreams:
+    - name: a
+      addresses:
+        - "192.0.2.1"
+      tls:
+        serverName: a.example
+      connections:
+        max: 1
+      healthCheck:
+        interval: "1s"
+  routes:
+    - name: r
+      zones:
+        - "."
+      upstreams:
+        - a
+  limits:
+    maxInFlight: 1
+"#
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ClientCertificate, Source};
 use crate::{
     bounds, defaults,
-    units::{Duration, Name, Pin, ServerName},
+    units::{Duration, Name, Pin, RecordType, ServerName, Zone},
 };
 
 /// One resolver service.
@@ -23,7 +23,7 @@ pub struct Upstream {
     pub name: String,
 
     /// Where the service is reached: `IP` or `IP:port` (`[IPv6]:port`). Without a port it is 853 for
-    /// TLS, else 53. They are asked in this order.
+    /// TLS, else 53. A route's `policy` says which one is asked first.
     #[schemars(length(min = 1, max = bounds::ADDRESSES), inner(length(min = 1, max = bounds::ADDRESS)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub addresses: Vec<String>,
@@ -37,9 +37,17 @@ pub struct Upstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 
+    /// How many connections each server gets, and how much they carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
+
     /// How long the service may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+
+    /// What is asked to see whether a server lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
 }
 
 /// The transport between the proxy and an upstream.
@@ -106,6 +114,10 @@ pub struct Tls {
     /// The certificate that the proxy shows to the upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<ClientCertificate>,
+
+    /// Whether queries are padded to blocks of 128 octets, so that their lengths tell nothing (RFC 8467).
+    #[serde(default)]
+    pub padding: Padding,
 }
 
 /// What a TLS upstream must prove. Nothing weaker exists.
@@ -116,6 +128,37 @@ pub enum Authentication {
     PKIX,
     /// A pin of the server's own certificate, nothing else (RFC 7858 section 4.2).
     PinsOnly,
+}
+
+/// Whether queries are padded.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Padding {
+    /// To blocks of 128 octets (RFC 8467 section 4.1).
+    #[default]
+    Enabled,
+    /// Each query shows its length.
+    Disabled,
+}
+
+/// The connections to each server of an upstream, of one process. With protocol `UDP` they are those for
+/// truncated answers.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connections {
+    /// The most connections to one server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = bounds::CONNECTIONS), extend("default" = defaults::CONNECTIONS))]
+    pub max: Option<u32>,
+
+    /// How long one may be idle before it is closed; sooner when the server says so (RFC 7828).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::CONNECTION_IDLE_TIMEOUT.to_string()))]
+    pub idle_timeout: Option<String>,
+
+    /// Queries that may wait for an answer on one connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = bounds::CONNECTION_IN_FLIGHT), extend("default" = defaults::CONNECTION_IN_FLIGHT))]
+    pub max_in_flight: Option<u32>,
 }
 
 /// How long an upstream may take.
@@ -131,4 +174,29 @@ pub struct Timeouts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::QUERY_TIMEOUT.to_string()))]
     pub query: Option<String>,
+}
+
+/// What is asked to see whether a server lives, and when it counts as down.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheck {
+    /// The name that is asked for. Any answer is a sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = Zone::MAX_LENGTH), extend("default" = defaults::HEALTH_CHECK_NAME))]
+    pub name: Option<String>,
+
+    /// The type that is asked for: a mnemonic, or `TYPE` and a number (RFC 3597 section 5).
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = RecordType::MAX_LENGTH), pattern(RecordType::PATTERN), extend("default" = defaults::HEALTH_CHECK_TYPE))]
+    pub type_: Option<String>,
+
+    /// Failures in a row after which a server is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = bounds::FAILURE_THRESHOLD), extend("default" = defaults::FAILURE_THRESHOLD))]
+    pub failure_threshold: Option<u32>,
+
+    /// The time between two checks of a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::HEALTH_CHECK_INTERVAL.to_string()))]
+    pub interval: Option<String>,
 }

@@ -70,6 +70,12 @@ impl Report {
         self.require(is_within, path, format!("{duration} is out of range, {least} to {most}"));
     }
 
+    /// Checks that a number is one at least, and within its bound.
+    pub(super) fn count(&mut self, path: &str, count: Option<u32>, most: u32) {
+        let is_within = count.is_none_or(|count| (1..=most).contains(&count));
+        self.require(is_within, path, format!("out of range, 1 to {most}"));
+    }
+
     /// Checks that names are there, are names, and are there once.
     pub(super) fn names<'n>(&mut self, list: &str, names: impl Iterator<Item = &'n str>) {
         let mut known: Vec<&str> = Vec::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Report;
 use crate::{
+    bounds,
     units::Zone,
     v1alpha1::{Authentication, ClusterDns, DnsProxySpec, Protocol, Route, Upstream},
 };
@@ -22,6 +23,7 @@ pub(super) fn check(routes: Option<&[Route]>, upstreams: &[Upstream], report: &m
         check_zones(&path, route, &mut zones, report);
         check_upstreams(&path, route, upstreams, report);
         check_strength(&path, route, upstreams, report);
+        report.count(&format!("{path}.maxInFlight"), route.max_in_flight, bounds::IN_FLIGHT);
     }
 }
 

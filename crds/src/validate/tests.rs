@@ -1,7 +1,10 @@
 //! Each rule, by what it refuses, and what it lets pass.
 
 use super::*;
-use crate::manifest;
+use crate::{
+    manifest,
+    v1alpha1::{Connections, HealthCheck},
+};
 
 const PIN: &str = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 const OTHER_PIN: &str = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -91,6 +94,75 @@ fn an_upstream_is_one_service_at_numeric_addresses() {
                     "spec.upstreams[0].timeouts.connect: not a duration: write a unit",
                     "spec.upstreams[0].timeouts.query: 2h is out of range, 10ms to 1m",
                 ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn connections_and_health_checks_are_possible_ones() {
+    let upstream =
+        |fields: &str| format!("upstreams: [{{name: a, addresses: [192.0.2.1], {fields}}}]");
+    let check = |fields: &str| upstream(&format!("healthCheck: {{{fields}}}"));
+    assert_problems(
+        Place::File,
+        &[
+            ("the defaults", upstream("connections: {}, healthCheck: {}"), &[]),
+            (
+                "the ends of every range",
+                upstream(
+                    "connections: {max: 16, idleTimeout: 100ms, maxInFlight: 8192}, healthCheck: {failureThreshold: 100, interval: 1h}",
+                ),
+                &[],
+            ),
+            (
+                "connections for truncated answers",
+                upstream("protocol: UDP, connections: {max: 1}"),
+                &[],
+            ),
+            (
+                "an idle time of a day",
+                upstream("connections: {idleTimeout: 24h}"),
+                &["spec.upstreams[0].connections.idleTimeout: 24h is out of range, 100ms to 1h"],
+            ),
+            (
+                "an idle time without a unit",
+                upstream("connections: {idleTimeout: '30'}"),
+                &["spec.upstreams[0].connections.idleTimeout: not a duration: write a unit"],
+            ),
+            (
+                "a check without a pause",
+                check("interval: 99ms"),
+                &["spec.upstreams[0].healthCheck.interval: 99ms is out of range, 100ms to 1h"],
+            ),
+            (
+                "a check that is sooner than a timeout",
+                check("interval: 100ms"),
+                &[],
+            ),
+            ("a name and a type", check("name: health.example., type: TYPE65400"), &[]),
+            (
+                "no name",
+                check("name: health..example"),
+                &["spec.upstreams[0].healthCheck.name: not a zone: there is an empty label (`health..example`)"],
+            ),
+            (
+                "an address",
+                check("name: 192.0.2.1"),
+                &["spec.upstreams[0].healthCheck.name: an address"],
+            ),
+            (
+                "what no record has, and what nobody knows",
+                "upstreams: [{name: a, addresses: [192.0.2.1], healthCheck: {type: ANY}}, {name: b, addresses: [192.0.2.2], healthCheck: {type: ADDRESS}}]".into(),
+                &[
+                    "spec.upstreams[0].healthCheck.type: no record has this type: write one such as `NS` or `A` (`ANY`)",
+                    "spec.upstreams[1].healthCheck.type: not a type",
+                ],
+            ),
+            (
+                "lower case",
+                check("type: aaaa"),
+                &["spec.upstreams[0].healthCheck.type: types have upper case: write `AAAA`"],
             ),
         ],
     );
@@ -245,6 +317,7 @@ fn a_route_leads_from_its_own_zones_to_upstreams_that_exist() {
         Place::File,
         &[
             ("one zone", route("zones: [corp.example], upstreams: [a]"), &[]),
+            ("a policy and a bound", route("zones: [.], upstreams: [a], policy: Random, maxInFlight: 1000000"), &[]),
             ("no zone", route("zones: [corp..example], upstreams: [a]"), &["spec.routes[0].zones[0]: not a zone: there is an empty label"]),
             ("a network", route("zones: [10.0.0.0/8], upstreams: [a]"), &["spec.routes[0].zones[0]: a network: write its reverse zone instead, `10.in-addr.arpa`"]),
             (
@@ -425,8 +498,15 @@ fn what_the_schema_bounds_is_checked_again_for_objects_that_are_older() {
     old.spec.access.as_mut().unwrap().rate_limit =
         Some(crate::v1alpha1::RateLimit { queries_per_second: 0, burst: Some(0) });
     old.spec.workload.as_mut().unwrap().replicas = Some(-1);
-    old.spec.upstreams[0].addresses.clear();
-    old.spec.routes.as_mut().unwrap()[0].zones.clear();
+    let upstream = &mut old.spec.upstreams[0];
+    upstream.addresses.clear();
+    upstream.connections =
+        Some(Connections { max: Some(17), idle_timeout: None, max_in_flight: Some(8193) });
+    upstream.health_check =
+        Some(HealthCheck { failure_threshold: Some(101), ..HealthCheck::default() });
+    let route = &mut old.spec.routes.as_mut().unwrap()[0];
+    route.zones.clear();
+    route.max_in_flight = Some(0);
 
     let paths: Vec<_> =
         problems(&old, Place::Cluster).into_iter().map(|problem| problem.path).collect();
@@ -435,7 +515,11 @@ fn what_the_schema_bounds_is_checked_again_for_objects_that_are_older() {
         paths,
         [
             "spec.upstreams[0].addresses",
+            "spec.upstreams[0].connections.max",
+            "spec.upstreams[0].connections.maxInFlight",
+            "spec.upstreams[0].healthCheck.failureThreshold",
             "spec.routes[0].zones",
+            "spec.routes[0].maxInFlight",
             "spec.access.rateLimit.queriesPerSecond",
             "spec.access.rateLimit.burst",
             "spec.limits.maxInFlight",

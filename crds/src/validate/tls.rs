@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub(super) fn check(path: &str, tls: &Tls, place: Place, report: &mut Report) {
-    let Tls { server_name, pins, authentication, ca, client_certificate } = tls;
+    let Tls { server_name, pins, authentication, ca, client_certificate, padding: _ } = tls;
     if let Some(name) = server_name {
         report.parse::<ServerName>(&format!("{path}.serverName"), name);
     }

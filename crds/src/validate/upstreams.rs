@@ -1,12 +1,12 @@
-//! `spec.upstreams`: names, addresses, protocol and timeouts.
+//! `spec.upstreams`: names, addresses, protocol, connections, timeouts and health checks.
 
 use std::net::SocketAddr;
 
 use super::{Place, Report, tls};
 use crate::{
     bounds,
-    units::ServerAddress,
-    v1alpha1::{Protocol, Timeouts, Upstream},
+    units::{RecordType, ServerAddress, Zone},
+    v1alpha1::{Connections, HealthCheck, Protocol, Timeouts, Upstream},
 };
 
 pub(super) fn check(upstreams: &[Upstream], place: Place, report: &mut Report) {
@@ -18,7 +18,8 @@ pub(super) fn check(upstreams: &[Upstream], place: Place, report: &mut Report) {
 }
 
 fn check_one(path: &str, upstream: &Upstream, place: Place, report: &mut Report) {
-    let Upstream { name: _, addresses, protocol, tls, timeouts } = upstream;
+    let Upstream { name: _, addresses, protocol, tls, connections, timeouts, health_check } =
+        upstream;
     let list = format!("{path}.addresses");
     report.require(!addresses.is_empty(), &*list, "empty: the upstream could not be reached");
     report.parse_all::<ServerAddress>(&list, addresses);
@@ -30,10 +31,39 @@ fn check_one(path: &str, upstream: &Upstream, place: Place, report: &mut Report)
         ),
         (_, None) => {}
     }
+    if let Some(connections) = connections {
+        check_connections(&format!("{path}.connections"), connections, report);
+    }
     if let Some(Timeouts { connect, query }) = timeouts {
         report.duration(&format!("{path}.timeouts.connect"), connect.as_deref(), bounds::TIMEOUT);
         report.duration(&format!("{path}.timeouts.query"), query.as_deref(), bounds::TIMEOUT);
     }
+    if let Some(check) = health_check {
+        check_health(&format!("{path}.healthCheck"), check, report);
+    }
+}
+
+fn check_connections(path: &str, connections: &Connections, report: &mut Report) {
+    let Connections { max, idle_timeout, max_in_flight } = connections;
+    report.count(&format!("{path}.max"), *max, bounds::CONNECTIONS);
+    report.duration(&format!("{path}.idleTimeout"), idle_timeout.as_deref(), bounds::IDLE);
+    report.count(&format!("{path}.maxInFlight"), *max_in_flight, bounds::CONNECTION_IN_FLIGHT);
+}
+
+fn check_health(path: &str, check: &HealthCheck, report: &mut Report) {
+    let HealthCheck { name, type_, failure_threshold, interval } = check;
+    if let Some(name) = name {
+        report.parse::<Zone>(&format!("{path}.name"), name);
+    }
+    if let Some(type_) = type_ {
+        report.parse::<RecordType>(&format!("{path}.type"), type_);
+    }
+    report.count(
+        &format!("{path}.failureThreshold"),
+        *failure_threshold,
+        bounds::FAILURE_THRESHOLD,
+    );
+    report.duration(&format!("{path}.interval"), interval.as_deref(), bounds::HEALTH_CHECK);
 }
 
 /// Where an upstream is reached, as far as its addresses are addresses.

@@ -122,6 +122,7 @@ fn verdict(certificates: &[CertificateDer<'_>], name: &ServerName<'_>) -> String
         authentication: Authentication::Pkix,
         roots: Roots::Mozilla,
         client_certificate: None,
+        is_padded: true,
     };
     let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
     let judged = Verifier::new(&settings, algorithms)

@@ -19,8 +19,8 @@ use crate::{
     message::{Header, Name, Qclass, Qtype, Question, Request},
     shutdown::Tasks,
     upstream::{
-        Answer, Authentication, Metrics, Pin, Roots, RouteSettings, TlsSettings, Transport,
-        UpstreamSettings, Upstreams,
+        Answer, Authentication, ConnectionLimits, HealthCheck, Metrics, Pin, Policy, Roots,
+        RouteSettings, TlsSettings, Transport, UpstreamSettings, Upstreams,
     },
 };
 
@@ -135,6 +135,8 @@ fn settings(args: &QueryArgs, server: SocketAddr) -> anyhow::Result<UpstreamSett
         transport,
         connect_timeout: PATIENCE,
         query_timeout: PATIENCE,
+        connections: ConnectionLimits::default(),
+        health_check: HealthCheck::default(),
         udp_payload: UDP_PAYLOAD,
     })
 }
@@ -158,6 +160,7 @@ fn tls(args: &QueryArgs) -> anyhow::Result<TlsSettings> {
         authentication: Authentication::Pkix,
         roots,
         client_certificate: None,
+        is_padded: true,
     })
 }
 
@@ -166,7 +169,9 @@ async fn ask(settings: UpstreamSettings, question: Question) -> Result<Answer, S
         name: "query".into(),
         zones: vec![Name::root()],
         upstreams: vec![settings.name.clone()],
+        policy: Policy::Sequential,
         fallback: Vec::new(),
+        max_in_flight: 1,
     };
     let tasks = Tasks::default();
     let metrics = Metrics::default();

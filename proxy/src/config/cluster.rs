@@ -10,7 +10,7 @@ use dnsproxy_api::{
 use super::{Unparsable, parse, upstreams::servers};
 use crate::{
     cluster_dns::ROUTE,
-    upstream::{RouteSettings, Transport, UpstreamSettings},
+    upstream::{ConnectionLimits, HealthCheck, Policy, RouteSettings, Transport, UpstreamSettings},
 };
 
 /// The upstream and the route of the cluster's DNS; `None` when names of the cluster are names like any
@@ -42,6 +42,8 @@ pub(super) fn cluster(
         transport: Transport::Tcp,
         connect_timeout: defaults::CONNECT_TIMEOUT.to_std(),
         query_timeout: defaults::QUERY_TIMEOUT.to_std(),
+        connections: ConnectionLimits::default(),
+        health_check: HealthCheck::default(),
         udp_payload,
     };
     let domain = domain.as_deref().unwrap_or(defaults::CLUSTER_DOMAIN);
@@ -50,7 +52,9 @@ pub(super) fn cluster(
         name: ROUTE.into(),
         zones: zones.map(parse).collect::<Result<_, _>>()?,
         upstreams: vec![Arc::from(ROUTE)],
+        policy: Policy::Sequential,
         fallback: Vec::new(),
+        max_in_flight: defaults::ROUTE_IN_FLIGHT as usize,
     };
     Ok(Some((upstream, route)))
 }

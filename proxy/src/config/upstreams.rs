@@ -4,17 +4,17 @@ use std::{net::SocketAddr, sync::Arc};
 
 use dnsproxy_api::{
     defaults,
-    units::{Pin, ServerAddress},
+    units::{Pin, RecordType, ServerAddress},
     v1alpha1 as api,
 };
 use rustls::pki_types::ServerName;
 
 use super::{Unparsable, files::Reader, parse};
 use crate::{
-    message::Name,
+    message::{Name, Qtype},
     upstream::{
-        Authentication, ClientCertificate, Roots, RouteSettings, Secret, TlsSettings, Transport,
-        UpstreamSettings,
+        Authentication, ClientCertificate, ConnectionLimits, HealthCheck, Policy, Roots,
+        RouteSettings, Secret, TlsSettings, Transport, UpstreamSettings,
     },
 };
 
@@ -29,19 +29,44 @@ pub(super) fn settings(
     udp_payload: u16,
     files: &mut Reader,
 ) -> Result<UpstreamSettings, Unparsable> {
-    let transport = match upstream.protocol {
-        api::Protocol::TLS => Transport::Tls(tls(upstream.tls.as_ref(), files)?),
+    // Destructured without `..`: a new field means something.
+    let api::Upstream { name, addresses, protocol, tls, connections, timeouts, health_check } =
+        upstream;
+    let transport = match protocol {
+        api::Protocol::TLS => Transport::Tls(self::tls(tls.as_ref(), files)?),
         api::Protocol::UDP => Transport::Udp,
         api::Protocol::TCP => Transport::Tcp,
     };
-    let timeouts = upstream.timeouts.clone().unwrap_or_default();
+    let api::Timeouts { connect, query } = timeouts.clone().unwrap_or_default();
     Ok(UpstreamSettings {
-        name: Arc::from(&*upstream.name),
-        servers: servers(&upstream.addresses, upstream.protocol)?,
+        name: Arc::from(&**name),
+        servers: servers(addresses, *protocol)?,
         transport,
-        connect_timeout: super::duration(timeouts.connect, defaults::CONNECT_TIMEOUT)?,
-        query_timeout: super::duration(timeouts.query, defaults::QUERY_TIMEOUT)?,
+        connect_timeout: super::duration(connect, defaults::CONNECT_TIMEOUT)?,
+        query_timeout: super::duration(query, defaults::QUERY_TIMEOUT)?,
+        connections: self::connections(connections.clone().unwrap_or_default())?,
+        health_check: self::health_check(health_check.clone().unwrap_or_default())?,
         udp_payload,
+    })
+}
+
+fn connections(connections: api::Connections) -> Result<ConnectionLimits, Unparsable> {
+    let api::Connections { max, idle_timeout, max_in_flight } = connections;
+    Ok(ConnectionLimits {
+        max: super::count(max, defaults::CONNECTIONS),
+        idle_timeout: super::duration(idle_timeout, defaults::CONNECTION_IDLE_TIMEOUT)?,
+        max_in_flight: super::count(max_in_flight, defaults::CONNECTION_IN_FLIGHT),
+    })
+}
+
+fn health_check(check: api::HealthCheck) -> Result<HealthCheck, Unparsable> {
+    let api::HealthCheck { name, type_, failure_threshold, interval } = check;
+    let qtype = parse::<RecordType>(type_.as_deref().unwrap_or(defaults::HEALTH_CHECK_TYPE))?;
+    Ok(HealthCheck {
+        name: parse(name.as_deref().unwrap_or(defaults::HEALTH_CHECK_NAME))?,
+        qtype: Qtype(qtype.number()),
+        failure_threshold: failure_threshold.unwrap_or(defaults::FAILURE_THRESHOLD),
+        interval: super::duration(interval, defaults::HEALTH_CHECK_INTERVAL)?,
     })
 }
 
@@ -58,7 +83,7 @@ pub(super) fn servers(
 }
 
 fn tls(tls: Option<&api::Tls>, files: &mut Reader) -> Result<TlsSettings, Unparsable> {
-    let api::Tls { server_name, pins, authentication, ca, client_certificate } =
+    let api::Tls { server_name, pins, authentication, ca, client_certificate, padding } =
         tls.cloned().unwrap_or_default();
     let pin = |text: &String| parse::<Pin>(text);
     let server_name = server_name
@@ -74,6 +99,10 @@ fn tls(tls: Option<&api::Tls>, files: &mut Reader) -> Result<TlsSettings, Unpars
         roots: ca.map_or(Roots::Mozilla, |source| roots(&source, files)),
         client_certificate: client_certificate
             .map(|certificate| self::client_certificate(&certificate, files)),
+        is_padded: match padding {
+            api::Padding::Enabled => true,
+            api::Padding::Disabled => false,
+        },
     })
 }
 
@@ -106,17 +135,130 @@ pub(super) fn routes(spec: &api::DnsProxySpec) -> Result<Vec<RouteSettings>, Unp
             name: "default".into(),
             zones: vec![Name::root()],
             upstreams: spec.upstreams.iter().map(|upstream| Arc::from(&*upstream.name)).collect(),
+            policy: Policy::default(),
             fallback: Vec::new(),
+            max_in_flight: defaults::ROUTE_IN_FLIGHT as usize,
         }]),
     }
 }
 
 fn route(route: &api::Route) -> Result<RouteSettings, Unparsable> {
+    // `allow_weaker` is the validation's affair.
+    let api::Route { name, zones, upstreams, policy, fallback, allow_weaker: _, max_in_flight } =
+        route;
     let names = |names: &[String]| names.iter().map(|name| Arc::from(&**name)).collect();
     Ok(RouteSettings {
-        name: Arc::from(&*route.name),
-        zones: route.zones.iter().map(|zone| parse(zone)).collect::<Result<_, _>>()?,
-        upstreams: names(&route.upstreams),
-        fallback: names(route.fallback.as_deref().unwrap_or_default()),
+        name: Arc::from(&**name),
+        zones: zones.iter().map(|zone| parse(zone)).collect::<Result<_, _>>()?,
+        upstreams: names(upstreams),
+        policy: match policy {
+            api::Policy::Fastest => Policy::Fastest,
+            api::Policy::Sequential => Policy::Sequential,
+            api::Policy::RoundRobin => Policy::RoundRobin,
+            api::Policy::Random => Policy::Random,
+        },
+        fallback: names(fallback.as_deref().unwrap_or_default()),
+        max_in_flight: super::count(*max_in_flight, defaults::ROUTE_IN_FLIGHT),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path, time::Duration};
+
+    use super::*;
+    use crate::config::Config;
+
+    fn config(spec: &str) -> Config {
+        let text = format!(
+            "apiVersion: dnsproxy.io/v1alpha1\nkind: DnsProxy\nmetadata: {{name: edge}}\nspec: {{{spec}}}\n"
+        );
+        Config::from_text(&text, Path::new(""), BTreeMap::new()).unwrap()
+    }
+
+    fn is_padded(upstream: &UpstreamSettings) -> bool {
+        matches!(&upstream.transport, Transport::Tls(tls) if tls.is_padded)
+    }
+
+    #[test]
+    fn what_a_manifest_does_not_say_is_the_same_by_whichever_way_it_is_left_out() {
+        let specs = [
+            // (why, spec)
+            ("no field", "upstreams: [{name: a, addresses: [192.0.2.1]}]"),
+            (
+                "empty fields, which the schema fills in",
+                "upstreams: [{name: a, addresses: [192.0.2.1], tls: {}, connections: {}, healthCheck: {}}], \
+                 routes: [{name: default, zones: [.], upstreams: [a]}]",
+            ),
+        ];
+
+        for (why, spec) in specs {
+            let config = config(spec);
+            let (upstream, route) = (&config.upstreams[0], &config.routes[0]);
+            assert_eq!(upstream.connections, ConnectionLimits::default(), "{why}");
+            assert_eq!(upstream.health_check, HealthCheck::default(), "{why}");
+            assert!(is_padded(upstream), "{why}");
+            assert_eq!((route.policy, route.max_in_flight), (Policy::Fastest, 4096), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_a_manifest_says_holds() {
+        let config = config(
+            "upstreams: [{name: a, addresses: [192.0.2.1], tls: {padding: Disabled}, \
+             connections: {max: 4, idleTimeout: 20s, maxInFlight: 256}, \
+             healthCheck: {name: health.example, type: TYPE28, failureThreshold: 5, interval: 1.5s}}], \
+             routes: [{name: r, zones: [.], upstreams: [a], policy: RoundRobin, maxInFlight: 7}]",
+        );
+
+        let upstream = &config.upstreams[0];
+        assert_eq!(
+            upstream.connections,
+            ConnectionLimits { max: 4, idle_timeout: Duration::from_secs(20), max_in_flight: 256 }
+        );
+        assert_eq!(
+            upstream.health_check,
+            HealthCheck {
+                name: "health.example".parse().unwrap(),
+                qtype: Qtype::AAAA,
+                failure_threshold: 5,
+                interval: Duration::from_millis(1500),
+            }
+        );
+        assert!(!is_padded(upstream));
+        assert_eq!(
+            (config.routes[0].policy, config.routes[0].max_in_flight),
+            (Policy::RoundRobin, 7)
+        );
+    }
+
+    #[test]
+    fn every_policy_of_a_manifest_is_one_of_ours() {
+        let policies = [
+            ("Fastest", Policy::Fastest),
+            ("Sequential", Policy::Sequential),
+            ("RoundRobin", Policy::RoundRobin),
+            ("Random", Policy::Random),
+        ];
+
+        for (text, policy) in policies {
+            let config = config(&format!(
+                "upstreams: [{{name: a, addresses: [192.0.2.1]}}], \
+                 routes: [{{name: r, zones: [.], upstreams: [a], policy: {text}}}]"
+            ));
+            assert_eq!(config.routes[0].policy, policy, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_clusters_dns_is_asked_in_the_order_of_its_addresses() {
+        let config = config(
+            "upstreams: [{name: a, addresses: [192.0.2.1]}], \
+             clusterDNS: {addresses: [10.96.0.10, 10.96.0.11], domain: cluster.local}",
+        );
+
+        let route = config.routes.last().unwrap();
+        assert_eq!((&*route.name, route.policy), ("cluster-dns", Policy::Sequential));
+        assert_eq!(config.upstreams.last().unwrap().connections, ConnectionLimits::default());
+    }
 }

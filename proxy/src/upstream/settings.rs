@@ -5,17 +5,18 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use dnsproxy_api::defaults;
 use rustls::pki_types::ServerName;
 
 use super::pins::Pin;
-use crate::message::Name;
+use crate::message::{Name, Qtype};
 
 /// One resolver service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamSettings {
     /// The name that routes, logs and metrics use.
     pub name: Arc<str>,
-    /// Its addresses, in the order in which they are asked.
+    /// Its addresses, in the order of the manifest.
     pub servers: Vec<SocketAddr>,
     /// How it is spoken to.
     pub transport: Transport,
@@ -23,8 +24,57 @@ pub struct UpstreamSettings {
     pub connect_timeout: Duration,
     /// How long an answer may take on an open connection.
     pub query_timeout: Duration,
+    /// The connections to each server.
+    pub connections: ConnectionLimits,
+    /// What is asked to see whether a server lives, and when it is down.
+    pub health_check: HealthCheck,
     /// The largest UDP message that we offer to take.
     pub udp_payload: u16,
+}
+
+/// The bounds of the connections to one server, of this process.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConnectionLimits {
+    /// The most connections.
+    pub max: usize,
+    /// How long one may be idle.
+    pub idle_timeout: Duration,
+    /// Queries that may wait for an answer on one connection.
+    pub max_in_flight: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            max: defaults::CONNECTIONS as usize,
+            idle_timeout: defaults::CONNECTION_IDLE_TIMEOUT.to_std(),
+            max_in_flight: defaults::CONNECTION_IN_FLIGHT as usize,
+        }
+    }
+}
+
+/// What is asked to see whether a server lives, and when it is down.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HealthCheck {
+    /// The name that is asked for.
+    pub name: Name,
+    /// The type that is asked for.
+    pub qtype: Qtype,
+    /// Failures in a row after which a server is down.
+    pub failure_threshold: u32,
+    /// The time between two checks of a server.
+    pub interval: Duration,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            name: Name::root(),
+            qtype: Qtype::NS,
+            failure_threshold: defaults::FAILURE_THRESHOLD,
+            interval: defaults::HEALTH_CHECK_INTERVAL.to_std(),
+        }
+    }
 }
 
 /// How an upstream is spoken to.
@@ -62,6 +112,8 @@ pub struct TlsSettings {
     pub roots: Roots,
     /// What we show when the server asks for it.
     pub client_certificate: Option<ClientCertificate>,
+    /// Whether queries are padded, so that their lengths tell nothing (RFC 8467).
+    pub is_padded: bool,
 }
 
 /// What a server must prove. Nothing weaker exists.
@@ -115,8 +167,26 @@ pub struct RouteSettings {
     pub name: Arc<str>,
     /// The zones. Without any the route is never chosen by name.
     pub zones: Vec<Name>,
-    /// The names of its upstreams, in the order in which they are asked.
+    /// The names of its upstreams, in the order of the manifest.
     pub upstreams: Vec<Arc<str>>,
+    /// Which of their servers is asked first.
+    pub policy: Policy,
     /// The names of the upstreams to ask when none of the others can be reached.
     pub fallback: Vec<Arc<str>>,
+    /// Queries that may wait for an answer at a time.
+    pub max_in_flight: usize,
+}
+
+/// Which of a route's servers is asked first.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Policy {
+    /// The one that answered fastest of late.
+    #[default]
+    Fastest,
+    /// The first one, in the order of the manifest.
+    Sequential,
+    /// Each in its turn.
+    RoundRobin,
+    /// Any.
+    Random,
 }

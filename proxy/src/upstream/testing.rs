@@ -27,8 +27,9 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    Answer, Authentication, ClientCertificate, Failure, Metrics, Pin, Roots, RouteSettings, Secret,
-    TlsSettings, Transport, UpstreamSettings, Upstreams, pins,
+    Answer, Authentication, ClientCertificate, ConnectionLimits, Failure, HealthCheck, Metrics,
+    Pin, Policy, Roots, RouteSettings, Secret, TlsSettings, Transport, UpstreamSettings, Upstreams,
+    pins,
 };
 use crate::{
     message::{Name, Qclass, Qtype, Question, Request},
@@ -152,6 +153,7 @@ pub(super) fn tls(roots: Roots, server_name: Option<&str>) -> TlsSettings {
         authentication: Authentication::Pkix,
         roots,
         client_certificate: None,
+        is_padded: true,
     }
 }
 
@@ -378,6 +380,8 @@ pub(super) fn settings(
         transport,
         connect_timeout: Duration::from_secs(1),
         query_timeout: Duration::from_secs(2),
+        connections: ConnectionLimits::default(),
+        health_check: HealthCheck::default(),
         udp_payload: 1232,
     }
 }
@@ -387,6 +391,8 @@ pub(super) fn route(names: &[&str], fallback: &[&str]) -> RouteSettings {
         name: "default".into(),
         zones: vec![Name::root()],
         upstreams: names.iter().map(|name| (*name).into()).collect(),
+        policy: Policy::Sequential,
         fallback: fallback.iter().map(|name| (*name).into()).collect(),
+        max_in_flight: 4096,
     }
 }

@@ -11,7 +11,9 @@ async fn the_longest_zone_wins_and_ds_goes_to_the_parent() {
         name: name.into(),
         zones: zones.iter().map(|text| zone(text)).collect(),
         upstreams: vec![name.into()],
+        policy: Policy::Sequential,
         fallback: Vec::new(),
+        max_in_flight: 4096,
     };
     let routes = vec![
         route("public", &["."]),
