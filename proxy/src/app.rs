@@ -160,7 +160,10 @@ impl App {
     /// Loads the files again; what is wrong with them is told, and changes nothing.
     async fn reload(&mut self, watcher: &mut Option<Watcher>) {
         let result = match Config::load(self.file.as_deref()) {
-            Ok(config) => self.apply(config).await.map_err(LoadError::from),
+            Ok(config) => {
+                let hash = config.hash.clone();
+                self.apply(config).await.map_err(|source| LoadError::Bind { hash, source })
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = &result {

@@ -97,19 +97,31 @@ pub enum LoadError {
         problems: Vec<Problem>,
     },
     /// Valid, and still not to be read.
-    #[error(transparent)]
-    Unparsable(#[from] Unparsable),
+    #[error("the manifest cannot be used")]
+    Unparsable {
+        /// The hash of its text.
+        hash: String,
+        /// What cannot be read.
+        source: Unparsable,
+    },
     /// Its addresses cannot be bound.
-    #[error(transparent)]
-    Bind(#[from] crate::listener::bind::BindError),
+    #[error("the manifest cannot be used")]
+    Bind {
+        /// The hash of its text.
+        hash: String,
+        /// Which, and why.
+        source: crate::listener::bind::BindError,
+    },
 }
 
 impl LoadError {
     /// The hash of the text that was refused, when it could be read.
     pub fn hash(&self) -> Option<&str> {
         match self {
-            Self::Invalid { hash, .. } => Some(hash),
-            Self::Read { .. } | Self::Unparsable(_) | Self::Bind(_) => None,
+            Self::Invalid { hash, .. }
+            | Self::Unparsable { hash, .. }
+            | Self::Bind { hash, .. } => Some(hash),
+            Self::Read { .. } => None,
         }
     }
 }
@@ -144,7 +156,8 @@ impl Config {
         let hash: String = sha256(text.as_bytes()).chars().take(HASH_LEN).collect();
         let invalid = |problems| LoadError::Invalid { hash: hash.clone(), problems };
         let proxy = manifest::read_one(text, Place::File).map_err(invalid)?;
-        Self::new(&proxy, hash, Reader::new(folder, files)).map_err(LoadError::from)
+        Self::new(&proxy, hash.clone(), Reader::new(folder, files))
+            .map_err(|source| LoadError::Unparsable { hash, source })
     }
 
     fn new(proxy: &DnsProxy, hash: String, mut files: Reader) -> Result<Self, Unparsable> {
@@ -278,4 +291,28 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_refused_is_known_by_its_hash_whatever_the_reason() {
+        let hash = || "0123456789abcdef".to_owned();
+        let bind = crate::listener::bind::BindError {
+            address: ([192, 0, 2, 1], 53).into(),
+            transport: "udp",
+            source: io::ErrorKind::AddrInUse.into(),
+        };
+        let cases = [
+            LoadError::Invalid { hash: hash(), problems: Vec::new() },
+            LoadError::Unparsable { hash: hash(), source: Unparsable("5 s".to_owned()) },
+            LoadError::Bind { hash: hash(), source: bind },
+        ];
+
+        for error in cases {
+            assert_eq!(error.hash(), Some(hash().as_str()), "{error:?}");
+        }
+    }
 }
