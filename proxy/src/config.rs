@@ -5,10 +5,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::File,
+    io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    str::FromStr,
+    str::{FromStr, Utf8Error},
     time::Duration,
 };
 
@@ -35,11 +36,12 @@ mod upstreams;
 
 pub use files::PublicFile;
 use files::Reader;
+pub(crate) use files::read_bounded;
 
 /// What runs.
 #[derive(Debug)]
 pub struct Config {
-    /// The first half of the SHA-256 of the manifest's text, in hexadecimal.
+    /// The first 16 hexadecimal digits of the SHA-256 of the manifest's text.
     pub hash: String,
     /// `metadata.generation`, when the manifest has it.
     pub generation: Option<i64>,
@@ -88,6 +90,16 @@ pub enum LoadError {
         /// What the system says.
         source: io::Error,
     },
+    /// The file holds no text. Mending it would run a manifest that nobody wrote.
+    #[error("{} is not UTF-8", path.display())]
+    NotUtf8 {
+        /// The manifest's path.
+        path: PathBuf,
+        /// The hash of its octets.
+        hash: String,
+        /// Where.
+        source: Utf8Error,
+    },
     /// The manifest has problems; each names its place.
     #[error("{}", first_of(problems))]
     Invalid {
@@ -115,10 +127,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The hash of the text that was refused, when it could be read.
+    /// The hash of what was refused, when it could be read.
     pub fn hash(&self) -> Option<&str> {
         match self {
-            Self::Invalid { hash, .. }
+            Self::NotUtf8 { hash, .. }
+            | Self::Invalid { hash, .. }
             | Self::Unparsable { hash, .. }
             | Self::Bind { hash, .. } => Some(hash),
             Self::Read { .. } => None,
@@ -146,14 +159,20 @@ impl Config {
             return Self::from_text(EMBEDDED, Path::new(""), BTreeMap::new());
         };
         let files = BTreeMap::from([(path.to_owned(), reload::Fingerprint::of(path))]);
-        let text =
-            fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let octets = File::open(path)
+            .and_then(read_bounded)
+            .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let text = str::from_utf8(&octets).map_err(|source| LoadError::NotUtf8 {
+            path: path.to_owned(),
+            hash: hash(&octets),
+            source,
+        })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        Self::from_text(&String::from_utf8_lossy(&text), folder, files)
+        Self::from_text(text, folder, files)
     }
 
     fn from_text(text: &str, folder: &Path, files: reload::Files) -> Result<Self, LoadError> {
-        let hash: String = sha256(text.as_bytes()).chars().take(HASH_LEN).collect();
+        let hash = hash(text.as_bytes());
         let invalid = |problems| LoadError::Invalid { hash: hash.clone(), problems };
         let proxy = manifest::read_one(text, Place::File).map_err(invalid)?;
         Self::new(&proxy, hash.clone(), Reader::new(folder, files))
@@ -273,6 +292,11 @@ fn duration(text: Option<String>, default: units::Duration) -> Result<Duration, 
     Ok(text.map_or(Ok(default), |text| parse::<units::Duration>(&text))?.to_std())
 }
 
+/// What tells one manifest from another.
+fn hash(octets: &[u8]) -> String {
+    sha256(octets).chars().take(HASH_LEN).collect()
+}
+
 /// Sixteen digits tell configurations apart and still fit into a label.
 const HASH_LEN: usize = 16;
 
@@ -305,7 +329,9 @@ mod tests {
             transport: "udp",
             source: io::ErrorKind::AddrInUse.into(),
         };
+        let broken = str::from_utf8(&[0xff; 2][..]).unwrap_err();
         let cases = [
+            LoadError::NotUtf8 { path: PathBuf::new(), hash: hash(), source: broken },
             LoadError::Invalid { hash: hash(), problems: Vec::new() },
             LoadError::Unparsable { hash: hash(), source: Unparsable("5 s".to_owned()) },
             LoadError::Bind { hash: hash(), source: bind },
