@@ -19,7 +19,7 @@ use crate::{
     admin::{Admin, Readiness},
     args::RunArgs,
     cluster_dns::LoopGuard,
-    config::{Config, LoadError, reload::Watcher, status::ConfigStatus},
+    config::{Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
     limits::InFlight,
     listener::{
         Connections,
@@ -126,7 +126,7 @@ impl App {
             readiness,
         };
         app.serve(sockets).await;
-        app.announce();
+        app.announce(&[]);
         app.readiness.set_serving();
         Ok(app)
     }
@@ -187,7 +187,7 @@ impl App {
             make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.background);
         self.pipeline.send_replace(Arc::new(next));
         self.status.send_replace(ConfigStatus::loaded(&config));
-        self.config = config;
+        let known = std::mem::replace(&mut self.config, config).notices;
         self.serve(sockets).await;
         self.listeners.retain(|address, stop| {
             let stays = wanted.contains(address);
@@ -196,7 +196,7 @@ impl App {
             }
             stays
         });
-        self.announce();
+        self.announce(&known);
         Ok(())
     }
 
@@ -210,13 +210,16 @@ impl App {
         }
     }
 
-    /// Says what runs now.
-    fn announce(&self) {
+    /// Says what runs now; of the notices those that are not `known` from the last configuration.
+    fn announce(&self, known: &[Notice]) {
         let config = &self.config;
         self.telemetry.follow(config.log_level);
         self.metrics.config.set_hash(&config.hash);
-        for notice in &config.notices {
-            tracing::warn!("{notice}");
+        for notice in config.notices.iter().filter(|notice| !known.contains(notice)) {
+            match notice {
+                Notice::PartsOfTheOperator => tracing::info!("{notice}"),
+                Notice::NoClusterDns => tracing::warn!("{notice}"),
+            }
         }
         for upstream in &config.upstreams {
             for server in &upstream.servers {

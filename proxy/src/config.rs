@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::File,
     io,
     net::{IpAddr, SocketAddr},
@@ -71,8 +72,8 @@ pub struct Config {
     pub shutdown_delay: Duration,
     /// How long they may be answered after that.
     pub shutdown_drain: Duration,
-    /// What a person should know, but need not change.
-    pub notices: Vec<String>,
+    /// What a person should know of it.
+    pub notices: Vec<Notice>,
     /// Every file that was read, the manifest first.
     pub files: reload::Files,
     /// The files that anybody may see.
@@ -256,23 +257,36 @@ fn listen(spec: &api::DnsProxySpec) -> Result<Vec<SocketAddr>, Unparsable> {
     }
 }
 
-/// What the manifest says and this program does not do.
-fn notices(spec: &api::DnsProxySpec) -> Vec<String> {
-    let mut notices = Vec::new();
-    if spec.workload.is_some() || spec.service.is_some() {
-        notices
-            .push("spec.workload and spec.service are for the operator: not used here".to_owned());
+/// What a valid manifest says and this program does not do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Notice {
+    /// Some parts are for the operator: nothing to be changed.
+    PartsOfTheOperator,
+    /// Names of the cluster go the way of all others, which is hardly meant.
+    NoClusterDns,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PartsOfTheOperator => {
+                "spec.workload and spec.service are for the operator: not used here"
+            }
+            Self::NoClusterDns => {
+                "spec.clusterDNS has no addresses, which only the operator can discover: not used here"
+            }
+        })
     }
+}
+
+fn notices(spec: &api::DnsProxySpec) -> Vec<Notice> {
+    let has_parts_of_the_operator = spec.workload.is_some() || spec.service.is_some();
     let forwards_nowhere = |dns: &api::ClusterDns| {
         dns.mode == api::ClusterDnsMode::Forward && dns.addresses.as_ref().is_none_or(Vec::is_empty)
     };
-    if spec.cluster_dns.as_ref().is_some_and(forwards_nowhere) {
-        notices.push(
-            "spec.clusterDNS has no addresses, which only the operator can discover: not used here"
-                .to_owned(),
-        );
-    }
-    notices
+    let has_no_cluster_dns = spec.cluster_dns.as_ref().is_some_and(forwards_nowhere);
+    let parts = has_parts_of_the_operator.then_some(Notice::PartsOfTheOperator);
+    parts.into_iter().chain(has_no_cluster_dns.then_some(Notice::NoClusterDns)).collect()
 }
 
 /// A text that passed the validation and still cannot be read: the two disagree.
