@@ -5,3 +5,5 @@ pub mod healthcheck;
 pub mod pins;
 pub mod query;
 pub mod run;
+
+mod terminal;

@@ -5,7 +5,8 @@ use dnsproxy_tests::{
     manifest::{manifest, merged},
     proxy::{Launch, Proxy, run, text},
     stage::Stage,
-    upstream::{ClosedPort, Upstream},
+    upstream::{Action, ClosedPort, Upstream},
+    wire::Response,
 };
 use serde_json::json;
 
@@ -41,6 +42,22 @@ async fn query_shows_why_there_is_no_answer() {
         said.contains("SERVFAIL") && said.contains("down") && said.contains("refused"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn query_shows_what_strangers_say_and_the_terminal_obeys_none_of_it() {
+    let stage = Stage::script(|query| {
+        let response = Response::to(&query.message).txt("real\n;; forged\x1b[2J");
+        vec![Action::Send(response.ede(0, "reason\x1b[2J").encode())]
+    })
+    .await;
+    let (_, said) = query(&[&format!("@{}", stage.proxy.udp[0]), "www.example", "TXT"]).await;
+
+    assert!(
+        said.contains("reason\\027[2J") && said.contains("real\\010;; forged\\027[2J"),
+        "{said}"
+    );
+    assert!(said.chars().all(|letter| letter == '\n' || !letter.is_control()), "{said:?}");
 }
 
 #[tokio::test]
