@@ -9,6 +9,7 @@ use dnsproxy_operator::{
     controller, telemetry,
 };
 
+#[allow(clippy::print_stderr, reason = "the last word of a process that does nothing any more")]
 fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Crd => {

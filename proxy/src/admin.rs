@@ -1,7 +1,8 @@
 //! The admin endpoints: health, metrics, and what runs. They change nothing.
 //!
 //! `/readyz` depends on nothing outside of the process, so that an upstream's trouble never takes the
-//! proxy out of a Service (a proxy without upstreams still says why it cannot answer).
+//! proxy out of a Service (a proxy without upstreams still says why it cannot answer). The connections are
+//! those of [`server`], which bounds them.
 
 use std::{
     net::SocketAddr,
@@ -23,6 +24,8 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::status::ConfigStatus, pipeline::Pipeline};
+
+mod server;
 
 /// What the endpoints show.
 #[derive(Clone)]
@@ -96,7 +99,11 @@ impl Admin {
             .route("/config", get(config))
             .route("/upstreams", get(upstreams))
             .with_state(self);
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+        let served = server::serve(listener, router, stop).await;
+        if let Err(error) = &served {
+            tracing::error!(%error, "the admin endpoints cannot be reached any more");
+        }
+        served
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     admin::{Admin, Readiness},
     args::RunArgs,
     cluster_dns::LoopGuard,
-    config::{Config, LoadError, reload::Watcher, status::ConfigStatus},
+    config::{Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
     limits::InFlight,
     listener::{
         Connections,
@@ -131,7 +131,7 @@ impl App {
             readiness,
         };
         app.serve(sockets).await;
-        app.announce();
+        app.announce(&[]);
         app.readiness.set_serving();
         Ok(app)
     }
@@ -165,7 +165,10 @@ impl App {
     /// Loads the files again; what is wrong with them is told, and changes nothing.
     async fn reload(&mut self, watcher: &mut Option<Watcher>) {
         let result = match Config::load(self.file.as_deref()) {
-            Ok(config) => self.apply(config).await.map_err(LoadError::from),
+            Ok(config) => {
+                let hash = config.hash.clone();
+                self.apply(config).await.map_err(|source| LoadError::Bind { hash, source })
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = &result {
@@ -189,14 +192,14 @@ impl App {
         let next =
             make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.background);
         self.pipeline.send_replace(Arc::new(next));
-        self.config = config;
+        let known = std::mem::replace(&mut self.config, config).notices;
         self.serve(sockets).await;
         // The old ones last: until then an address that both can take is served by them.
         for gone in self.listeners.extract_if(.., |old| !wanted.contains(&old.endpoint)) {
             gone.stop.cancel();
         }
         self.status.send_replace(ConfigStatus::loaded(&self.config));
-        self.announce();
+        self.announce(&known);
         Ok(())
     }
 
@@ -211,13 +214,16 @@ impl App {
         }
     }
 
-    /// Says what runs now.
-    fn announce(&self) {
+    /// Says what runs now; of the notices those that are not `known` from the last configuration.
+    fn announce(&self, known: &[Notice]) {
         let config = &self.config;
         self.telemetry.follow(config.log_level);
         self.metrics.config.set_hash(&config.hash);
-        for notice in &config.notices {
-            tracing::warn!("{notice}");
+        for notice in config.notices.iter().filter(|notice| !known.contains(notice)) {
+            match notice {
+                Notice::PartsOfTheOperator => tracing::info!("{notice}"),
+                Notice::NoClusterDns => tracing::warn!("{notice}"),
+            }
         }
         for upstream in &config.upstreams {
             for server in &upstream.servers {

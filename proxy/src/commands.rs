@@ -1,7 +1,14 @@
 //! The commands of the program, one a file. Each returns the exit code of the process.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a command talks to the one who called it, and serves nobody"
+)]
 
 pub mod check;
 pub mod healthcheck;
 pub mod pins;
 pub mod query;
 pub mod run;
+
+mod terminal;

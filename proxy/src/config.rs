@@ -5,10 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt,
+    fs::File,
+    io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    str::FromStr,
+    str::{FromStr, Utf8Error},
     time::Duration,
 };
 
@@ -35,11 +37,12 @@ mod upstreams;
 
 pub use files::PublicFile;
 use files::Reader;
+pub(crate) use files::read_bounded;
 
 /// What runs.
 #[derive(Debug)]
 pub struct Config {
-    /// The first half of the SHA-256 of the manifest's text, in hexadecimal.
+    /// The first 16 hexadecimal digits of the SHA-256 of the manifest's text.
     pub hash: String,
     /// `metadata.generation`, when the manifest has it.
     pub generation: Option<i64>,
@@ -69,8 +72,8 @@ pub struct Config {
     pub shutdown_delay: Duration,
     /// How long they may be answered after that.
     pub shutdown_drain: Duration,
-    /// What a person should know, but need not change.
-    pub notices: Vec<String>,
+    /// What a person should know of it.
+    pub notices: Vec<Notice>,
     /// Every file that was read, the manifest first.
     pub files: reload::Files,
     /// The files that anybody may see.
@@ -88,6 +91,16 @@ pub enum LoadError {
         /// What the system says.
         source: io::Error,
     },
+    /// The file holds no text. Mending it would run a manifest that nobody wrote.
+    #[error("{} is not UTF-8", path.display())]
+    NotUtf8 {
+        /// The manifest's path.
+        path: PathBuf,
+        /// The hash of its octets.
+        hash: String,
+        /// Where.
+        source: Utf8Error,
+    },
     /// The manifest has problems; each names its place.
     #[error("{}", first_of(problems))]
     Invalid {
@@ -97,19 +110,32 @@ pub enum LoadError {
         problems: Vec<Problem>,
     },
     /// Valid, and still not to be read.
-    #[error(transparent)]
-    Unparsable(#[from] Unparsable),
+    #[error("the manifest cannot be used")]
+    Unparsable {
+        /// The hash of its text.
+        hash: String,
+        /// What cannot be read.
+        source: Unparsable,
+    },
     /// Its addresses cannot be bound.
-    #[error(transparent)]
-    Bind(#[from] crate::listener::bind::BindError),
+    #[error("the manifest cannot be used")]
+    Bind {
+        /// The hash of its text.
+        hash: String,
+        /// Which, and why.
+        source: crate::listener::bind::BindError,
+    },
 }
 
 impl LoadError {
-    /// The hash of the text that was refused, when it could be read.
+    /// The hash of what was refused, when it could be read.
     pub fn hash(&self) -> Option<&str> {
         match self {
-            Self::Invalid { hash, .. } => Some(hash),
-            Self::Read { .. } | Self::Unparsable(_) | Self::Bind(_) => None,
+            Self::NotUtf8 { hash, .. }
+            | Self::Invalid { hash, .. }
+            | Self::Unparsable { hash, .. }
+            | Self::Bind { hash, .. } => Some(hash),
+            Self::Read { .. } => None,
         }
     }
 }
@@ -134,17 +160,24 @@ impl Config {
             return Self::from_text(EMBEDDED, Path::new(""), BTreeMap::new());
         };
         let files = BTreeMap::from([(path.to_owned(), reload::Fingerprint::of(path))]);
-        let text =
-            fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let octets = File::open(path)
+            .and_then(read_bounded)
+            .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let text = str::from_utf8(&octets).map_err(|source| LoadError::NotUtf8 {
+            path: path.to_owned(),
+            hash: hash(&octets),
+            source,
+        })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        Self::from_text(&String::from_utf8_lossy(&text), folder, files)
+        Self::from_text(text, folder, files)
     }
 
     fn from_text(text: &str, folder: &Path, files: reload::Files) -> Result<Self, LoadError> {
-        let hash: String = sha256(text.as_bytes()).chars().take(HASH_LEN).collect();
+        let hash = hash(text.as_bytes());
         let invalid = |problems| LoadError::Invalid { hash: hash.clone(), problems };
         let proxy = manifest::read_one(text, Place::File).map_err(invalid)?;
-        Self::new(&proxy, hash, Reader::new(folder, files)).map_err(LoadError::from)
+        Self::new(&proxy, hash.clone(), Reader::new(folder, files))
+            .map_err(|source| LoadError::Unparsable { hash, source })
     }
 
     fn new(proxy: &DnsProxy, hash: String, mut files: Reader) -> Result<Self, Unparsable> {
@@ -221,23 +254,36 @@ fn listen(spec: &api::DnsProxySpec) -> Result<Vec<SocketAddr>, Unparsable> {
     }
 }
 
-/// What the manifest says and this program does not do.
-fn notices(spec: &api::DnsProxySpec) -> Vec<String> {
-    let mut notices = Vec::new();
-    if spec.workload.is_some() || spec.service.is_some() {
-        notices
-            .push("spec.workload and spec.service are for the operator: not used here".to_owned());
+/// What a valid manifest says and this program does not do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Notice {
+    /// Some parts are for the operator: nothing to be changed.
+    PartsOfTheOperator,
+    /// Names of the cluster go the way of all others, which is hardly meant.
+    NoClusterDns,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PartsOfTheOperator => {
+                "spec.workload and spec.service are for the operator: not used here"
+            }
+            Self::NoClusterDns => {
+                "spec.clusterDNS has no addresses, which only the operator can discover: not used here"
+            }
+        })
     }
+}
+
+fn notices(spec: &api::DnsProxySpec) -> Vec<Notice> {
+    let has_parts_of_the_operator = spec.workload.is_some() || spec.service.is_some();
     let forwards_nowhere = |dns: &api::ClusterDns| {
         dns.mode == api::ClusterDnsMode::Forward && dns.addresses.as_ref().is_none_or(Vec::is_empty)
     };
-    if spec.cluster_dns.as_ref().is_some_and(forwards_nowhere) {
-        notices.push(
-            "spec.clusterDNS has no addresses, which only the operator can discover: not used here"
-                .to_owned(),
-        );
-    }
-    notices
+    let has_no_cluster_dns = spec.cluster_dns.as_ref().is_some_and(forwards_nowhere);
+    let parts = has_parts_of_the_operator.then_some(Notice::PartsOfTheOperator);
+    parts.into_iter().chain(has_no_cluster_dns.then_some(Notice::NoClusterDns)).collect()
 }
 
 /// A text that passed the validation and still cannot be read: the two disagree.
@@ -261,6 +307,11 @@ fn duration(text: Option<String>, default: units::Duration) -> Result<Duration, 
     Ok(text.map_or(Ok(default), |text| parse::<units::Duration>(&text))?.to_std())
 }
 
+/// What tells one manifest from another.
+fn hash(octets: &[u8]) -> String {
+    sha256(octets).chars().take(HASH_LEN).collect()
+}
+
 /// Sixteen digits tell configurations apart and still fit into a label.
 const HASH_LEN: usize = 16;
 
@@ -279,4 +330,30 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_refused_is_known_by_its_hash_whatever_the_reason() {
+        let hash = || "0123456789abcdef".to_owned();
+        let bind = crate::listener::bind::BindError {
+            address: ([192, 0, 2, 1], 53).into(),
+            transport: "udp",
+            source: io::ErrorKind::AddrInUse.into(),
+        };
+        let broken = str::from_utf8(&[0xff; 2][..]).unwrap_err();
+        let cases = [
+            LoadError::NotUtf8 { path: PathBuf::new(), hash: hash(), source: broken },
+            LoadError::Invalid { hash: hash(), problems: Vec::new() },
+            LoadError::Unparsable { hash: hash(), source: Unparsable("5 s".to_owned()) },
+            LoadError::Bind { hash: hash(), source: bind },
+        ];
+
+        for error in cases {
+            assert_eq!(error.hash(), Some(hash().as_str()), "{error:?}");
+        }
+    }
 }

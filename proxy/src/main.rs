@@ -8,6 +8,7 @@ use dnsproxy::{
     commands,
 };
 
+#[allow(clippy::print_stderr, reason = "the last word of a process that serves nobody any more")]
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(args) => commands::run::run(&args),

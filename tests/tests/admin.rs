@@ -3,13 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dnsproxy_tests::{
+    PATIENCE,
     manifest::upstreams,
     proxy::Proxy,
     stage::Stage,
     upstream::ClosedPort,
-    wire::{Query, types},
+    wire::{Query, rcodes, types},
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 #[tokio::test]
 async fn it_is_alive_and_ready() {
@@ -179,6 +185,29 @@ async fn a_huge_request_is_not_taken() {
         }
     }
     assert_eq!(stage.proxy.admin.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn half_requests_keep_nobody_out_and_hold_few_files() {
+    let stage = Stage::new().await;
+    let admin = stage.proxy.admin;
+    let before = admin.sum("dnsproxy_open_files", &[]).await;
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(admin.address).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: admin").await.unwrap();
+        held.push(stream);
+    }
+
+    assert_eq!(admin.get("/livez").await.status, 200, "kubelet's probe is answered");
+    let during = admin.sum("dnsproxy_open_files", &[]).await;
+    assert!(during <= before + 70.0, "{before} open files have become {during}");
+    for mut stream in held {
+        let mut said = Vec::new();
+        let end = timeout(PATIENCE, stream.read_to_end(&mut said)).await;
+        assert!(end.is_ok(), "half a request is held for ever");
+    }
+    assert_eq!(stage.client().ask("www.example", types::A).await.rcode(), rcodes::NOERROR);
 }
 
 #[tokio::test]

@@ -217,6 +217,21 @@ async fn a_missing_file_is_said_by_its_name() {
     }
 }
 
+/// Mended, it would be another text than the one that was written, and have another hash.
+#[tokio::test]
+async fn a_manifest_that_is_not_utf8_is_refused_with_the_place() {
+    let folder = folder();
+    let path = folder.path().join("dnsproxy.yaml");
+    std::fs::write(&path, [b"# caf\xe9\n", manifest(&valid()).as_bytes()].concat()).unwrap();
+
+    for command in ["check", "run"] {
+        let output = run(&[command, "-f", path.to_str().unwrap()]).await;
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(said.contains("not UTF-8") && said.contains("index 5"), "{command}: {said}");
+    }
+}
+
 /// A scalar that YAML 1.1 reads as something else: not wrong, but worth a word.
 #[tokio::test]
 async fn an_unquoted_no_is_warned_about() {

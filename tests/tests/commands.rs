@@ -2,9 +2,11 @@
 
 use dnsproxy_tests::{
     certificates::{Authority, NAME},
+    manifest::{manifest, merged},
     proxy::{Launch, Proxy, run, text},
     stage::Stage,
-    upstream::{ClosedPort, Upstream},
+    upstream::{Action, ClosedPort, Upstream},
+    wire::Response,
 };
 use serde_json::json;
 
@@ -40,6 +42,22 @@ async fn query_shows_why_there_is_no_answer() {
         said.contains("SERVFAIL") && said.contains("down") && said.contains("refused"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn query_shows_what_strangers_say_and_the_terminal_obeys_none_of_it() {
+    let stage = Stage::script(|query| {
+        let response = Response::to(&query.message).txt("real\n;; forged\x1b[2J");
+        vec![Action::Send(response.ede(0, "reason\x1b[2J").encode())]
+    })
+    .await;
+    let (_, said) = query(&[&format!("@{}", stage.proxy.udp[0]), "www.example", "TXT"]).await;
+
+    assert!(
+        said.contains("reason\\027[2J") && said.contains("real\\010;; forged\\027[2J"),
+        "{said}"
+    );
+    assert!(said.chars().all(|letter| letter == '\n' || !letter.is_control()), "{said:?}");
 }
 
 #[tokio::test]
@@ -123,15 +141,35 @@ async fn a_port_that_is_taken_is_said_and_nothing_runs() {
     assert!(refused.to_string().contains(&address), "{refused}");
 }
 
-#[tokio::test]
-async fn what_is_not_for_a_single_process_is_said_once() {
-    let stage =
-        Stage::spec(json!({"workload": {"replicas": 3}, "service": {"clusterIP": "10.96.0.53"}}))
-            .await;
+/// Waits until so many configurations were loaded.
+async fn has_loaded(proxy: &Proxy, times: usize) {
+    dnsproxy_tests::eventually("another configuration", async || {
+        let log = proxy.log();
+        let loaded = log.iter().filter(|line| line.contains("configuration loaded"));
+        (loaded.count() == times).then_some(())
+    })
+    .await;
+}
 
-    stage.proxy.says("that it runs", |line| line.contains("configuration loaded")).await;
-    let lines = stage.proxy.log().into_iter().filter(|line| line.contains("workload")).count();
-    assert_eq!(lines, 1, "{:?}", stage.proxy.log());
+#[tokio::test]
+async fn what_is_not_for_a_single_process_is_said_once_and_no_warning_without_need() {
+    let parts = json!({"workload": {"replicas": 3}, "service": {"clusterIP": "10.96.0.53"}});
+    let stage = Stage::spec(parts).await;
+    has_loaded(&stage.proxy, 1).await;
+    let nowhere = merged(stage.spec.clone(), json!({"clusterDNS": {"mode": "Forward"}}));
+    stage.proxy.replace_manifest(&manifest(&nowhere));
+    has_loaded(&stage.proxy, 2).await;
+    stage
+        .proxy
+        .replace_manifest(&manifest(&merged(nowhere, json!({"limits": {"queryDeadline": "3s"}}))));
+    has_loaded(&stage.proxy, 3).await;
+
+    let log = stage.proxy.log();
+    let cases = [("spec.workload", "INFO"), ("spec.clusterDNS", "WARN")];
+    for (what, level) in cases {
+        let lines: Vec<_> = log.iter().filter(|line| line.contains(what)).collect();
+        assert!(lines.len() == 1 && lines[0].contains(level), "{what} once, {level}: {log:?}");
+    }
 }
 
 #[tokio::test]

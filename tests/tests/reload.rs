@@ -124,6 +124,32 @@ async fn an_invalid_manifest_changes_nothing_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_manifest_whose_address_is_taken_is_known_by_its_hash() {
+    let upstreams = upstreams([json!({"name": "one", "addresses": ["192.0.2.1"]})]);
+    let listening = |address: &str| {
+        manifest(&merged(
+            upstreams.clone(),
+            json!({"listeners": {"dns": {"addresses": [address]}}}),
+        ))
+    };
+    let free = "127.0.0.1:0";
+    let proxy = Launch::text(&listening(free)).listen_by_manifest(1).start().await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    proxy.replace_manifest(&listening(&taken));
+
+    let config = eventually("a rejected manifest", async || {
+        let config = proxy.admin.json("/config").await;
+        (config["rejected"] != Value::Null).then_some(config)
+    })
+    .await;
+    let rejected = &config["rejected"];
+    assert!(rejected["error"].as_str().is_some_and(|error| error.contains(&taken)), "{rejected}");
+    assert!(rejected["hash"].is_string(), "which text was refused: {rejected}");
+    assert_ne!(rejected["hash"], config["hash"]);
+}
+
+#[tokio::test]
 async fn a_manifest_that_went_away_changes_nothing() {
     let stage = Stage::new().await;
     fs::remove_file(stage.proxy.manifest()).unwrap();

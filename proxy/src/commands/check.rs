@@ -3,12 +3,7 @@
 //! A manifest may be meant for a file or for a cluster; a few fields make sense in one of them only. It is
 //! valid when it is valid for one of the two, and what the other one would refuse is told as a note.
 
-use std::{
-    fs,
-    io::{self, Read},
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs::File, io, path::Path, process::ExitCode};
 
 use anyhow::Context;
 use dnsproxy_api::{
@@ -16,7 +11,7 @@ use dnsproxy_api::{
     validate::{Place, Problem},
 };
 
-use crate::args::CheckArgs;
+use crate::{args::CheckArgs, config::read_bounded};
 
 /// Exit code 0 when the manifest is valid, 1 when it is not.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
@@ -59,12 +54,11 @@ fn place_of(file: &Path, problem: &Problem) -> String {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let mut octets = Vec::new();
-    if path == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut octets)?;
+fn read(path: &Path) -> anyhow::Result<String> {
+    let octets = if path == Path::new("-") {
+        read_bounded(io::stdin().lock())
     } else {
-        octets = fs::read(path)?;
-    }
-    Ok(String::from_utf8_lossy(&octets).into_owned())
+        File::open(path).and_then(read_bounded)
+    };
+    String::from_utf8(octets?).map_err(|error| error.utf8_error()).context("not UTF-8")
 }

@@ -15,6 +15,7 @@ use hickory_proto::{op::Message, rr::Record};
 use rustls::pki_types::ServerName;
 use tokio::{runtime::Builder, time::Instant};
 
+use super::terminal::printable;
 use crate::{
     message::{Header, Name, Qclass, Qtype, Question, Request},
     shutdown::Tasks,
@@ -77,7 +78,7 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(reason) => {
-            eprintln!("dnsproxy: no answer: {reason}");
+            eprintln!("dnsproxy: no answer: {}", printable(&reason));
             Ok(ExitCode::from(NO_ANSWER))
         }
     }
@@ -193,7 +194,7 @@ fn print(answer: &Answer) {
     let flags = Header::read(message).map_or(String::new(), flags);
     println!(";; status: {}, flags:{flags}", layout.rcode(message));
     for error in layout.edns(message).iter().flat_map(|edns| edns.extended_errors()) {
-        println!(";; extended error {}: {}", error.code, error.text);
+        println!(";; extended error {}: {}", error.code, printable(&error.text));
     }
     match Message::from_vec(message) {
         Ok(decoded) => {
@@ -224,7 +225,7 @@ fn print_section(title: &str, lines: impl Iterator<Item = String>) {
         if index == 0 {
             println!(";; {title}");
         }
-        println!("{line}");
+        println!("{}", printable(&line));
     }
 }
 

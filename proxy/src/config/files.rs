@@ -1,7 +1,8 @@
 //! The files that a manifest refers to.
 
 use std::{
-    fs,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,7 +18,7 @@ pub struct PublicFile {
     pub octets: Option<Arc<[u8]>>,
 }
 
-/// Longer than any bundle of authorities; a larger file is some other file: our guess.
+/// Longer than any manifest or bundle of authorities; a larger file is some other file: our guess.
 const MAX_LEN: u64 = 8 << 20;
 
 /// Reads files and remembers which.
@@ -48,11 +49,38 @@ impl Reader {
     pub(super) fn read(&mut self, path: &str) -> Result<Arc<[u8]>, Arc<str>> {
         let path = self.folder.join(path);
         self.files.insert(path.clone(), Fingerprint::of(&path));
-        let fail = |error| format!("{}: {error}", path.display()).into();
-        let len = fs::metadata(&path).map_err(|error| fail(error.to_string()))?.len();
-        if len > MAX_LEN {
-            return Err(fail(format!("larger than {MAX_LEN} octets")));
-        }
-        fs::read(&path).map(Arc::from).map_err(|error| fail(error.to_string()))
+        let octets = File::open(&path).and_then(read_bounded);
+        octets.map(Arc::from).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+}
+
+/// Reads to the end, of which a device has none and a file that grows may have a late one.
+pub(crate) fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    let read = source.take(MAX_LEN + 1).read_to_end(&mut octets)?;
+    if read as u64 > MAX_LEN {
+        let too_large = format!("larger than {MAX_LEN} octets");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, too_large));
+    }
+    Ok(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_end_is_not_read_for_ever() {
+        let mut reader = Reader::new(Path::new("/dev"), Files::new());
+
+        let refused = reader.read("zero").unwrap_err();
+
+        assert_eq!(&*refused, "/dev/zero: larger than 8388608 octets");
+        let len = usize::try_from(MAX_LEN).unwrap();
+        assert_eq!(
+            read_bounded(io::repeat(b'a').take(MAX_LEN)).unwrap().len(),
+            len,
+            "not one less"
+        );
     }
 }

@@ -13,7 +13,7 @@ use crate::upstream::Certificate;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigStatus {
-    /// The first half of the SHA-256 of the manifest's text.
+    /// The first 16 hexadecimal digits of the SHA-256 of the manifest's text.
     pub hash: String,
     /// `metadata.generation`, when the manifest has it.
     pub generation: Option<i64>,
@@ -31,7 +31,7 @@ pub struct ConfigStatus {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rejected {
-    /// The hash of its text, when it could be read.
+    /// The hash of its content, when it could be read.
     pub hash: Option<String>,
     /// What is wrong with it.
     pub error: String,

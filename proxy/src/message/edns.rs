@@ -105,10 +105,14 @@ impl ExtendedError {
         Self { code, text: text.into() }
     }
 
-    /// Whether an upstream says that DNSSEC validation failed (RFC 8914 sections 4.2 to 4.13, 4.28):
-    /// such an answer must not be shopped around for another one.
+    /// Whether an upstream says that DNSSEC validation failed: such an answer must not be shopped around
+    /// for another one.
+    ///
+    /// These are the codes that tell how a validator came to no good end (RFC 8914 sections 4.2, 4.3 and
+    /// 4.6 to 4.13), 25, a signature that expires before it is valid (IANA "Extended DNS Error Codes"), and
+    /// 27, more NSEC3 iterations than the validator computes (RFC 9276 section 3.2).
     pub fn is_validation_failure(&self) -> bool {
-        matches!(self.code, 1 | 2 | 5..=12 | 27)
+        matches!(self.code, 1 | 2 | 5..=12 | 25 | 27)
     }
 
     fn read(data: &[u8]) -> Option<Self> {
@@ -238,6 +242,30 @@ mod tests {
             writer.pad_to(0, 128);
             writer.finish();
             assert_eq!(out.len() % 128, 0, "with {already} octets before the OPT record");
+        }
+    }
+
+    #[test]
+    fn the_codes_of_a_failed_validation_are_those_of_the_registry() {
+        let failures = [
+            (1, "Unsupported DNSKEY Algorithm"),
+            (2, "Unsupported DS Digest Type"),
+            (5, "DNSSEC Indeterminate"),
+            (6, "DNSSEC Bogus"),
+            (7, "Signature Expired"),
+            (8, "Signature Not Yet Valid"),
+            (9, "DNSKEY Missing"),
+            (10, "RRSIGs Missing"),
+            (11, "No Zone Key Bit Set"),
+            (12, "NSEC Missing"),
+            (25, "Signature Expired before Valid"),
+            (27, "Unsupported NSEC3 Iterations Value"),
+        ];
+
+        for code in 0..100 {
+            let name = failures.iter().find(|(failure, _)| *failure == code).map(|(_, name)| name);
+            let is_failure = ExtendedError::new(code, "").is_validation_failure();
+            assert_eq!(is_failure, name.is_some(), "{code}: {name:?}");
         }
     }
 

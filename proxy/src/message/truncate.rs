@@ -1,7 +1,9 @@
 //! Making a reply fit (RFC 1035 section 4.1.1, RFC 2181 section 9).
 //!
-//! Additional records go first, and their absence is no truncation. Then whole records go from the end,
-//! and TC says so. What fits is kept: some clients cannot ask again over TCP and live on it.
+//! The options of the OPT record go first (RFC 8914 section 3), then the additional records; the absence of
+//! either is no truncation. Then whole records go from the end, and TC says so. What fits is kept: some
+//! clients cannot ask again over TCP and live on it. That is also why TC is not set for reasons alone, which
+//! RFC 8914 recommends: nobody should lose a whole answer for a text about it.
 
 use super::{Header, Layout, record::Record, set_u16, u16_at};
 
@@ -11,31 +13,34 @@ pub fn fit(message: &mut Vec<u8>, limit: usize) {
         return;
     }
     let Ok(layout) = Layout::of(message) else { return };
-    let mut opt = layout
-        .opt
-        .and_then(|opt| message.get(opt.start..opt.end))
-        .map(<[u8]>::to_vec)
-        .unwrap_or_default();
-    if layout.questions_end + opt.len() > limit {
-        drop_options(&mut opt);
-    }
+    let opt = bare_opt(message, &layout);
     let room = limit.saturating_sub(opt.len());
-    let kept = Kept::within(message, &layout, room);
+    match &layout.opt {
+        Some(record) if record.start <= room => message.truncate(record.start),
+        _ => cut(message, &layout, room, !opt.is_empty()),
+    }
+    message.extend_from_slice(&opt);
+}
+
+/// The OPT record without its options; empty when there is none.
+fn bare_opt(message: &[u8], layout: &Layout) -> Vec<u8> {
+    const EMPTY_OPT: usize = 11;
+    let opt = layout.opt.as_ref().and_then(|opt| message.get(opt.start..opt.start + EMPTY_OPT));
+    let mut opt = opt.map(<[u8]>::to_vec).unwrap_or_default();
+    set_u16(&mut opt, EMPTY_OPT - 2, 0);
+    opt
+}
+
+/// Keeps the answer and authority records that fit.
+fn cut(message: &mut Vec<u8>, layout: &Layout, room: usize, has_opt: bool) {
+    let kept = Kept::within(message, layout, room);
     if kept.end < layout.authorities_end {
         set_truncated(message);
     }
     message.truncate(kept.end);
     set_u16(message, 6, kept.answers);
     set_u16(message, 8, kept.authorities);
-    set_u16(message, 10, u16::from(!opt.is_empty()));
-    message.extend_from_slice(&opt);
-}
-
-/// Leaves the OPT record without options: the reasons of an upstream are worth less than an answer.
-fn drop_options(opt: &mut Vec<u8>) {
-    const EMPTY_OPT: usize = 11;
-    opt.truncate(EMPTY_OPT);
-    set_u16(opt, EMPTY_OPT - 2, 0);
+    set_u16(message, 10, u16::from(has_opt));
 }
 
 /// Sets TC.
@@ -83,7 +88,10 @@ mod tests {
     /// Header, question and OPT record.
     const FRAME: usize = 12 + 13 + 4 + 11;
 
-    fn reply(counts: [u16; 3]) -> Vec<u8> {
+    /// The reason that some replies carry, as an option.
+    const REASON: usize = 4 + 2 + 20;
+
+    fn reply(counts: [u16; 3], has_reason: bool) -> Vec<u8> {
         let mut out = Vec::new();
         let [answers, authorities, additionals] = counts;
         Header { id: 1, flags: Header::QR, counts: [1, answers, authorities, additionals + 1] }
@@ -93,52 +101,76 @@ mod tests {
         for _ in 0..answers + authorities + additionals {
             out.extend_from_slice(RECORD);
         }
-        OptWriter::start(&mut out, 1232, Rcode::NOERROR, false).finish();
+        let mut opt = OptWriter::start(&mut out, 1232, Rcode::NOERROR, true);
+        if has_reason {
+            opt.extended_error(&ExtendedError::new(9, "x".repeat(20)));
+        }
+        opt.finish();
         out
     }
 
     #[test]
-    fn whole_records_go_from_the_end_and_tc_tells_when_it_matters() {
+    fn what_matters_least_goes_first_and_tc_tells_when_a_record_is_missed() {
         let cases = [
-            // (why, counts before, limit, counts after, whether TC is set)
-            ("it fits", [2, 1, 1], FRAME + 64, [1, 2, 1, 2], false),
+            // (why, counts before, whether there is a reason, limit, counts after, whether it stays, TC)
+            ("it fits", [2, 1, 1], true, FRAME + 64 + REASON, [1, 2, 1, 2], true, false),
+            (
+                "a reason goes before any record (RFC 8914 3)",
+                [2, 1, 1],
+                true,
+                FRAME + 63 + REASON,
+                [1, 2, 1, 2],
+                false,
+                false,
+            ),
+            ("just without it", [2, 1, 1], true, FRAME + 64, [1, 2, 1, 2], false, false),
             (
                 "additional records are not missed (RFC 2181 9)",
                 [2, 1, 1],
+                false,
                 FRAME + 63,
                 [1, 2, 1, 1],
                 false,
+                false,
             ),
-            ("authority records are", [2, 1, 1], FRAME + 47, [1, 2, 0, 1], true),
-            ("no record is cut in two", [2, 0, 0], FRAME + 31, [1, 1, 0, 1], true),
-            ("nothing fits but the question", [2, 0, 0], FRAME, [1, 0, 0, 1], true),
+            ("authority records are", [2, 1, 1], false, FRAME + 47, [1, 2, 0, 1], false, true),
+            ("no record is cut in two", [2, 0, 0], false, FRAME + 31, [1, 1, 0, 1], false, true),
+            (
+                "a reason takes no room from answers",
+                [2, 0, 0],
+                true,
+                FRAME + 31,
+                [1, 1, 0, 1],
+                false,
+                true,
+            ),
+            ("nothing fits but the question", [2, 0, 0], true, FRAME, [1, 0, 0, 1], false, true),
+            ("a reason alone", [0, 0, 0], true, FRAME + 10, [1, 0, 0, 1], false, false),
         ];
 
-        for (why, before, limit, after, is_truncated) in cases {
-            let mut message = reply(before);
+        for (why, before, has_reason, limit, after, reason_stays, is_truncated) in cases {
+            let mut message = reply(before, has_reason);
             fit(&mut message, limit);
             let header = Header::read(&message).unwrap();
             assert!(message.len() <= limit, "{why}");
             assert_eq!(header.counts, after, "{why}");
             assert_eq!(header.has(Header::TC), is_truncated, "{why}");
-            assert!(Layout::of(&message).unwrap().opt.is_some(), "{why}: the OPT record stays");
+            let layout = Layout::of(&message).unwrap();
+            let edns = layout.edns(&message).expect("the OPT record stays");
+            assert!(edns.dnssec_ok && edns.udp_payload == 1232, "{why}: the OPT record stays");
+            assert_eq!(edns.extended_errors().count() == 1, reason_stays, "{why}");
         }
     }
+
     #[test]
-    fn long_reasons_go_before_the_limit_is_broken() {
-        let mut message = reply([2, 0, 0]);
-        message.truncate(message.len() - 11);
-        let mut opt = OptWriter::start(&mut message, 1232, Rcode::NOERROR, true);
-        for _ in 0..4 {
-            opt.extended_error(&ExtendedError::new(9, "x".repeat(200)));
-        }
-        opt.finish();
+    fn without_an_opt_record_none_is_made() {
+        let mut message = reply([2, 0, 0], false);
+        message.truncate(FRAME - 11 + 32);
+        set_u16(&mut message, 10, 0);
 
-        fit(&mut message, 512);
+        fit(&mut message, FRAME - 11 + 16);
 
-        let layout = Layout::of(&message).unwrap();
-        assert!(message.len() <= 512, "{}", message.len());
-        assert!(layout.edns(&message).unwrap().dnssec_ok, "the rest of the OPT record stays");
-        assert_eq!(Header::read(&message).unwrap().counts, [1, 2, 0, 1], "and so do the answers");
+        assert_eq!(message.len(), FRAME - 11 + 16);
+        assert_eq!(Header::read(&message).unwrap().counts, [1, 1, 0, 0]);
     }
 }

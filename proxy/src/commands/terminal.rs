@@ -1,0 +1,35 @@
+//! What strangers say, on its way to a terminal.
+
+/// The text in one line of which no letter gives orders: control characters stand there by number, as in
+/// zone files (RFC 1035 section 5.1). A terminal would obey them: clear itself, or show another answer.
+pub(super) fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            line.push_str(&format!("\\{:03}", u32::from(letter)));
+        } else {
+            line.push(letter);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_says_gives_no_orders_to_a_terminal() {
+        let cases = [
+            ("letters of all languages stay", "é 例 🤣 \\", "é 例 🤣 \\"),
+            ("an escape sequence", "a\x1b[2Jb", "a\\027[2Jb"),
+            ("a second line", "real\n;; forged\r", "real\\010;; forged\\013"),
+            ("the eight-bit form of an escape sequence", "\u{9b}2J", "\\1552J"),
+            ("nothing at all, and delete", "\0\x7f", "\\000\\127"),
+        ];
+
+        for (why, text, expected) in cases {
+            assert_eq!(printable(text), expected, "{why}");
+        }
+    }
+}
