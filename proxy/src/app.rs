@@ -24,7 +24,7 @@ use crate::{
     query_log::QueryLog,
     shutdown::{Event, Signals, Tasks},
     telemetry::Telemetry,
-    upstream::Upstreams,
+    upstream::{Placement, Surroundings, Upstreams},
     worker::{Shared, Workers},
 };
 
@@ -70,6 +70,7 @@ pub struct App {
     workers: Workers,
     serving: Tasks,
     background: Tasks,
+    surroundings: Surroundings,
     failed: CancellationToken,
     readiness: Arc<Readiness>,
 }
@@ -92,7 +93,12 @@ impl App {
             .map_err(|source| StartError::Admin { address: args.admin, source })?;
 
         let (serving, background) = (Tasks::default(), Tasks::default());
-        let first = make_pipeline(&config, None, Arc::default(), &metrics, &background);
+        let surroundings = Surroundings {
+            metrics: metrics.upstream.clone(),
+            tasks: background.clone(),
+            placement: Placement::default(),
+        };
+        let first = make_pipeline(&config, None, Arc::default(), &metrics, &surroundings);
         let (pipeline, pipelines) = watch::channel(Arc::new(first));
         let (status, statuses) = watch::channel(ConfigStatus::loaded(&config));
         let failed = CancellationToken::new();
@@ -104,6 +110,8 @@ impl App {
             failed: failed.clone(),
         };
         let workers = Workers::start(worker_count(args), &shared)?;
+        surroundings.placement.use_workers(workers.runtimes());
+        pipeline.borrow().upstreams.keep(&background);
         let readiness = Arc::new(Readiness::default());
         telemetry.announce(&format!("listening admin {}", admin_listener.local_addr()?));
         let admin = Admin {
@@ -127,6 +135,7 @@ impl App {
             workers,
             serving,
             background,
+            surroundings,
             failed,
             readiness,
         };
@@ -190,7 +199,8 @@ impl App {
         let previous = self.pipeline.borrow().clone();
         let in_flight = Arc::clone(&previous.in_flight);
         let next =
-            make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.background);
+            make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.surroundings);
+        next.upstreams.keep(&self.background);
         self.pipeline.send_replace(Arc::new(next));
         let known = std::mem::replace(&mut self.config, config).notices;
         self.serve(sockets).await;
@@ -281,7 +291,7 @@ fn make_pipeline(
     previous: Option<&Pipeline>,
     in_flight: Arc<InFlight>,
     metrics: &Metrics,
-    background: &Tasks,
+    surroundings: &Surroundings,
 ) -> Pipeline {
     let rate_limit = config.rate_limit.map(|(per_second, burst)| {
         previous
@@ -297,8 +307,7 @@ fn make_pipeline(
         previous.map(|previous| &*previous.upstreams),
         config.upstreams.clone(),
         config.routes.clone(),
-        &metrics.upstream,
-        background,
+        surroundings,
     );
     Pipeline {
         access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),

@@ -28,7 +28,7 @@ use crate::{
 
 pub mod metrics;
 
-pub use metrics::{PipelineMetrics, Source};
+pub use metrics::{Limit, PipelineMetrics, Source};
 
 /// A reply that is still being made.
 pub type Answer = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -93,15 +93,21 @@ impl Pipeline {
                 "a question of the cluster's DNS would go back to it",
             ));
         }
+        if self.upstreams.stop_loop(&job.query.question, started) {
+            return job.fail(&ExtendedError::new(ExtendedError::OTHER, "a forwarding loop"));
+        }
         let Some(place) = self.in_flight.enter(self.limits.max_in_flight) else {
-            return job.fail(&ExtendedError::new(ExtendedError::OTHER, "limits.maxInFlight"));
+            return job.limit(Limit::InFlight);
+        };
+        let Some(place_on_route) = route.enter() else {
+            return job.limit(Limit::InFlightOnRoute);
         };
         let route = Arc::clone(route);
         Verdict::Later(Box::pin(async move {
             let request = job.request();
             let deadline = job.started + job.pipeline.limits.query_deadline;
-            let exchanged = job.pipeline.upstreams.exchange(&route, &request, deadline).await;
-            drop(place);
+            let exchanged = job.pipeline.upstreams.exchange(&route, request, deadline).await;
+            drop((place, place_on_route));
             job.finish(exchanged)
         }))
     }
@@ -180,6 +186,12 @@ impl Job {
         )
     }
 
+    /// A bound of ours is reached: the client learns at once which one.
+    fn limit(self, limit: Limit) -> Verdict {
+        self.pipeline.metrics.count_limited(limit);
+        self.fail(&ExtendedError::new(ExtendedError::OTHER, limit.label()))
+    }
+
     fn fail(self, reason: &ExtendedError) -> Verdict {
         self.reply(
             |query, terms| reply::error(query, Rcode::SERVFAIL, Some(reason), terms),
@@ -220,6 +232,9 @@ impl Job {
                 self.hand_over(reply, Source::Upstream, Some(&upstream))
             }
             Err(failure) => {
+                if failure.is_limit() {
+                    self.pipeline.metrics.count_limited(Limit::InFlightOnConnections);
+                }
                 let reply = reply::error(&self.query, Rcode::SERVFAIL, Some(&failure.ede()), terms);
                 self.hand_over(reply, Source::Local, None)
             }

@@ -6,6 +6,7 @@
 use std::{future::Future, io};
 
 use tokio::{
+    runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
@@ -28,6 +29,14 @@ impl Tasks {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         self.tracker.spawn(task)
+    }
+
+    /// Spawns a task on another runtime.
+    pub fn spawn_on<F>(&self, runtime: &Handle, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.tracker.spawn_on(task, runtime)
     }
 
     /// Counts as a task until it is dropped, for work that is no task of its own.

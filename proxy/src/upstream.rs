@@ -2,33 +2,43 @@
 //!
 //! This file puts together what a manifest says; the parts decide (RFC 7766, RFC 7858 and RFC 5452 bind them):
 //!
-//! - `route`: which servers, by the longest zone.
-//! - `search`: in which order, and how often; those that failed, says `health`, come last.
-//! - `server`: one exchange: `udp`, or a `connection` that `dial` made and `tls` secured.
-//! - `verifier`, `pins`, `certificate`: whether a server is who it should be.
+//! - `route`: which servers, by the longest zone, and which of them is next, by policy.
+//! - `search`: when to ask the next one, and how often, from what `health` and `latency` know.
+//! - `exchange`: one question to one `server`: by `udp`, or on a `connection` of its `pool`.
+//! - `dial`, `tls`, `verifier`, `pins`, `certificate`: making a connection, if the server is who it should be.
 //! - `pending`: which answer belongs to which question.
+//! - `keep`, `probe`, `loops`: looking after the servers while nobody asks.
 //!
 //! There is no way from a TLS upstream to plain text: its `dial::Security` is decided when it is built.
 //! Caching, and what a client is told, are left to the pipeline.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     message::{Layout, Question, Request},
     shutdown::Tasks,
 };
 
+mod budget;
 mod certificate;
 mod connection;
 mod dial;
 mod error;
+mod exchange;
 mod failure;
 mod health;
+mod keep;
+mod latency;
+mod loops;
 mod metrics;
 mod pending;
 mod pins;
+mod placement;
+mod pool;
+mod probe;
 mod random;
 mod report;
 mod route;
@@ -49,6 +59,7 @@ pub use failure::{Attempt, Failure};
 pub use health::State;
 pub use metrics::Metrics;
 pub use pins::Pin;
+pub use placement::Placement;
 pub use report::{ServerReport, UpstreamReport};
 pub use route::Route;
 pub use settings::{
@@ -57,19 +68,41 @@ pub use settings::{
 };
 pub use verifier::Verifier;
 
-use dial::{Dialer, Security};
+use dial::{Dialer, MAX_HANDSHAKES, Security};
 use health::Health;
+use latency::Latency;
+use loops::LoopProbes;
 use route::Zones;
 use search::Search;
-use server::{Core, Server};
+use server::{Core, Server, TimeLimits};
 use tls::TlsClient;
 
 /// All upstreams and routes of one manifest.
 #[derive(Debug)]
 pub struct Upstreams {
+    routing: Arc<Routing>,
+    probes: LoopProbes,
+    /// Ends those who look after the servers.
+    kept: CancellationToken,
+}
+
+/// What is looked up for a question.
+#[derive(Debug)]
+struct Routing {
     upstreams: Vec<Arc<Upstream>>,
     routes: Vec<Arc<Route>>,
     zones: Zones,
+}
+
+/// What all upstreams of the process share, whatever their manifest.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Where they count.
+    pub metrics: Metrics,
+    /// Who waits for their tasks at the end.
+    pub tasks: Tasks,
+    /// On which threads their connections live.
+    pub placement: Placement,
 }
 
 /// One resolver service with its servers.
@@ -101,85 +134,117 @@ impl Upstreams {
         previous: Option<&Self>,
         upstreams: Vec<UpstreamSettings>,
         routes: Vec<RouteSettings>,
-        metrics: &Metrics,
-        tasks: &Tasks,
+        surroundings: &Surroundings,
     ) -> Self {
+        let previous = previous.map(|previous| &*previous.routing);
         let known = previous.map_or(&[][..], |previous| &previous.upstreams);
         let upstreams: Vec<_> = upstreams
             .into_iter()
             .map(|settings| {
                 let same = known.iter().find(|upstream| upstream.settings == settings);
-                same.cloned().unwrap_or_else(|| Arc::new(Upstream::new(settings, metrics, tasks)))
+                same.cloned().unwrap_or_else(|| Arc::new(Upstream::new(settings, surroundings)))
             })
             .collect();
         let mut zones = Zones::default();
         for (index, route) in routes.iter().enumerate() {
             route.zones.iter().for_each(|zone| zones.insert(zone, index));
         }
+        let known = previous.map_or(&[][..], |previous| &previous.routes);
         let routes =
-            routes.into_iter().map(|settings| Arc::new(compile(settings, &upstreams))).collect();
-        Self { upstreams, routes, zones }
+            routes.into_iter().map(|settings| Arc::new(compile(settings, &upstreams, known)));
+        let routing = Arc::new(Routing { routes: routes.collect(), upstreams, zones });
+        Self {
+            routing,
+            probes: LoopProbes::default(),
+            kept: surroundings.tasks.token().child_token(),
+        }
+    }
+
+    /// Has the servers looked after from now on, as long as this value lives.
+    pub fn keep(&self, tasks: &Tasks) {
+        let routing = Arc::downgrade(&self.routing);
+        tasks.spawn(keep::keep(routing, self.probes.clone(), self.kept.clone()));
     }
 
     /// The route for a question, by the longest zone.
     pub fn route(&self, question: &Question) -> Option<&Arc<Route>> {
-        self.routes.get(self.zones.find(question)?)
+        self.routing.routes.get(self.routing.zones.find(question)?)
     }
 
-    /// Asks the servers of a route, one after the other, until one has an answer.
+    /// Whether a client's question is one of our own that has come back. Then the server that it was sent to is
+    /// taken out.
+    pub fn stop_loop(&self, question: &Question, now: Instant) -> bool {
+        self.probes.stop(question, now)
+    }
+
+    /// Asks the servers of a route until one has an answer.
     pub async fn exchange(
         &self,
         route: &Route,
-        request: &Request,
+        request: Request,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
-        Search::new(request, deadline).run(route).await
+        Search::new(route, Arc::new(request), deadline).run().await
     }
 
     /// What is known of the servers.
     pub fn report(&self) -> Vec<UpstreamReport> {
-        self.upstreams.iter().map(|upstream| report::of(upstream)).collect()
+        self.routing.upstreams.iter().map(|upstream| report::of(upstream)).collect()
+    }
+}
+
+impl Drop for Upstreams {
+    fn drop(&mut self) {
+        self.kept.cancel();
     }
 }
 
 impl Upstream {
-    fn new(settings: UpstreamSettings, metrics: &Metrics, tasks: &Tasks) -> Self {
-        let security = match &settings.transport {
+    fn new(settings: UpstreamSettings, surroundings: &Surroundings) -> Self {
+        let (security, is_padded) = match &settings.transport {
             Transport::Tls(tls) => match TlsClient::new(tls) {
-                Ok(client) => Security::Tls(Arc::new(client)),
-                Err(error) => Security::Unusable(error),
+                Ok(client) => (Security::Tls(Arc::new(client)), tls.is_padded),
+                Err(error) => (Security::Unusable(error), tls.is_padded),
             },
-            Transport::Tcp | Transport::Udp => Security::None,
+            Transport::Tcp | Transport::Udp => (Security::None, false),
         };
+        let Surroundings { metrics, tasks, placement } = surroundings;
         let upstream_series = metrics.upstream(&settings.name);
+        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        let limits =
+            TimeLimits { connect: settings.connect_timeout, query: settings.query_timeout };
         let servers = settings.servers.iter().map(|&address| {
-            let security = security.clone();
+            let (security, handshakes) = (security.clone(), Arc::clone(&handshakes));
             let core = Core {
                 upstream: Arc::clone(&settings.name),
-                dialer: Dialer { address, security, limit: settings.connect_timeout },
+                dialer: Dialer { address, security, limit: limits.connect, handshakes },
                 is_udp: settings.transport == Transport::Udp,
-                query_timeout: settings.query_timeout,
+                is_padded,
                 udp_payload: settings.udp_payload,
-                health: Health::unknown(),
+                limits,
+                connections: settings.connections.clone(),
+                health: Health::unknown(settings.health_check.failure_threshold),
+                health_check: settings.health_check.clone(),
+                latency: Latency::default(),
                 series: metrics.server(&settings.name, address),
                 upstream_series: Arc::clone(&upstream_series),
             };
-            Arc::new(Server::new(core, tasks.clone()))
+            Arc::new(Server::new(core, tasks.clone(), placement.clone()))
         });
         Self { servers: servers.collect(), settings }
     }
 }
 
-fn compile(settings: RouteSettings, upstreams: &[Arc<Upstream>]) -> Route {
+/// Makes a route; the questions that wait on one of the same name count for it.
+fn compile(settings: RouteSettings, upstreams: &[Arc<Upstream>], known: &[Arc<Route>]) -> Route {
     let servers_of = |names: &[Arc<str>]| {
         let wanted = names.iter().flat_map(|name| {
             upstreams.iter().filter(move |upstream| upstream.settings.name == *name)
         });
         wanted.flat_map(|upstream| upstream.servers.iter().cloned()).collect()
     };
-    Route {
-        servers: servers_of(&settings.upstreams),
-        fallback: servers_of(&settings.fallback),
-        name: settings.name,
-    }
+    let predecessor = known.iter().find(|route| *route.name() == settings.name);
+    let in_flight = predecessor.map(|route| Arc::clone(route.in_flight())).unwrap_or_default();
+    let (own, fallback) = (servers_of(&settings.upstreams), servers_of(&settings.fallback));
+    Route::new(settings, own, fallback, in_flight)
 }

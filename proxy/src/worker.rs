@@ -14,7 +14,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Handle},
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,7 @@ pub struct Workers {
 struct Thread {
     jobs: mpsc::Sender<Job>,
     handle: JoinHandle<()>,
+    runtime: Handle,
 }
 
 /// One listening address, for one worker.
@@ -84,6 +85,11 @@ impl Workers {
         self.threads.len()
     }
 
+    /// Where tasks can be given to each of them.
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.threads.iter().map(|thread| thread.runtime.clone()).collect()
+    }
+
     /// Serves an address until `stop`, one of its sockets on each worker.
     pub async fn serve(&self, sockets: Sockets, stop: &CancellationToken) {
         let Sockets { endpoint: _, address, udp, tcp, hold } = sockets;
@@ -107,11 +113,12 @@ impl Workers {
 impl Thread {
     fn start(index: usize, shared: Shared, end: CancellationToken) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        let spawner = runtime.handle().clone();
         let (jobs, queue) = mpsc::channel(QUEUE);
         let watch = EndWatch { failed: shared.failed.clone(), end: end.clone() };
         let body = move || watch.over(|| runtime.block_on(work(queue, shared, end)));
         let handle = thread::Builder::new().name(format!("worker-{index}")).spawn(body)?;
-        Ok(Self { jobs, handle })
+        Ok(Self { jobs, handle, runtime: spawner })
     }
 }
 

@@ -18,10 +18,9 @@ use tokio::{runtime::Builder, time::Instant};
 use super::terminal::printable;
 use crate::{
     message::{Header, Name, Qclass, Qtype, Question, Request},
-    shutdown::Tasks,
     upstream::{
-        Answer, Authentication, ConnectionLimits, HealthCheck, Metrics, Pin, Policy, Roots,
-        RouteSettings, TlsSettings, Transport, UpstreamSettings, Upstreams,
+        Answer, Authentication, ConnectionLimits, HealthCheck, Pin, Policy, Roots, RouteSettings,
+        Surroundings, TlsSettings, Transport, UpstreamSettings, Upstreams,
     },
 };
 
@@ -174,15 +173,14 @@ async fn ask(settings: UpstreamSettings, question: Question) -> Result<Answer, S
         fallback: Vec::new(),
         max_in_flight: 1,
     };
-    let tasks = Tasks::default();
-    let metrics = Metrics::default();
-    let upstreams = Upstreams::build(None, vec![settings], vec![route], &metrics, &tasks);
+    let surroundings = Surroundings::default();
+    let upstreams = Upstreams::build(None, vec![settings], vec![route], &surroundings);
     let request =
         Request { question, recursion_desired: true, checking_disabled: false, dnssec_ok: false };
     let Some(route) = upstreams.route(&request.question) else { return Err("no route".to_owned()) };
     let deadline = Instant::now() + PATIENCE;
-    let answer = upstreams.exchange(route, &request, deadline).await;
-    tasks.cancel();
+    let answer = upstreams.exchange(route, request, deadline).await;
+    surroundings.tasks.cancel();
     answer.map_err(|failure| match failure.telling() {
         Some(attempt) => format!("{}: {}", attempt.server, attempt.error),
         None => failure.ede().text,

@@ -40,6 +40,30 @@ impl Source {
     }
 }
 
+/// A bound that a query can meet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Limit {
+    /// Of the process.
+    InFlight,
+    /// Of one route.
+    InFlightOnRoute,
+    /// Of the connections to a server.
+    InFlightOnConnections,
+}
+
+impl Limit {
+    const ALL: [Self; 3] = [Self::InFlight, Self::InFlightOnRoute, Self::InFlightOnConnections];
+
+    /// Its name in the manifest.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::InFlight => "limits.maxInFlight",
+            Self::InFlightOnRoute => "routes.maxInFlight",
+            Self::InFlightOnConnections => "connections.maxInFlight",
+        }
+    }
+}
+
 /// The types that have a label of their own; all others are `other`.
 const QTYPES: [u16; 16] = [1, 2, 5, 6, 12, 15, 16, 28, 33, 35, 43, 46, 48, 64, 65, 255];
 
@@ -58,6 +82,12 @@ pub struct PipelineMetrics {
     responses: Vec<Counter>,
     duration: Histogram,
     loops: Counter,
+    limited: [Counter; Limit::ALL.len()],
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct LimitLabel {
+    limit: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -91,6 +121,12 @@ impl PipelineMetrics {
             "Questions of the cluster's DNS that would have gone back to it",
             loops.clone(),
         );
+        let limited = Family::<LimitLabel, Counter>::default();
+        registry.register(
+            "dnsproxy_limited",
+            "Queries that got SERVFAIL at once because of a bound",
+            limited.clone(),
+        );
 
         let query =
             |transport: Transport, qtype| QueryLabels { transport: transport.label(), qtype };
@@ -106,6 +142,16 @@ impl PipelineMetrics {
                 .collect(),
             duration,
             loops,
+            limited: Limit::ALL
+                .map(|limit| limited.get_or_create_owned(&LimitLabel { limit: limit.label() })),
+        }
+    }
+
+    /// Counts a query that met a bound.
+    pub fn count_limited(&self, limit: Limit) {
+        let known = Limit::ALL.iter().zip(&self.limited).find(|(known, _)| **known == limit);
+        if let Some((_, counter)) = known {
+            counter.inc();
         }
     }
 

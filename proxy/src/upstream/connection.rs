@@ -1,27 +1,30 @@
 //! One connection to a server: many questions in flight, answers in any order (RFC 7766 section 6.2.1.1).
 //!
 //! [`Connection`] is what everybody shares: questions are encoded straight into its outgoing octets, so that
-//! all those that come up while the driver is busy leave in one write, which is one TLS record. [`drive`] is
-//! the task that owns the stream. It lives on the worker that needed the connection first.
+//! all those that come up while the driver is busy leave in one write, which is one TLS record. They are taken
+//! while the connection is still being made, and leave once the server is known to be the right one. [`drive`]
+//! is the task that owns the stream.
 //!
 //! The connection ends when the server closes it, when it sends what no server should (RFC 7766 section 8),
-//! when a question times out and nothing at all has come since, and when it is idle. Whoever waits is told;
-//! whether to ask again is decided in [`super::server`].
+//! and when it is idle or old. One that is silent for too long becomes suspect: it gets no new questions unless
+//! it says something after all. Whoever waits is told; whether to ask again is decided in [`super::exchange`].
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    future::Future as _,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures::task::AtomicWaker;
-use tokio::{
-    sync::{oneshot, watch},
-    time::{Instant, timeout},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     error::ExchangeError,
     pending::{Answered, Pending, Received, Response},
+    random,
+    settings::ConnectionLimits,
 };
 use crate::message::{Request, request::RequestEdns, u16_at};
 
@@ -32,96 +35,71 @@ pub(super) use driver::drive;
 /// The part of a connection that all its users share.
 #[derive(Debug)]
 pub(super) struct Connection {
-    phase: watch::Sender<Phase>,
     state: Mutex<State>,
     /// Wakes the driver.
     wake: AtomicWaker,
+    /// When it should be replaced.
+    expires: Instant,
 }
 
 /// How far a connection is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Phase {
     Connecting,
-    Open,
-    Ended(ExchangeError),
+    Open { since: Instant },
+    Ended,
 }
 
 #[derive(Debug)]
 struct State {
+    phase: Phase,
     pending: Pending,
     /// Frames that the driver has not taken yet.
     outgoing: Vec<u8>,
     /// Whether new questions are taken.
     is_taking: bool,
+    /// Whether it has been silent for too long.
+    is_suspect: bool,
     last_used: Instant,
     last_received: Option<Instant>,
     idle_limit: Duration,
 }
 
+/// What a connection is to somebody who looks for one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Load {
+    /// Questions that wait.
+    pub(super) in_flight: usize,
+    pub(super) is_open: bool,
+    /// Whether it is about to be replaced.
+    pub(super) is_old: bool,
+}
+
 impl Connection {
     /// A connection that is being made.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(limits: &ConnectionLimits, now: Instant) -> Self {
         let state = State {
-            pending: Pending::new(),
+            phase: Phase::Connecting,
+            pending: Pending::new(limits.max_in_flight),
             outgoing: Vec::new(),
             is_taking: true,
+            is_suspect: false,
             last_used: now,
             last_received: None,
-            idle_limit: IDLE_LIMIT,
+            idle_limit: limits.idle_timeout,
         };
-        Self {
-            phase: watch::Sender::new(Phase::Connecting),
-            state: Mutex::new(state),
-            wake: AtomicWaker::new(),
-        }
+        let age = OLD.mul_f64(0.75 + random::fraction() / 2.0);
+        Self { state: Mutex::new(state), wake: AtomicWaker::new(), expires: now + age }
     }
 
-    /// Whether new questions may come here.
-    pub(super) fn is_taking(&self) -> bool {
-        self.state().is_taking
-    }
-
-    /// Waits until the connection is open, or tells why it is not.
-    pub(super) async fn opened(&self) -> Result<(), ExchangeError> {
-        // Nearly always it is.
-        if matches!(*self.phase.borrow(), Phase::Open) {
-            return Ok(());
-        }
-        let mut phase = self.phase.subscribe();
-        let settled = phase.wait_for(|phase| !matches!(phase, Phase::Connecting)).await;
-        match settled.as_deref() {
-            Ok(Phase::Ended(error)) => Err(error.clone()),
-            Ok(Phase::Open) => Ok(()),
-            Ok(Phase::Connecting) | Err(_) => Err(ExchangeError::Closed),
-        }
-    }
-
-    /// Asks, and waits for the answer.
-    pub(super) async fn exchange(
-        &self,
-        request: &Request,
-        edns: Option<RequestEdns>,
-        limit: Duration,
-    ) -> Result<Response, ExchangeError> {
-        let sent = Instant::now();
-        let (id, reply) = self.submit(request, edns, sent)?;
-        let mut place = Place { connection: self, id: Some(id) };
-        let Ok(answer) = timeout(limit, reply).await else {
-            drop(place);
-            self.suspect(sent);
-            return Err(ExchangeError::Timeout(limit));
-        };
-        place.id = None;
-        answer.unwrap_or(Err(ExchangeError::Closed))
-    }
-
-    fn submit(
-        &self,
+    /// Asks; what comes of it is told to the [`Asked`].
+    pub(super) fn ask(
+        self: &Arc<Self>,
         request: &Request,
         edns: Option<RequestEdns>,
         now: Instant,
-    ) -> Result<(u16, Answered), ExchangeError> {
-        let (reply, receiver) = oneshot::channel();
+    ) -> Result<Asked, ExchangeError> {
+        let (reply, answer) = oneshot::channel();
         let mut state = self.state();
         if !state.is_taking {
             return Err(ExchangeError::Closed);
@@ -131,25 +109,53 @@ impl Connection {
         write_frame(request, id, edns, &mut state.outgoing);
         drop(state);
         self.wake.wake();
-        Ok((id, receiver))
+        Ok(Asked { connection: Arc::clone(self), id: Some(id), sent: now, answer })
     }
 
-    fn give_up(&self, id: u16) {
+    /// What it is to somebody who looks for a connection; `None` when it takes no more questions.
+    pub(super) fn load(&self, now: Instant) -> Option<Load> {
+        let state = self.state();
+        let is_usable = state.is_taking && !state.is_suspect;
+        is_usable.then(|| Load {
+            in_flight: state.pending.live(),
+            is_open: matches!(state.phase, Phase::Open { .. }),
+            is_old: self.expires <= now,
+        })
+    }
+
+    /// Whether it is neither open nor being made.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.state().phase, Phase::Ended)
+    }
+
+    /// Whether it is being made.
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.state().phase, Phase::Connecting)
+    }
+
+    /// When something was asked or heard last, of a connection that is open and waits for nothing.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.state();
+        let is_quiet = matches!(state.phase, Phase::Open { .. }) && state.pending.is_idle();
+        is_quiet.then(|| state.last_received.map_or(state.last_used, |at| at.max(state.last_used)))
+    }
+
+    /// Whether it takes questions, or would if it were not suspect.
+    pub(super) fn is_taking(&self) -> bool {
+        self.state().is_taking
+    }
+
+    /// Whether it was silent for too long.
+    pub(super) fn is_suspect(&self) -> bool {
+        let state = self.state();
+        state.is_taking && state.is_suspect
+    }
+
+    /// Nothing came for longer than usual: no new questions until something does. One that is still being made
+    /// has a limit of its own.
+    pub(super) fn suspect(&self) {
         let mut state = self.state();
-        state.pending.give_up(id);
-        if state.pending.is_worn() {
-            drop(state);
-            self.retire();
-        }
-    }
-
-    /// A question timed out. If nothing has come since it was sent, the path is dead and the next question
-    /// must not wait for it as well.
-    fn suspect(&self, sent: Instant) {
-        let is_dead = self.state().last_received.is_none_or(|received| received < sent);
-        if is_dead {
-            self.end(&ExchangeError::Closed);
-        }
+        state.is_suspect = matches!(state.phase, Phase::Open { .. });
     }
 
     /// Takes no more questions; the connection ends with the last answer.
@@ -160,20 +166,22 @@ impl Connection {
 
     /// Ends the connection, and every wait on it.
     pub(super) fn end(&self, error: &ExchangeError) {
-        // A connection ends once; what comes after that is a consequence.
-        self.phase.send_if_modified(|phase| {
-            let is_first = !matches!(phase, Phase::Ended(_));
-            if is_first {
-                *phase = Phase::Ended(error.clone());
-            }
-            is_first
-        });
         let mut state = self.state();
+        state.phase = Phase::Ended;
         state.is_taking = false;
         state.pending.fail_all(error);
         state.outgoing = Vec::new();
         drop(state);
         self.wake.wake();
+    }
+
+    fn give_up(&self, id: u16) {
+        let mut state = self.state();
+        state.pending.give_up(id);
+        if state.pending.is_worn() {
+            drop(state);
+            self.retire();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -197,19 +205,69 @@ impl State {
         // Octets that never become a message are no sign of life.
         if progress.octets > 0 {
             self.last_received = Some(now);
+            self.is_suspect = false;
         }
         Ok(progress)
     }
 
     /// The server's wish about idle connections (RFC 7828 section 3.2.2): zero asks to close.
     fn heed_keepalive(&mut self, value: u16) {
-        self.is_taking &= value > 0;
-        self.idle_limit = IDLE_LIMIT.min(Duration::from_millis(100) * u32::from(value));
+        if value == 0 {
+            self.is_taking = false;
+        } else {
+            let granted = Duration::from_millis(100) * u32::from(value);
+            self.idle_limit = self.idle_limit.min(granted);
+        }
     }
 
     /// Until when the connection stays open if nothing more is asked; `None` while answers are awaited.
     fn idle_until(&self) -> Option<Instant> {
         self.pending.is_idle().then(|| self.last_used + self.idle_limit)
+    }
+}
+
+/// A question on its way; given up when this is dropped.
+#[derive(Debug)]
+pub(super) struct Asked {
+    connection: Arc<Connection>,
+    /// `None` once it was answered.
+    id: Option<u16>,
+    sent: Instant,
+    answer: Answered,
+}
+
+impl Asked {
+    /// Waits for the answer.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, ExchangeError>> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        self.id = None;
+        Poll::Ready(answer.unwrap_or(Err(ExchangeError::Closed)))
+    }
+
+    /// The connection that it was asked on.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Whether nothing has come on the connection since it was asked.
+    pub(super) fn is_in_silence(&self) -> bool {
+        self.connection.state().last_received.is_none_or(|received| received < self.sent)
+    }
+
+    /// From when on the server could answer: from when the connection is open. `None` while it is not.
+    pub(super) fn could_be_answered_from(&self) -> Option<Instant> {
+        match self.connection.state().phase {
+            Phase::Open { since } => Some(since.max(self.sent)),
+            Phase::Connecting | Phase::Ended => None,
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.connection.give_up(id);
+        }
     }
 }
 
@@ -226,20 +284,6 @@ fn first_frame(input: &[u8]) -> Option<(&[u8], usize)> {
     input.get(2..end).map(|frame| (frame, end))
 }
 
-/// A question's place in the connection; given up when the one who waits goes away.
-struct Place<'c> {
-    connection: &'c Connection,
-    id: Option<u16>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.connection.give_up(id);
-        }
-    }
-}
-
 /// Appends a message behind its length (RFC 1035 section 4.2.2).
 fn write_frame(request: &Request, id: u16, edns: Option<RequestEdns>, out: &mut Vec<u8>) {
     let start = out.len();
@@ -249,8 +293,9 @@ fn write_frame(request: &Request, id: u16, edns: Option<RequestEdns>, out: &mut 
     crate::message::set_u16(out, start, len);
 }
 
-/// How long a connection stays open without questions: our guess. Shorter when the server says so.
-const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// At about this age a connection is replaced, so that load spreads again over the servers behind one address
+/// and a renewed certificate is seen. Our guess; each has its own time, lest all are replaced at once.
+const OLD: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests;

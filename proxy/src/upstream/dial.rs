@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tokio_rustls::client::TlsStream;
 
 use super::{
@@ -19,6 +19,8 @@ pub(super) struct Dialer {
     pub(super) address: SocketAddr,
     pub(super) security: Security,
     pub(super) limit: Duration,
+    /// Handshakes that may go on at a time; the servers of an upstream share them.
+    pub(super) handshakes: Arc<Semaphore>,
 }
 
 /// What a connection must be before a query is written into it.
@@ -56,6 +58,8 @@ impl Dialer {
     async fn dial_tls(&self, tls: &TlsClient) -> Result<Stream, ExchangeError> {
         loop {
             let tcp = self.dial_tcp().await?;
+            // Nobody closes it. Who waits for a place does so within the limit of the connection.
+            let _place = self.handshakes.acquire().await;
             match tls.handshake(tcp, self.address.ip(), UnixTime::now()).await {
                 Ok(Handshaken { stream, resumed, not_after }) => {
                     return Ok(Stream::Tls { stream: Box::new(stream), resumed, not_after });
@@ -77,6 +81,10 @@ impl Dialer {
         Ok(stream)
     }
 }
+
+/// TLS handshakes of one upstream at a time, so that a reconnect of all its servers leaves the workers time for
+/// queries: our guess.
+pub(super) const MAX_HANDSHAKES: usize = 4;
 
 /// How soon a dead peer of a quiet connection is noticed: our guess, well within the idle limit.
 const KEEPALIVE: Duration = Duration::from_secs(10);

@@ -49,9 +49,14 @@ pub enum ExchangeError {
     /// This machine could not even try.
     #[error("no socket for the query: {0}")]
     Local(Arc<io::Error>),
-    /// Our own bound on what one connection carries.
-    #[error("{0} queries are already waiting for this server")]
+    /// Our own bound on what one server is asked at a time.
+    #[error("connections.maxInFlight: {0} queries wait on each of its connections")]
     InFlight(usize),
+    /// A question to the server came back to us.
+    #[error(
+        "forwarding loop: what this server is asked comes back to this proxy; change where it forwards to"
+    )]
+    Loop,
     /// A file that the TLS settings name is missing or unusable.
     #[error(transparent)]
     Material(#[from] MaterialError),
@@ -84,12 +89,13 @@ impl ExchangeError {
             Self::Rcode(_) => "rcode",
             Self::Local(_) => "local",
             Self::InFlight(_) => "in_flight_limit",
+            Self::Loop => "forwarding_loop",
             Self::Material(_) => "missing_material",
         }
     }
 
     /// All words that [`Self::reason`] can return.
-    pub const REASONS: [&'static str; 20] = [
+    pub const REASONS: [&'static str; 21] = [
         "connection_refused",
         "unreachable",
         "connect_timeout",
@@ -109,8 +115,19 @@ impl ExchangeError {
         "rcode",
         "local",
         "in_flight_limit",
+        "forwarding_loop",
         "missing_material",
     ];
+
+    /// The pin that was shown instead of a wanted one.
+    pub(super) fn presented_pin(&self) -> Option<String> {
+        match self {
+            Self::Handshake(HandshakeError::PinMismatch { presented }) => {
+                Some(presented.to_string())
+            }
+            _ => None,
+        }
+    }
 
     /// Whether the server or the way to it failed, so that a fallback may be asked.
     pub fn is_transport(&self) -> bool {
@@ -122,6 +139,7 @@ impl ExchangeError {
         match self {
             Self::Closed | Self::Timeout(_) | Self::Mismatch | Self::Malformed => true,
             Self::Truncated | Self::Rcode(_) | Self::Local(_) | Self::InFlight(_) => true,
+            Self::Loop => true,
             Self::Refused | Self::Unreachable(_) | Self::ConnectTimeout(_) => false,
             Self::Handshake(_) | Self::Material(_) => false,
         }

@@ -26,6 +26,11 @@ impl Failure {
         ExtendedError::new(code, format!("upstream {upstream} {server}: {error}"))
     }
 
+    /// Whether a bound of ours is the reason.
+    pub fn is_limit(&self) -> bool {
+        self.telling().is_some_and(|attempt| matches!(attempt.error, ExchangeError::InFlight(_)))
+    }
+
     /// The word for the reason in logs.
     pub fn reason(&self) -> &'static str {
         self.telling().map_or("deadline", |attempt| attempt.error.reason())

@@ -1,8 +1,9 @@
-//! What is known of a server: whether the last try to reach it succeeded.
+//! What is known of a server: whether it answers, and when one that does not is tried again.
 //!
-//! A server that failed is asked after all others until it is reached again, and not at all for a moment, so
-//! that a flood of queries does not become a flood of handshakes. Nothing latches: the first success
-//! clears it.
+//! Only the transport counts: whoever answers is healthy, whatever the answer. A server that cannot be
+//! connected to is unhealthy at once; a silence has to repeat itself, since names are slow, too. Then the server is
+//! left alone for a while that doubles with each further failure. Nothing latches: the first answer clears
+//! everything, and a server that is the last hope is tried all the same, a few times a second.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,22 +14,39 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::error::ExchangeError;
+use super::{error::ExchangeError, random};
 
-/// Whether a server can be reached, as far as is known.
+/// Whether a server answers, as far as is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum State {
     /// It was not tried yet.
     Unknown,
-    /// The last try succeeded.
+    /// It was reached.
     Healthy,
-    /// The last try failed.
+    /// It has been silent for too long; whether it lives is being found out.
+    Suspect,
+    /// It cannot be reached, or does not answer.
     Unhealthy,
+}
+
+/// Where a server stands among the others.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Standing {
+    /// Nothing speaks against it.
+    Up,
+    /// It is silent, or its back-off is over and nobody has looked yet.
+    Doubtful,
+    /// It failed just now.
+    Down,
+    /// It leads back to us: it is not asked at all.
+    Out,
 }
 
 /// The health of one server.
 #[derive(Debug)]
 pub(super) struct Health {
+    /// So many silences in a row make a server unhealthy.
+    threshold: u32,
     inner: Mutex<Inner>,
 }
 
@@ -36,8 +54,16 @@ pub(super) struct Health {
 struct Inner {
     state: State,
     since: Timestamp,
-    last_heard: Option<Instant>,
+    /// When something came from it last.
+    heard: Option<Instant>,
+    /// When a failure was counted last, and which.
     failure: Option<(Instant, ExchangeError)>,
+    /// Failures in a row.
+    failures: u32,
+    /// When it may be looked at again, once it is unhealthy.
+    due: Instant,
+    /// When it last turned out to lead back to us.
+    looped: Option<Instant>,
 }
 
 /// What a report says about a server.
@@ -50,39 +76,104 @@ pub(super) struct Snapshot {
 
 impl Health {
     /// Nothing is known.
-    pub(super) fn unknown() -> Self {
+    pub(super) fn unknown(threshold: u32) -> Self {
         let inner = Inner {
             state: State::Unknown,
             since: Timestamp::now(),
-            last_heard: None,
+            heard: None,
             failure: None,
+            failures: 0,
+            due: Instant::now(),
+            looped: None,
         };
-        Self { inner: Mutex::new(inner) }
+        Self { threshold, inner: Mutex::new(inner) }
     }
 
-    /// The server was reached or has answered. Tells whether that is news.
-    pub(super) fn succeeded(&self, now: Instant) -> bool {
+    /// A connection is open. That heals nothing: a server may take connections and say nothing.
+    /// Tells whether the state is news.
+    pub(super) fn connected(&self) -> bool {
         let mut inner = self.inner();
-        inner.last_heard = Some(now);
-        inner.change(State::Healthy, None)
+        let is_first = inner.state == State::Unknown;
+        is_first && inner.change(State::Healthy)
     }
 
-    /// The server could not be reached. Tells whether that is news.
-    pub(super) fn failed(&self, error: &ExchangeError, now: Instant) -> bool {
-        self.inner().change(State::Unhealthy, Some((now, error.clone())))
+    /// The server has answered. Tells whether the state is news.
+    pub(super) fn answered(&self, now: Instant) -> bool {
+        let mut inner = self.inner();
+        inner.heard = Some(now);
+        if inner.looped.is_some() {
+            return false;
+        }
+        inner.failures = 0;
+        inner.failure = None;
+        inner.change(State::Healthy)
+    }
+
+    /// Nothing has come for longer than usual. Tells whether the state is news.
+    pub(super) fn suspected(&self) -> bool {
+        let mut inner = self.inner();
+        let may_be = matches!(inner.state, State::Unknown | State::Healthy);
+        may_be && inner.change(State::Suspect)
+    }
+
+    /// A try that was begun at `begun` has failed at the transport. Tries that were already going on when the last
+    /// failure was counted have failed of the same cause, and count with it. Tells whether the state is news.
+    pub(super) fn failed(&self, error: &ExchangeError, begun: Instant, now: Instant) -> bool {
+        let mut inner = self.inner();
+        let is_counted = inner.failure.as_ref().is_some_and(|(counted, _)| begun < *counted);
+        if is_counted || inner.looped.is_some() {
+            return false;
+        }
+        inner.failures += 1;
+        inner.failure = Some((now, error.clone()));
+        if error.was_reached() && inner.failures < self.threshold {
+            // One that is unhealthy already stays so until it answers.
+            return matches!(inner.state, State::Unknown | State::Healthy)
+                && inner.change(State::Suspect);
+        }
+        inner.due = now + back_off(inner.failures, self.threshold, random::fraction());
+        inner.change(State::Unhealthy)
+    }
+
+    /// A question to the server has come back to us. Tells whether that is news.
+    pub(super) fn looped(&self, now: Instant) -> bool {
+        let mut inner = self.inner();
+        inner.looped = Some(now);
+        inner.failure = Some((now, ExchangeError::Loop));
+        inner.change(State::Unhealthy)
+    }
+
+    /// A question that would have come back did not, begun at `begun`: the server may be asked again.
+    /// Tells whether that is news.
+    pub(super) fn did_not_loop(&self, begun: Instant) -> bool {
+        let mut inner = self.inner();
+        if inner.looped.is_none_or(|looped| looped >= begun) {
+            return false;
+        }
+        inner.looped = None;
+        inner.failure = None;
+        inner.change(State::Healthy)
+    }
+
+    /// Whether the server leads back to us.
+    pub(super) fn is_looping(&self) -> bool {
+        self.inner().looped.is_some()
     }
 
     /// Whether nothing has come from the server since then.
     pub(super) fn is_silent_since(&self, then: Instant) -> bool {
-        self.inner().last_heard.is_none_or(|heard| heard < then)
+        self.inner().heard.is_none_or(|heard| heard < then)
     }
 
-    /// When the server may be tried: at once, while others wait, or only when nothing else is left.
+    /// Where the server stands among the others.
     pub(super) fn standing(&self, now: Instant) -> Standing {
-        match &self.inner().failure {
-            None => Standing::Up,
-            Some((failed, _)) if now >= *failed + COOL_DOWN => Standing::Due,
-            Some(_) => Standing::Down,
+        let inner = self.inner();
+        match inner.state {
+            _ if inner.looped.is_some() => Standing::Out,
+            State::Unknown | State::Healthy => Standing::Up,
+            State::Suspect => Standing::Doubtful,
+            State::Unhealthy if inner.due <= now => Standing::Doubtful,
+            State::Unhealthy => Standing::Down,
         }
     }
 
@@ -97,7 +188,8 @@ impl Health {
     /// What a report says.
     pub(super) fn snapshot(&self) -> Snapshot {
         let inner = self.inner();
-        let error = inner.failure.as_ref().map(|(_, error)| error.clone());
+        let is_failing = matches!(inner.state, State::Suspect | State::Unhealthy);
+        let error = inner.failure.as_ref().filter(|_| is_failing).map(|(_, error)| error.clone());
         Snapshot { state: inner.state, since: inner.since, error }
     }
 
@@ -107,65 +199,141 @@ impl Health {
 }
 
 impl Inner {
-    fn change(&mut self, state: State, failure: Option<(Instant, ExchangeError)>) -> bool {
+    fn change(&mut self, state: State) -> bool {
         let is_news = self.state != state;
         if is_news {
+            self.state = state;
             self.since = Timestamp::now();
         }
-        self.state = state;
-        self.failure = failure;
         is_news
     }
 }
 
-/// Where a server stands among the others.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Standing {
-    /// Nothing speaks against it.
-    Up,
-    /// It failed, and it is time to look again.
-    Due,
-    /// It failed just now.
-    Down,
+/// How long a server is left alone after so many failures in a row: doubled each time, and off by up to a
+/// quarter, so that the pods of a cluster do not come back in one moment. `chance` is in 0..1.
+fn back_off(failures: u32, threshold: u32, chance: f64) -> Duration {
+    let doublings = failures.saturating_sub(threshold).min(MAX_DOUBLINGS);
+    (FIRST_BACK_OFF * 2_u32.pow(doublings)).min(LONGEST_BACK_OFF).mul_f64(0.75 + chance / 2.0)
 }
 
-/// After a failure others are asked first for so long. Our guess: a query in a second may be slow.
-const COOL_DOWN: Duration = Duration::from_secs(1);
+/// Long enough for a restart, short enough that nobody misses the server.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// After a failure nobody tries for so long. Our guess: less than a client's shortest retry.
+/// Two looks a minute cost nothing and find a server that is back soon enough.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+const MAX_DOUBLINGS: u32 = 5;
+
+/// After a failure to connect nobody tries for so long, not even as the last hope: a flood of queries must not
+/// become a flood of handshakes. Our guess: less than a client's shortest retry.
 const PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_failed_server_waits_for_its_turn_and_the_first_success_clears_it() {
-        let (health, start) = (Health::unknown(), Instant::now());
-        let after = |millis| start + Duration::from_millis(millis);
-        assert_eq!(health.standing(start), Standing::Up, "nothing speaks against a new one");
+    const SILENCE: ExchangeError = ExchangeError::Timeout(Duration::from_secs(2));
 
-        assert!(health.failed(&ExchangeError::Refused, start), "news");
-        assert!(!health.failed(&ExchangeError::Refused, start), "no news");
-        let cases = [
-            ("at once", 0, Standing::Down, true),
-            ("soon after", 199, Standing::Down, true),
-            ("when it may be tried if nothing else is left", 200, Standing::Down, false),
-            ("when it is looked at again", 1000, Standing::Due, false),
-        ];
-        for (why, millis, standing, is_fresh) in cases {
-            assert_eq!(health.standing(after(millis)), standing, "{why}");
-            assert_eq!(health.fresh_failure(after(millis)).is_some(), is_fresh, "{why}");
-        }
-
-        assert!(health.succeeded(after(1)), "news");
-        assert_eq!(health.standing(after(1)), Standing::Up);
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
     }
 
     #[test]
-    fn a_lost_connection_may_be_replaced_at_once() {
-        let (health, now) = (Health::unknown(), Instant::now());
-        health.failed(&ExchangeError::Closed, now);
+    fn a_server_that_cannot_be_connected_to_is_left_alone_at_once_and_for_longer_each_time() {
+        let (health, start) = (Health::unknown(3), Instant::now());
+        assert_eq!(health.standing(start), Standing::Up, "nothing speaks against a new one");
+
+        assert!(health.failed(&ExchangeError::Refused, start, start), "news");
+        assert_eq!(health.standing(start + millis(700)), Standing::Down);
+        assert_eq!(health.standing(start + millis(1250)), Standing::Doubtful, "it may be tried");
+
+        let mut now = start;
+        for _ in 0..20 {
+            now += Duration::from_secs(60);
+            assert!(!health.failed(&ExchangeError::Refused, now, now), "no news");
+        }
+        assert_eq!(health.standing(now + millis(22_000)), Standing::Down, "at most half a minute");
+        assert_eq!(health.standing(now + millis(37_500)), Standing::Doubtful);
+
+        assert!(health.answered(now), "news");
+        assert_eq!(health.standing(now), Standing::Up, "the first answer clears it");
+        assert!(health.failed(&ExchangeError::Refused, now, now));
+        assert_eq!(health.standing(now + millis(1250)), Standing::Doubtful, "from the start");
+    }
+
+    #[test]
+    fn the_back_off_doubles_up_to_half_a_minute_and_differs_from_pod_to_pod() {
+        let cases = [
+            // (why, failures, chance, milliseconds)
+            ("the first one", 3, 0.5, 1000),
+            ("below the threshold, of a server that cannot be connected to", 1, 0.5, 1000),
+            ("the second one", 4, 0.5, 2000),
+            ("the fifth one", 7, 0.5, 16_000),
+            ("the sixth one", 8, 0.5, 30_000),
+            ("the last one", u32::MAX, 0.5, 30_000),
+            ("the shortest", 3, 0.0, 750),
+            ("the longest", 3, 1.0, 1250),
+        ];
+
+        for (why, failures, chance, expected) in cases {
+            assert_eq!(back_off(failures, 3, chance), millis(expected), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_silence_makes_a_server_suspect_and_only_the_third_one_unhealthy() {
+        let (health, start) = (Health::unknown(3), Instant::now());
+        let at = |number: u64| start + millis(number * 2000);
+        assert!(health.failed(&SILENCE, at(0), at(1)));
+        assert_eq!(health.standing(at(1)), Standing::Doubtful);
+        assert!(!health.failed(&SILENCE, at(1), at(2)), "no news");
+        assert!(health.failed(&SILENCE, at(2), at(3)), "unhealthy now");
+        assert_eq!(health.standing(at(3)), Standing::Down);
+        assert!(!health.failed(&SILENCE, at(4), at(5)));
+        assert_eq!(health.snapshot().state, State::Unhealthy, "until it answers");
+        assert!(!health.connected(), "to take a connection is no answer");
+        assert_eq!(health.snapshot().state, State::Unhealthy);
+        assert!(health.answered(at(6)));
+    }
+
+    #[test]
+    fn a_failure_that_many_queries_share_counts_once() {
+        let (health, start) = (Health::unknown(3), Instant::now());
+        let (begun, ended) = (start, start + millis(2000));
+        for query in 0..100 {
+            health.failed(&SILENCE, begun + millis(query), ended + millis(query));
+        }
+        assert_eq!(health.snapshot().state, State::Suspect);
+
+        for query in 0..100 {
+            let later = ended + millis(3000 + query);
+            health.failed(&SILENCE, ended + millis(1000), later);
+        }
+        assert_eq!(health.snapshot().state, State::Suspect, "two failures, not two hundred");
+    }
+
+    #[test]
+    fn a_server_that_leads_back_is_out_until_a_question_does_not_come_back() {
+        let (health, start) = (Health::unknown(3), Instant::now());
+        assert!(health.looped(start + millis(5)));
+        health.answered(start + millis(6));
+        assert!(!health.did_not_loop(start), "the answer to the question that came back");
+        assert_eq!(health.standing(start + Duration::from_secs(3600)), Standing::Out);
+        assert!(matches!(health.snapshot().error, Some(ExchangeError::Loop)));
+
+        assert!(health.did_not_loop(start + millis(10)), "news");
+        assert_eq!(health.standing(start + millis(20)), Standing::Up);
+    }
+
+    #[test]
+    fn a_refused_connection_is_not_tried_again_at_once_and_a_lost_one_is() {
+        let (health, now) = (Health::unknown(3), Instant::now());
+        health.failed(&ExchangeError::Refused, now, now);
+        assert!(health.fresh_failure(now + millis(199)).is_some());
+        assert!(health.fresh_failure(now + millis(200)).is_none());
+
+        let health = Health::unknown(3);
+        health.failed(&ExchangeError::Closed, now, now);
         assert!(health.fresh_failure(now).is_none());
     }
 }

@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -17,14 +16,14 @@ use std::{
 
 use jiff::Timestamp;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
-    metrics::{MetricType, counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use super::{error::ExchangeError, tls::Resumed};
+use super::{error::ExchangeError, search::SILENCE, tls::Resumed};
 use crate::message::Rcode;
+
+mod encode;
 
 /// Where the series of all upstreams are found.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +88,9 @@ pub(super) struct UpstreamSeries {
     duration: Histogram,
     full_handshakes: Counter,
     resumed_handshakes: Counter,
+    hedges: Counter,
+    won_hedges: Counter,
+    failovers: [Counter; FAILOVERS],
 }
 
 impl UpstreamSeries {
@@ -98,6 +100,9 @@ impl UpstreamSeries {
             duration: Histogram::new(BUCKETS),
             full_handshakes: Counter::default(),
             resumed_handshakes: Counter::default(),
+            hedges: Counter::default(),
+            won_hedges: Counter::default(),
+            failovers: std::array::from_fn(|_| Counter::default()),
         }
     }
 
@@ -107,6 +112,21 @@ impl UpstreamSeries {
             Resumed::Yes => self.resumed_handshakes.inc(),
             Resumed::No => self.full_handshakes.inc(),
         };
+    }
+
+    /// Counts a question to one of the servers for an answer that another one is late with.
+    pub(super) fn count_hedge(&self) {
+        self.hedges.inc();
+    }
+
+    /// Counts one of these that came first.
+    pub(super) fn count_won_hedge(&self) {
+        self.won_hedges.inc();
+    }
+
+    /// Counts a question that went on to another server.
+    pub(super) fn count_failover(&self, reason: &str) {
+        count(failover_words().zip(&self.failovers), reason);
     }
 
     /// Notes how long an answer took.
@@ -128,6 +148,10 @@ pub(super) struct ServerSeries {
     pub(super) connections: Gauge,
     /// Messages that answer nothing that was asked.
     pub(super) unexpected: Counter,
+    /// How often it turned out to lead back to us.
+    pub(super) loops: Counter,
+    /// Questions that wait for an answer.
+    pub(super) in_flight: Gauge,
     is_healthy: AtomicBool,
     /// Seconds since 1970; zero while unknown.
     not_after: AtomicI64,
@@ -141,6 +165,8 @@ impl ServerSeries {
             outcomes: std::array::from_fn(|_| Counter::default()),
             connections: Gauge::default(),
             unexpected: Counter::default(),
+            loops: Counter::default(),
+            in_flight: Gauge::default(),
             is_healthy: AtomicBool::new(true),
             not_after: AtomicI64::new(0),
         }
@@ -152,11 +178,12 @@ impl ServerSeries {
             Ok(rcode) => word_of(rcode),
             Err(error) => error.reason(),
         };
-        if let Some((_, counter)) =
-            outcome_words().zip(&self.outcomes).find(|(known, _)| *known == word)
-        {
-            counter.inc();
-        }
+        count(outcome_words().zip(&self.outcomes), word);
+    }
+
+    /// Counts a query that was answered by another server first.
+    pub(super) fn count_abandoned(&self) {
+        count(outcome_words().zip(&self.outcomes), ABANDONED);
     }
 
     pub(super) fn set_healthy(&self, is_healthy: bool) {
@@ -181,13 +208,29 @@ impl ServerSeries {
 /// The outcomes that are answers; the others are those of [`ExchangeError::reason`].
 const ANSWERS: [&str; 7] =
     ["noerror", "nxdomain", "servfail", "refused", "notimp", "formerr", "other_rcode"];
-const OUTCOMES: usize = ANSWERS.len() + ExchangeError::REASONS.len();
+/// The outcome of a query of which the answer was not waited for.
+const ABANDONED: &str = "abandoned";
+const OUTCOMES: usize = ANSWERS.len() + ExchangeError::REASONS.len() + 1;
 
 fn outcome_words() -> impl Iterator<Item = &'static str> {
-    ANSWERS.into_iter().chain(ExchangeError::REASONS)
+    ANSWERS.into_iter().chain(ExchangeError::REASONS).chain([ABANDONED])
 }
 
-fn word_of(rcode: Rcode) -> &'static str {
+/// Why a question went on to another server.
+const FAILOVERS: usize = ANSWERS.len() + ExchangeError::REASONS.len() + 1;
+
+fn failover_words() -> impl Iterator<Item = &'static str> {
+    ANSWERS.into_iter().chain(ExchangeError::REASONS).chain([SILENCE])
+}
+
+fn count<'c>(mut counters: impl Iterator<Item = (&'static str, &'c Counter)>, word: &str) {
+    if let Some((_, counter)) = counters.find(|(known, _)| *known == word) {
+        counter.inc();
+    }
+}
+
+/// The word for an answer in metrics.
+pub(super) fn word_of(rcode: Rcode) -> &'static str {
     match rcode {
         Rcode::NOERROR => "noerror",
         Rcode::NXDOMAIN => "nxdomain",
@@ -197,101 +240,4 @@ fn word_of(rcode: Rcode) -> &'static str {
         Rcode::FORMERR => "formerr",
         _ => "other_rcode",
     }
-}
-
-impl Collector for Metrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (upstreams, servers) = self.live();
-        encode_queries(&mut encoder, &servers)?;
-        encode_upstreams(&mut encoder, &upstreams)?;
-        encode_servers(&mut encoder, &servers)
-    }
-}
-
-/// A word that was never the outcome is left out: there are many, and few happen.
-fn encode_queries(
-    encoder: &mut DescriptorEncoder<'_>,
-    servers: &[Arc<ServerSeries>],
-) -> Result<(), fmt::Error> {
-    let help = "Queries to a server, by what came of them";
-    let mut family = encoder.encode_descriptor("queries", help, None, MetricType::Counter)?;
-    for series in servers {
-        let [upstream, server] = series.labels();
-        for (outcome, counter) in outcome_words().zip(&series.outcomes) {
-            if counter.get() > 0 {
-                let labels = [upstream, server, ("outcome", outcome)];
-                family
-                    .encode_family(&labels)?
-                    .encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn encode_upstreams(
-    encoder: &mut DescriptorEncoder<'_>,
-    upstreams: &[Arc<UpstreamSeries>],
-) -> Result<(), fmt::Error> {
-    let help = "Time from a query to its answer, in seconds";
-    let mut family =
-        encoder.encode_descriptor("duration_seconds", help, None, MetricType::Histogram)?;
-    for series in upstreams {
-        series.duration.encode(family.encode_family(&[("upstream", &*series.name)])?)?;
-    }
-    let help = "TLS handshakes that led to an authenticated server";
-    let mut family = encoder.encode_descriptor("handshakes", help, None, MetricType::Counter)?;
-    for series in upstreams {
-        for (kind, counter) in
-            [("full", &series.full_handshakes), ("resumed", &series.resumed_handshakes)]
-        {
-            let labels = [("upstream", &*series.name), ("kind", kind)];
-            family
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
-        }
-    }
-    Ok(())
-}
-
-fn encode_servers(
-    encoder: &mut DescriptorEncoder<'_>,
-    servers: &[Arc<ServerSeries>],
-) -> Result<(), fmt::Error> {
-    let help = "Whether the last try to reach the server succeeded";
-    encode_gauges(encoder, "healthy", help, servers, |series| {
-        Some(i64::from(series.is_healthy.load(Ordering::Relaxed)))
-    })?;
-    let help = "Open connections to the server";
-    encode_gauges(encoder, "connections", help, servers, |series| Some(series.connections.get()))?;
-    let help = "When the certificate of the server expires, in seconds since 1970";
-    encode_gauges(encoder, "certificate_expiry_timestamp_seconds", help, servers, |series| {
-        series.not_after().map(Timestamp::as_second)
-    })?;
-    let help = "Messages of a server that answer nothing that was asked, and are dropped";
-    let mut family =
-        encoder.encode_descriptor("unexpected_responses", help, None, MetricType::Counter)?;
-    for series in servers {
-        let counter = series.unexpected.get();
-        family
-            .encode_family(&series.labels())?
-            .encode_counter::<NoLabelSet, _, u64>(&counter, None)?;
-    }
-    Ok(())
-}
-
-fn encode_gauges(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    servers: &[Arc<ServerSeries>],
-    value: impl Fn(&ServerSeries) -> Option<i64>,
-) -> Result<(), fmt::Error> {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for series in servers {
-        if let Some(value) = value(series) {
-            family.encode_family(&series.labels())?.encode_gauge(&value)?;
-        }
-    }
-    Ok(())
 }

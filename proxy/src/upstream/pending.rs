@@ -30,6 +30,7 @@ pub(super) struct Pending {
     next: u16,
     questions: HashMap<u16, Waiting>,
     live: usize,
+    max_live: usize,
 }
 
 #[derive(Debug)]
@@ -49,13 +50,13 @@ pub(super) enum Received {
 }
 
 impl Pending {
-    /// No questions yet.
-    pub(super) fn new() -> Self {
-        Self::starting_at(random::id())
+    /// No questions yet, and never more than so many that somebody waits for.
+    pub(super) fn new(max_live: usize) -> Self {
+        Self::starting_at(random::id(), max_live)
     }
 
-    fn starting_at(next: u16) -> Self {
-        Self { next, questions: HashMap::new(), live: 0 }
+    fn starting_at(next: u16, max_live: usize) -> Self {
+        Self { next, questions: HashMap::new(), live: 0, max_live: max_live.min(MAX_IN_FLIGHT) }
     }
 
     /// Takes a question in and gives it an ID.
@@ -64,8 +65,8 @@ impl Pending {
         question: Question,
         reply: Reply,
     ) -> Result<u16, ExchangeError> {
-        if self.live >= MAX_IN_FLIGHT {
-            return Err(ExchangeError::InFlight(MAX_IN_FLIGHT));
+        if self.live >= self.max_live {
+            return Err(ExchangeError::InFlight(self.max_live));
         }
         // Far fewer are taken than there are, so this ends soon.
         while self.questions.contains_key(&self.next) {
@@ -90,7 +91,12 @@ impl Pending {
         self.questions.len() - self.live > MAX_GIVEN_UP
     }
 
-    /// Whether somebody waits.
+    /// How many answers somebody waits for.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
         self.live == 0
     }
@@ -164,8 +170,8 @@ pub(super) fn repeats(message: &[u8], header: Header, question: &Question) -> bo
         && rest == Some(&[type_high, type_low, class_high, class_low])
 }
 
-/// How many questions wait on one connection. Our guess: an eighth of the IDs, so that free ones are
-/// found at once; the next one fails, and its query goes to another server.
+/// More questions than this never wait on one connection. Our guess: an eighth of the IDs, so that free ones
+/// are found at once.
 const MAX_IN_FLIGHT: usize = 8192;
 
 /// How many answers may be outstanding that nobody waits for. Our guess.
@@ -189,7 +195,7 @@ mod tests {
 
     #[test]
     fn ids_go_round_and_skip_those_that_are_taken() {
-        let mut pending = Pending::starting_at(65_534);
+        let mut pending = Pending::starting_at(65_534, 9);
         let (old, _waits) = ask(&mut pending, "old.example.");
         assert_eq!(old, 65_534);
 
@@ -210,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_id_of_a_question_that_was_given_up_stays_taken_until_its_answer_comes() {
-        let mut pending = Pending::starting_at(7);
+        let mut pending = Pending::starting_at(7, 9);
         let (old, _gone) = ask(&mut pending, "old.example.");
         pending.give_up(old);
         assert!(pending.is_idle());
@@ -226,7 +232,7 @@ mod tests {
 
     #[test]
     fn questions_are_bounded_whether_somebody_waits_or_not() {
-        let mut pending = Pending::new();
+        let mut pending = Pending::new(MAX_IN_FLIGHT);
         let waits: Vec<_> = (0..MAX_IN_FLIGHT).map(|_| ask(&mut pending, "a.example.")).collect();
         let (reply, _) = oneshot::channel();
         let refused = pending.insert(request("a.example.").question, reply);

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Transport, Upstream, health::State, server::Server};
+use tokio::time::Instant;
+
+use super::{ExchangeError, Transport, Upstream, health::State, server::Server};
 
 /// One upstream.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +34,12 @@ pub struct ServerReport {
     pub since: String,
     /// How many connections are open.
     pub connections: i64,
+    /// How many queries wait for an answer.
+    pub in_flight: i64,
+    /// What an answer is expected to take, as [`Fastest`](super::Policy::Fastest) compares it.
+    pub latency_ms: Option<f64>,
+    /// The pin that the server showed, when it is not one of those that are wanted.
+    pub presented_pin: Option<String>,
     /// When the certificate that was seen last expires.
     pub certificate_expiry: Option<String>,
 }
@@ -47,16 +55,19 @@ pub(super) fn of(upstream: &Upstream) -> UpstreamReport {
 }
 
 fn of_server(server: &Server) -> ServerReport {
-    let core = &server.core;
-    let health = core.health.snapshot();
+    let health = server.health().snapshot();
+    let (series, latency) = (server.series(), server.latency());
     ServerReport {
-        address: core.dialer.address.to_string(),
+        address: server.address().to_string(),
         state: health.state,
         reason: health.error.as_ref().map(|error| error.reason()),
         message: health.error.as_ref().map(ToString::to_string),
         since: to_seconds(health.since),
-        connections: core.series.connections.get(),
-        certificate_expiry: core.series.not_after().map(to_seconds),
+        connections: series.connections.get(),
+        in_flight: series.in_flight.get(),
+        latency_ms: latency.expected(Instant::now()).map(|time| time.as_secs_f64() * 1e3),
+        presented_pin: health.error.as_ref().and_then(ExchangeError::presented_pin),
+        certificate_expiry: series.not_after().map(to_seconds),
     }
 }
 

@@ -1,26 +1,151 @@
-//! Which route a question takes: the one with the longest zone, by labels.
+//! Which route a question takes: the one with the longest zone, by labels; and who is asked next on it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use super::server::Server;
-use crate::message::{Name, Qtype, Question, name::MAX_NAME_LEN};
+use tokio::time::Instant;
+
+use super::{
+    budget::HedgeBudget,
+    health::Standing,
+    random,
+    server::Server,
+    settings::{Policy, RouteSettings},
+};
+use crate::{
+    limits::{InFlight, Place},
+    message::{Name, Qtype, Question, name::MAX_NAME_LEN},
+};
 
 /// The servers that a question of some zones goes to.
 #[derive(Debug)]
 pub struct Route {
-    pub(super) name: Arc<str>,
-    /// In the order in which they are asked.
+    pub(super) settings: RouteSettings,
+    /// In the order of the manifest.
     pub(super) servers: Vec<Arc<Server>>,
     /// Those that are asked when none of the others can be reached.
     pub(super) fallback: Vec<Arc<Server>>,
+    pub(super) hedges: HedgeBudget,
+    in_flight: Arc<InFlight>,
+    /// Whose turn it is, for [`Policy::RoundRobin`].
+    turn: AtomicUsize,
+    start: Instant,
+    /// Milliseconds from `start` to the last question.
+    used: AtomicU64,
 }
 
 impl Route {
+    /// A route, with the questions that wait on its predecessor.
+    pub(super) fn new(
+        settings: RouteSettings,
+        servers: Vec<Arc<Server>>,
+        fallback: Vec<Arc<Server>>,
+        in_flight: Arc<InFlight>,
+    ) -> Self {
+        Self {
+            settings,
+            servers,
+            fallback,
+            hedges: HedgeBudget::default(),
+            in_flight,
+            turn: AtomicUsize::new(0),
+            start: Instant::now(),
+            used: AtomicU64::new(0),
+        }
+    }
+
     /// The name that logs use.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.settings.name
+    }
+
+    /// A place for one more question, unless `maxInFlight` of this route wait.
+    pub fn enter(&self) -> Option<Place> {
+        self.in_flight.enter(self.settings.max_in_flight)
+    }
+
+    pub(super) fn in_flight(&self) -> &Arc<InFlight> {
+        &self.in_flight
+    }
+
+    /// A client asks.
+    pub(super) fn note_use(&self, now: Instant) {
+        self.hedges.earn();
+        let millis = u64::try_from((now - self.start).as_millis()).unwrap_or(u64::MAX);
+        self.used.store(millis, Ordering::Relaxed);
+    }
+
+    /// Whether a client asked of late; a new route is about to be.
+    pub(super) fn is_in_use(&self, now: Instant) -> bool {
+        let used = self.start + Duration::from_millis(self.used.load(Ordering::Relaxed));
+        now < used + IN_USE
+    }
+
+    /// Its own servers and those of the fallback.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.servers.iter().chain(&self.fallback)
+    }
+
+    /// Whether a server is one of the fallback.
+    pub(super) fn is_fallback(&self, server: &Arc<Server>) -> bool {
+        self.fallback.iter().any(|spare| Arc::ptr_eq(spare, server))
+    }
+
+    /// Whether the servers' speed matters.
+    pub(super) fn is_by_speed(&self) -> bool {
+        self.settings.policy == Policy::Fastest
+    }
+
+    /// Whose turn it is, without taking it.
+    pub(super) fn turn(&self) -> usize {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// A number for [`Self::next`], drawn once per question.
+    pub(super) fn draw(&self) -> usize {
+        match self.settings.policy {
+            Policy::Fastest | Policy::Sequential => 0,
+            Policy::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed),
+            Policy::Random => random::below(self.servers.len()),
+        }
+    }
+
+    /// Of these servers the one to ask next: the best by policy of those with the best standing, at worst
+    /// `worst`, that are not excluded.
+    pub(super) fn next<'r>(
+        &self,
+        servers: &'r [Arc<Server>],
+        draw: usize,
+        worst: Standing,
+        is_excluded: impl Fn(&Arc<Server>) -> bool,
+        now: Instant,
+    ) -> Option<&'r Arc<Server>> {
+        let count = servers.len();
+        let key = |index: usize, server: &Server| match self.settings.policy {
+            Policy::Fastest => (!server.pool().is_warm(now), server.latency().expected(now), index),
+            Policy::Sequential => (false, None, index),
+            // Each server has its turn first; after it the others in a circle.
+            Policy::RoundRobin | Policy::Random => {
+                (false, None, (index + count - draw % count) % count)
+            }
+        };
+        let candidates = servers.iter().enumerate().filter(|(_, server)| !is_excluded(server));
+        let standing = candidates.map(|(index, server)| (server.standing(now), index, server));
+        standing
+            .filter(|(standing, _, _)| *standing <= worst)
+            .min_by_key(|(standing, index, server)| (*standing, key(*index, server)))
+            .map(|(_, _, server)| server)
     }
 }
+
+/// For so long after a question a route's best servers are kept warm.
+const IN_USE: Duration = Duration::from_secs(60);
 
 /// Finds a zone's route. Zones are looked up whole, in lower case, so that no name is compared twice.
 #[derive(Debug, Default)]

@@ -1,126 +1,332 @@
-//! Who is asked, in which order, and how often, until one question has an answer.
+//! Who is asked, when, and how often, until one question has an answer.
 //!
-//! Servers that are up come first, in the order of the manifest; then the fallback, when none of the others can
-//! be reached; then those that failed before. SERVFAIL and its like are answers of last resort.
+//! One server is asked; the next one when that one fails or gives an answer that is none, when it is silent for
+//! longer than a live server would be, or, within a budget, when it is merely late. Whoever answers first has
+//! answered. Servers that are up come first; then the fallback, when none of the others can be reached; then
+//! those that failed before. SERVFAIL and its like are answers of last resort.
+//!
+//! The future reads the clock and one timer; every decision is made of what [`super::health`],
+//! [`super::latency`] and [`super::route`] say.
 
-use std::sync::Arc;
+use std::{
+    future::{Future as _, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    Answer, Attempt, Failure,
-    dial::Security,
-    pending::Response,
-    route::Route,
-    server::{Core, Server},
+    Answer, Attempt, Failure, error::ExchangeError, exchange::Exchange, health::Standing,
+    metrics::word_of, pending::Response, route::Route, server::Server,
 };
 use crate::message::{Layout, Rcode, Request};
 
 /// One question on its way through the servers of a route.
 pub(super) struct Search<'s> {
-    request: &'s Request,
+    route: &'s Route,
+    request: Arc<Request>,
     deadline: Instant,
-    /// The servers that were asked.
-    tried: Vec<&'s Arc<Server>>,
+    /// Drawn once, so that a question goes round the servers and not back and forth.
+    draw: usize,
+    tries: Vec<Try<'s>>,
     failures: Vec<Attempt>,
     /// The first answer that is none, to be given when nobody has a better one.
     bad: Option<Answer>,
 }
 
+/// A server that was asked.
+struct Try<'s> {
+    server: &'s Arc<Server>,
+    /// `None` once it has ended.
+    exchange: Option<Exchange>,
+    is_hedge: bool,
+    next: Step,
+}
+
+/// What is considered next while a server has not answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    /// Whether its answer is late.
+    Hedge,
+    /// Whether it is silent.
+    Suspect,
+    /// Whether its time is over.
+    TimeOut,
+}
+
+/// What happened.
+enum Event {
+    Ended { index: usize, result: Result<(Response, Rcode), ExchangeError> },
+    Time,
+}
+
 impl<'s> Search<'s> {
-    pub(super) fn new(request: &'s Request, deadline: Instant) -> Self {
-        Self { request, deadline, tried: Vec::new(), failures: Vec::new(), bad: None }
+    pub(super) fn new(route: &'s Route, request: Arc<Request>, deadline: Instant) -> Self {
+        let (draw, tries) = (route.draw(), Vec::with_capacity(1));
+        Self { route, request, deadline, draw, tries, failures: Vec::new(), bad: None }
     }
 
     /// Asks until there is an answer; without one the best bad answer is given, or the reasons why there is
     /// none.
-    pub(super) async fn run(mut self, route: &'s Route) -> Result<Answer, Failure> {
-        let answer = self.find(route).await.or(self.bad);
-        answer.ok_or(Failure { attempts: self.failures })
-    }
-
-    async fn find(&mut self, route: &'s Route) -> Option<Answer> {
-        let Route { name: _, servers, fallback } = route;
-        if let Some(answer) = self.ask(servers, Server::is_up, MAX_TRIES).await {
-            return Some(answer);
-        }
-        if self.may_fall_back(servers) {
-            // The fallback gets a try even where the route's own servers have used up all.
-            let limit = MAX_TRIES.max(self.tried.len() + 1);
-            if let Some(answer) = self.ask(fallback, Server::is_up, limit).await {
-                return Some(answer);
-            }
-        }
-        if let Some(answer) = self.ask(servers, |_, _| true, MAX_TRIES).await {
-            return Some(answer);
-        }
-        if self.may_fall_back(servers) {
-            self.ask(fallback, |_, _| true, MAX_TRIES).await
-        } else {
-            None
-        }
-    }
-
-    /// After transport failures of all servers, never for an rcode.
-    fn may_fall_back(&self, servers: &[Arc<Server>]) -> bool {
+    pub(super) async fn run(mut self) -> Result<Answer, Failure> {
         let now = Instant::now();
-        self.bad.is_none()
-            && self.failures.iter().all(|failure| failure.error.is_transport())
-            && servers.iter().all(|server| self.was_tried(server) || server.is_out_of_reach(now))
+        self.route.note_use(now);
+        if let Some(first) = self.next_server(now) {
+            self.ask(first, false, now);
+        }
+        let mut timer = pin!(sleep_until(self.next_look()));
+        while self.is_waiting() {
+            match poll_fn(|cx| self.poll_event(cx, timer.as_mut())).await {
+                Event::Ended { index, result } => {
+                    if let Some(answer) = self.take(index, result, Instant::now()) {
+                        return Ok(answer);
+                    }
+                }
+                Event::Time => self.heed_time(Instant::now()),
+            }
+            timer.as_mut().reset(self.next_look());
+        }
+        self.bad.take().ok_or_else(|| Failure { attempts: std::mem::take(&mut self.failures) })
     }
 
-    async fn ask(
-        &mut self,
-        servers: &'s [Arc<Server>],
-        is_wanted: impl Fn(&Server, Instant) -> bool,
-        limit: usize,
-    ) -> Option<Answer> {
-        for server in servers {
-            let now = Instant::now();
-            if self.tried.len() >= limit || now >= self.deadline {
-                return None;
-            }
-            if self.was_tried(server) || !is_wanted(server, now) {
-                continue;
-            }
-            if let Some(answer) = self.ask_one(server).await {
-                return Some(answer);
+    fn is_waiting(&self) -> bool {
+        self.tries.iter().any(|attempt| attempt.exchange.is_some())
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Event> {
+        for (index, attempt) in self.tries.iter_mut().enumerate() {
+            let Some(exchange) = &mut attempt.exchange else { continue };
+            if let Poll::Ready(result) = exchange.poll(cx) {
+                return Poll::Ready(Event::Ended { index, result });
             }
         }
-        None
+        timer.poll(cx).map(|()| Event::Time)
     }
 
-    async fn ask_one(&mut self, server: &'s Arc<Server>) -> Option<Answer> {
-        self.tried.push(server);
-        let Core { upstream, dialer, .. } = &*server.core;
-        let (upstream, address) = (Arc::clone(upstream), dialer.address);
-        match server.exchange(self.request, self.deadline).await {
+    /// Takes what came of a try; returns the answer when it is one.
+    fn take(
+        &mut self,
+        index: usize,
+        result: Result<(Response, Rcode), ExchangeError>,
+        now: Instant,
+    ) -> Option<Answer> {
+        let attempt = self.tries.get_mut(index)?;
+        let exchange = attempt.exchange.take()?;
+        let (server, is_hedge) = (attempt.server, attempt.is_hedge);
+        let outcome = result.as_ref().map(|(_, rcode)| *rcode);
+        server.note(outcome, exchange.started(), now);
+        let result = result.and_then(|(response, rcode)| match rcode.0 {
+            0..=15 => Ok((response, rcode)),
+            _ => Err(ExchangeError::Rcode(rcode)),
+        });
+        match result {
             Ok((Response { message, layout }, rcode)) => {
                 let is_final = is_final(rcode, &message, &layout);
-                let is_secure = matches!(dialer.security, Security::Tls(_));
-                let answer = Answer { message, layout, upstream, server: address, is_secure };
+                let answer = answer_of(server, message, layout);
                 if is_final {
+                    if is_hedge {
+                        server.upstream_series().count_won_hedge();
+                    }
                     return Some(answer);
                 }
                 self.bad.get_or_insert(answer);
+                self.fail_over(server, word_of(rcode), now);
             }
-            Err(error) => self.failures.push(Attempt { upstream, server: address, error }),
+            Err(error) => self.note_failure(server, error, now),
         }
         None
     }
 
-    fn was_tried(&self, server: &Arc<Server>) -> bool {
-        self.tried.iter().any(|tried| Arc::ptr_eq(tried, server))
+    fn note_failure(&mut self, server: &Server, error: ExchangeError, now: Instant) {
+        let reason = error.reason();
+        let upstream = Arc::clone(server.upstream());
+        self.failures.push(Attempt { upstream, server: server.address(), error });
+        self.fail_over(server, reason, now);
     }
+
+    /// Asks the next server instead of this one, when there is one.
+    fn fail_over(&mut self, from: &Server, reason: &'static str, now: Instant) {
+        if let Some(server) = self.next_server(now) {
+            from.upstream_series().count_failover(reason);
+            self.ask(server, false, now);
+        }
+    }
+
+    /// The server is silent. Where nobody else is left, it may still answer on another connection.
+    fn move_on(&mut self, from: &'s Arc<Server>, now: Instant) {
+        let again = (self.tries.len() == 1 && now < self.deadline).then_some(from);
+        if let Some(server) = self.next_server(now).or(again) {
+            from.upstream_series().count_failover(SILENCE);
+            self.ask(server, false, now);
+        }
+    }
+
+    /// Considers what the time has come for.
+    fn heed_time(&mut self, now: Instant) {
+        if now >= self.deadline {
+            return self.end(now);
+        }
+        for index in 0..self.tries.len() {
+            let Some(attempt) = self.tries.get_mut(index) else { continue };
+            if attempt.next_at().is_none_or(|at| at > now) {
+                continue;
+            }
+            match attempt.next {
+                Step::Hedge => {
+                    attempt.next = Step::Suspect;
+                    self.hedge(now);
+                }
+                Step::Suspect => {
+                    attempt.next = Step::TimeOut;
+                    let server = attempt.server;
+                    if attempt.suspect() {
+                        self.move_on(server, now);
+                    }
+                }
+                Step::TimeOut => self.time_out(index, now),
+            }
+        }
+    }
+
+    /// The deadline has come: whoever has not answered has failed.
+    fn end(&mut self, now: Instant) {
+        for index in 0..self.tries.len() {
+            self.time_out(index, now);
+        }
+    }
+
+    fn time_out(&mut self, index: usize, now: Instant) {
+        let Some(attempt) = self.tries.get_mut(index) else { return };
+        let Some(exchange) = attempt.exchange.take() else { return };
+        let server = attempt.server;
+        let waited = now.saturating_duration_since(exchange.started());
+        let error = ExchangeError::Timeout(waited.min(server.limits().query));
+        server.note(Err(&error), exchange.started(), now);
+        self.note_failure(server, error, now);
+    }
+
+    /// Asks a second server for a faster answer, when that is within the budget.
+    fn hedge(&mut self, now: Instant) {
+        let is_alone = self.tries.len() == 1;
+        let Some(server) = self.next_of(&self.route.servers, Standing::Up, now) else { return };
+        if is_alone && server.pool().is_warm(now) && self.route.hedges.spend() {
+            server.upstream_series().count_hedge();
+            self.ask(server, true, now);
+        }
+    }
+
+    /// The next server, as long as there may be one more.
+    fn next_server(&self, now: Instant) -> Option<&'s Arc<Server>> {
+        let route = self.route;
+        let may_try = self.tries.len() < MAX_TRIES && now < self.deadline;
+        // The fallback gets a try even where the route's own servers have used up all.
+        let has_fallen_back = self.tries.iter().any(|tried| route.is_fallback(tried.server));
+        let may_fall_back = now < self.deadline
+            && (may_try || !has_fallen_back)
+            && !route.fallback.is_empty()
+            && self.may_fall_back();
+        let own = |worst| may_try.then(|| self.next_of(&route.servers, worst, now)).flatten();
+        let spare =
+            |worst| may_fall_back.then(|| self.next_of(&route.fallback, worst, now)).flatten();
+        own(Standing::Up)
+            .or_else(|| spare(Standing::Up))
+            .or_else(|| own(Standing::Down))
+            .or_else(|| spare(Standing::Down))
+    }
+
+    fn next_of(
+        &self,
+        servers: &'s [Arc<Server>],
+        worst: Standing,
+        now: Instant,
+    ) -> Option<&'s Arc<Server>> {
+        self.route.next(servers, self.draw, worst, |server| self.was_tried(server), now)
+    }
+
+    /// After transport failures of all servers, never for an rcode; and never because of a silence alone: names
+    /// are slow, and a fallback may be weaker.
+    fn may_fall_back(&self) -> bool {
+        let has_failed = |server: &Arc<Server>| {
+            server.is_out_of_reach()
+                || self
+                    .tries
+                    .iter()
+                    .any(|tried| Arc::ptr_eq(tried.server, server) && tried.exchange.is_none())
+        };
+        self.bad.is_none()
+            && self.failures.iter().all(|failure| failure.error.is_transport())
+            && self.route.servers.iter().all(has_failed)
+    }
+
+    fn ask(&mut self, server: &'s Arc<Server>, is_hedge: bool, now: Instant) {
+        let exchange = Exchange::start(server, &self.request, now);
+        let next = if self.tries.is_empty() && server.hedge_after().is_some() {
+            Step::Hedge
+        } else {
+            Step::Suspect
+        };
+        self.tries.push(Try { server, exchange: Some(exchange), is_hedge, next });
+    }
+
+    fn was_tried(&self, server: &Arc<Server>) -> bool {
+        self.tries.iter().any(|tried| Arc::ptr_eq(tried.server, server))
+    }
+
+    fn next_look(&self) -> Instant {
+        self.tries.iter().filter_map(Try::next_at).fold(self.deadline, Instant::min)
+    }
+}
+
+/// Questions that others have answered first.
+impl Drop for Search<'_> {
+    fn drop(&mut self) {
+        for unanswered in self.tries.iter().filter(|tried| tried.exchange.is_some()) {
+            unanswered.server.series().count_abandoned();
+        }
+    }
+}
+
+impl Try<'_> {
+    /// When to look again; `None` when it has ended.
+    fn next_at(&self) -> Option<Instant> {
+        let exchange = self.exchange.as_ref()?;
+        Some(match self.next {
+            Step::Hedge => exchange.started() + self.server.hedge_after().unwrap_or_default(),
+            Step::Suspect => exchange.started() + self.server.patience(),
+            Step::TimeOut => exchange.due(),
+        })
+    }
+
+    /// Whether nothing at all came since the question was sent; then the server is looked after.
+    fn suspect(&self) -> bool {
+        let is_silent = self.exchange.as_ref().is_some_and(Exchange::is_in_silence);
+        if let Some(exchange) = self.exchange.as_ref().filter(|_| is_silent) {
+            exchange.suspect();
+            self.server.suspect();
+            self.server.probe();
+        }
+        is_silent
+    }
+}
+
+fn answer_of(server: &Server, message: Vec<u8>, layout: Layout) -> Answer {
+    let (upstream, is_secure) = (Arc::clone(server.upstream()), server.is_secured());
+    Answer { message, layout, upstream, server: server.address(), is_secure }
 }
 
 /// How many servers one query may ask: so that no query is multiplied without bound.
 const MAX_TRIES: usize = 3;
 
+/// The reason of those that move on without a failure.
+pub(super) const SILENCE: &str = "silence";
+
+const YXDOMAIN: Rcode = Rcode(6);
+
 /// Whether no other server is asked: it is an answer, or the refusal to give a forged one, which must not be
 /// shopped around until somebody gives it (RFC 8914 section 4).
 fn is_final(rcode: Rcode, message: &[u8], layout: &Layout) -> bool {
-    const YXDOMAIN: Rcode = Rcode(6);
     matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN | YXDOMAIN)
         || layout
             .edns(message)

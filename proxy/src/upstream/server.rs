@@ -1,290 +1,347 @@
-//! One address of an upstream: its connection, its health, and one exchange with it.
+//! One address of an upstream: its connections, its health and its speed.
 //!
-//! A stream has one connection per server and process. Whoever needs it first makes it, and all who come
-//! meanwhile wait for the same attempt. A question whose connection died without an answer is asked once
-//! more on a fresh one (RFC 7766 section 6.2.4).
+//! A server is told what came of each question and draws its conclusions: [`super::health`] from failures of
+//! the transport, [`super::latency`] from answers. It makes connections when somebody needs one or will.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
     connection::{Connection, drive},
     dial::{Dialer, Security, Stream},
     error::ExchangeError,
-    health::{Health, Standing},
+    health::{Health, Standing, State},
+    latency::Latency,
     metrics::{ServerSeries, UpstreamSeries},
     pending::Response,
-    udp::{self, Datagram},
+    placement::Placement,
+    pool::Pool,
+    settings::{ConnectionLimits, HealthCheck},
 };
 use crate::{
-    message::{Rcode, Request, request::RequestEdns},
+    message::{Rcode, request::RequestEdns},
     shutdown::Tasks,
 };
 
 /// One address of an upstream.
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) core: Arc<Core>,
-    connection: Mutex<Option<Arc<Connection>>>,
+    core: Arc<Core>,
+    pool: Pool,
     tasks: Tasks,
+    placement: Placement,
+    /// Whether somebody looks after it at the moment.
+    pub(super) is_probed: AtomicBool,
 }
 
-/// What a server and the task of its connection share.
+/// What a server and the tasks of its connections share.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) upstream: Arc<str>,
     pub(super) dialer: Dialer,
     pub(super) is_udp: bool,
-    pub(super) query_timeout: Duration,
+    pub(super) is_padded: bool,
     pub(super) udp_payload: u16,
+    pub(super) limits: TimeLimits,
+    pub(super) connections: ConnectionLimits,
+    pub(super) health_check: HealthCheck,
     pub(super) health: Health,
+    pub(super) latency: Latency,
     pub(super) series: Arc<ServerSeries>,
     pub(super) upstream_series: Arc<UpstreamSeries>,
 }
 
-impl Server {
-    /// A server that nothing is known of.
-    pub(super) fn new(core: Core, tasks: Tasks) -> Self {
-        core.series.set_healthy(true);
-        if let Security::Unusable(error) = &core.dialer.security {
-            core.note_failure(&error.clone().into(), Instant::now());
-        }
-        Self { core: Arc::new(core), connection: Mutex::new(None), tasks }
-    }
-
-    /// Whether the server may be asked before those that failed. One that failed a while ago is connected to
-    /// in the background, so that no query pays for finding out.
-    pub(super) fn is_up(&self, now: Instant) -> bool {
-        match self.core.health.standing(now) {
-            Standing::Up => true,
-            Standing::Down => false,
-            Standing::Due if self.core.is_udp => true,
-            Standing::Due => {
-                // What comes of it is the task's to note.
-                let _ = self.connection(now);
-                false
-            }
-        }
-    }
-
-    /// Whether it could not even be connected to when that was tried last. One that was reached and did not
-    /// answer some question is no reason to give other questions to a fallback, which may be weaker.
-    pub(super) fn is_out_of_reach(&self, now: Instant) -> bool {
-        let last = self.core.health.snapshot().error;
-        !self.is_up(now) && last.is_some_and(|error| !error.was_reached())
-    }
-
-    /// Asks, and waits for the answer until `deadline` at most.
-    pub(super) async fn exchange(
-        &self,
-        request: &Request,
-        deadline: Instant,
-    ) -> Result<(Response, Rcode), ExchangeError> {
-        let started = Instant::now();
-        let result = self.exchange_with_edns(request, deadline).await;
-        self.core.note(&result, started, Instant::now());
-        result.and_then(|(response, rcode)| match rcode.0 {
-            0..=15 => Ok((response, rcode)),
-            _ => Err(ExchangeError::Rcode(rcode)),
-        })
-    }
-
-    /// A plain server that does not know EDNS gets the question once more without (RFC 6891 section 7).
-    async fn exchange_with_edns(
-        &self,
-        request: &Request,
-        deadline: Instant,
-    ) -> Result<(Response, Rcode), ExchangeError> {
-        let (response, rcode) = self.exchange_once(request, true, deadline).await?;
-        let is_about_edns = matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS);
-        if is_about_edns && matches!(self.core.dialer.security, Security::None) {
-            return self.exchange_once(request, false, deadline).await;
-        }
-        Ok((response, rcode))
-    }
-
-    async fn exchange_once(
-        &self,
-        request: &Request,
-        with_edns: bool,
-        deadline: Instant,
-    ) -> Result<(Response, Rcode), ExchangeError> {
-        let response = if self.core.is_udp {
-            self.exchange_datagrams(request, with_edns, deadline).await?
-        } else {
-            self.exchange_on_stream(request, with_edns, deadline).await?
-        };
-        let rcode = response.layout.rcode(&response.message);
-        Ok((response, rcode))
-    }
-
-    async fn exchange_datagrams(
-        &self,
-        request: &Request,
-        with_edns: bool,
-        deadline: Instant,
-    ) -> Result<Response, ExchangeError> {
-        let Core { dialer, series, udp_payload, .. } = &*self.core;
-        let edns = with_edns.then_some(RequestEdns {
-            udp_payload: *udp_payload,
-            padding_block: None,
-            keepalive: false,
-        });
-        let limit = self.core.query_limit(deadline);
-        match udp::exchange(dialer.address, request, edns, limit, series).await? {
-            Datagram::Whole(response) => Ok(response),
-            Datagram::Truncated => self.exchange_on_stream(request, with_edns, deadline).await,
-        }
-    }
-
-    async fn exchange_on_stream(
-        &self,
-        request: &Request,
-        with_edns: bool,
-        deadline: Instant,
-    ) -> Result<Response, ExchangeError> {
-        match self.exchange_on_connection(request, with_edns, deadline).await {
-            Err(error) if error.may_retry() => {
-                self.exchange_on_connection(request, with_edns, deadline).await
-            }
-            result => result,
-        }
-    }
-
-    async fn exchange_on_connection(
-        &self,
-        request: &Request,
-        with_edns: bool,
-        deadline: Instant,
-    ) -> Result<Response, ExchangeError> {
-        let connection = self.connection(Instant::now())?;
-        let opened = timeout_at(deadline, connection.opened()).await;
-        opened.unwrap_or(Err(ExchangeError::ConnectTimeout(self.core.dialer.limit)))?;
-        let edns = with_edns.then_some(RequestEdns {
-            udp_payload: self.core.udp_payload,
-            padding_block: self.core.padding_block(),
-            keepalive: true,
-        });
-        connection.exchange(request, edns, self.core.query_limit(deadline)).await
-    }
-
-    /// The connection that takes questions; made when there is none.
-    fn connection(&self, now: Instant) -> Result<Arc<Connection>, ExchangeError> {
-        let mut current = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = current.as_ref().filter(|connection| connection.is_taking()) {
-            return Ok(Arc::clone(connection));
-        }
-        if let Some(error) = self.core.health.fresh_failure(now) {
-            return Err(error);
-        }
-        let connection = Arc::new(Connection::new(now));
-        *current = Some(Arc::clone(&connection));
-        let task = connect(Arc::clone(&self.core), Arc::clone(&connection), self.tasks.clone());
-        self.tasks.spawn(task);
-        Ok(connection)
-    }
+/// How long a server may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeLimits {
+    /// For a connection, TLS included.
+    pub(super) connect: Duration,
+    /// For an answer.
+    pub(super) query: Duration,
 }
 
-#[cfg(test)]
 impl Server {
-    pub(super) fn is_connecting(&self) -> bool {
-        let current = self.connection.lock().unwrap();
-        current.as_ref().is_some_and(|connection| connection.is_taking())
+    /// A server that nothing is known of.
+    pub(super) fn new(core: Core, tasks: Tasks, placement: Placement) -> Self {
+        core.series.set_healthy(true);
+        if let Security::Unusable(error) = &core.dialer.security {
+            let now = Instant::now();
+            core.note_failure(&error.clone().into(), now, now);
+        }
+        let (core, pool) = (Arc::new(core), Pool::default());
+        Self { core, pool, tasks, placement, is_probed: AtomicBool::new(false) }
+    }
+
+    /// The name of its upstream.
+    pub(super) fn upstream(&self) -> &Arc<str> {
+        &self.core.upstream
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.core.dialer.address
+    }
+
+    pub(super) fn is_udp(&self) -> bool {
+        self.core.is_udp
+    }
+
+    /// Whether what it says comes from an authenticated server over an encrypted connection.
+    pub(super) fn is_secured(&self) -> bool {
+        !matches!(self.core.dialer.security, Security::None)
+    }
+
+    pub(super) fn limits(&self) -> TimeLimits {
+        self.core.limits
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.core.health
+    }
+
+    pub(super) fn health_check(&self) -> &HealthCheck {
+        &self.core.health_check
+    }
+
+    pub(super) fn latency(&self) -> &Latency {
+        &self.core.latency
+    }
+
+    pub(super) fn series(&self) -> &Arc<ServerSeries> {
+        &self.core.series
+    }
+
+    pub(super) fn upstream_series(&self) -> &UpstreamSeries {
+        &self.core.upstream_series
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        self.core.health.standing(now)
+    }
+
+    /// Whether nothing it is asked is answered, as far as is known. One that is merely silent is no reason to
+    /// give questions to a fallback, which may be weaker.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        matches!(self.core.health.snapshot().state, State::Unhealthy)
+    }
+
+    /// How long after a question another server may be asked for a faster answer; `None` while too little is
+    /// known.
+    pub(super) fn hedge_after(&self) -> Option<Duration> {
+        self.core.latency.p95().map(|p95| p95.max(LEAST_DELAY))
+    }
+
+    /// How long nothing may be heard of a server in use before it is asked whether it lives: soon enough that
+    /// neither side closes the connection as idle.
+    pub(super) fn probe_interval(&self) -> Duration {
+        self.core.health_check.interval.min(self.core.connections.idle_timeout / 2)
+    }
+
+    /// How long after a question a silence is suspect: long enough that it is not mere bad luck.
+    pub(super) fn patience(&self) -> Duration {
+        LEAST_PATIENCE.max(self.core.latency.p99() * 4)
+    }
+
+    /// The connection for the next question; made when there is none.
+    pub(super) fn connection(&self, now: Instant) -> Result<Arc<Connection>, ExchangeError> {
+        let may_open = || self.core.health.fresh_failure(now).map_or(Ok(()), Err);
+        let place = self.pool.place(&self.core.connections, may_open, now)?;
+        if let Some(to_open) = place.to_open {
+            self.open(to_open);
+        }
+        Ok(place.connection)
+    }
+
+    /// Makes a connection before somebody needs it, unless there is one.
+    pub(super) fn warm(&self, now: Instant) {
+        if self.core.is_udp || self.core.health.fresh_failure(now).is_some() {
+            return;
+        }
+        if let Some(to_open) = self.pool.prepare(&self.core.connections, now) {
+            self.open(to_open);
+        }
+    }
+
+    fn open(&self, connection: Arc<Connection>) {
+        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
+        let opening = Opening { core, pool, connection, tasks: self.tasks.clone() };
+        self.placement.spawn(&self.tasks, opening.run());
+    }
+
+    /// Nothing came for longer than usual.
+    pub(super) fn suspect(&self) {
+        if self.core.health.suspected() {
+            info!(upstream = %self.core.upstream, server = %self.address(), "upstream server is silent");
+        }
+    }
+
+    /// A question of ours has come back to us: nobody is sent there.
+    pub(super) fn take_out(&self, now: Instant) {
+        if self.core.health.looped(now) {
+            self.core.series.set_healthy(false);
+            self.core.series.loops.inc();
+            warn!(
+                upstream = %self.core.upstream,
+                server = %self.address(),
+                "upstream server is taken out: what it is asked comes back to this proxy; change where it forwards to"
+            );
+        }
+    }
+
+    /// A question of ours that might have come back did not.
+    pub(super) fn note_no_loop(&self, begun: Instant) {
+        if self.core.health.did_not_loop(begun) {
+            self.core.tell_healthy();
+        }
+    }
+
+    /// Counts what came of a client's question, and draws from it what it says about the server.
+    pub(super) fn note(
+        &self,
+        result: Result<Rcode, &ExchangeError>,
+        started: Instant,
+        now: Instant,
+    ) {
+        self.core.series.count(result);
+        if result.is_ok() {
+            self.core.upstream_series.observe(now - started);
+            self.core.latency.observe(now - started, now);
+        }
+        self.core.judge(result.map(|_| ()), started, now);
+    }
+
+    /// The same for a question of our own.
+    pub(super) fn note_probe(
+        &self,
+        result: Result<&Response, &ExchangeError>,
+        started: Instant,
+        now: Instant,
+    ) {
+        if result.is_ok() {
+            self.core.latency.observe_probe(now - started, now);
+        }
+        self.core.judge(result.map(|_| ()), started, now);
+    }
+
+    /// What a question in a datagram says about us.
+    pub(super) fn edns_of_datagrams(&self) -> RequestEdns {
+        let udp_payload = self.core.udp_payload;
+        RequestEdns { udp_payload, padding_block: None, keepalive: false }
+    }
+
+    /// What a question in a stream says about us. Padding is for those who see the length and not the content
+    /// (RFC 8467 section 4.1).
+    pub(super) fn edns_of_streams(&self) -> RequestEdns {
+        let udp_payload = self.core.udp_payload;
+        let padding_block = (self.is_secured() && self.core.is_padded).then_some(PADDING_BLOCK);
+        RequestEdns { udp_payload, padding_block, keepalive: true }
     }
 }
 
 /// A server that is no longer wanted finishes what was asked.
 impl Drop for Server {
     fn drop(&mut self) {
-        let current = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = current {
-            connection.retire();
+        self.pool.retire_all();
+    }
+}
+
+/// A connection that is being made.
+struct Opening {
+    core: Arc<Core>,
+    pool: Pool,
+    connection: Arc<Connection>,
+    tasks: Tasks,
+}
+
+impl Opening {
+    /// The task of a connection, from the first packet to the last.
+    async fn run(self) {
+        let begun = Instant::now();
+        let token = self.tasks.token().clone();
+        let dialled = tokio::select! {
+            dialled = self.core.dialer.dial() => dialled,
+            () = token.cancelled() => return,
+        };
+        match dialled {
+            Ok(stream) => {
+                self.core.note_connected(&stream);
+                self.pool.retire_old(Instant::now());
+                let (connection, series) =
+                    (Arc::clone(&self.connection), Arc::clone(&self.core.series));
+                match stream {
+                    Stream::Plain(stream) => drive(connection, stream, series, token).await,
+                    Stream::Tls { stream, .. } => drive(connection, stream, series, token).await,
+                }
+            }
+            Err(error) => {
+                if error.is_outage() {
+                    self.core.note_failure(&error, begun, Instant::now());
+                }
+                self.connection.end(&error);
+            }
         }
     }
 }
 
-/// The task of a connection.
-async fn connect(core: Arc<Core>, connection: Arc<Connection>, tasks: Tasks) {
-    let token = tasks.token().clone();
-    let dialled = tokio::select! {
-        dialled = core.dialer.dial() => dialled,
-        () = token.cancelled() => return connection.end(&ExchangeError::Closed),
-    };
-    let series = Arc::clone(&core.series);
-    match dialled {
-        Ok(Stream::Plain(stream)) => {
-            core.note_success(Instant::now());
-            drive(connection, stream, series, token).await;
-        }
-        Ok(Stream::Tls { stream, resumed, not_after }) => {
-            core.upstream_series.count_handshake(resumed);
-            core.series.set_not_after(not_after);
-            core.note_success(Instant::now());
-            drive(connection, stream, series, token).await;
-        }
-        Err(error) => {
-            if error.is_outage() {
-                core.note_failure(&error, Instant::now());
-            }
-            connection.end(&error);
-        }
+/// Whatever happens to the task, nobody waits for ever.
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.connection.end(&ExchangeError::Closed);
     }
 }
 
 impl Core {
-    /// How long an answer may take.
-    fn query_limit(&self, deadline: Instant) -> Duration {
-        self.query_timeout.min(deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// Padding is for those who see the length and not the content (RFC 8467 section 4.1).
-    fn padding_block(&self) -> Option<usize> {
-        match self.dialer.security {
-            Security::None => None,
-            Security::Tls(_) | Security::Unusable(_) => Some(PADDING_BLOCK),
+    fn note_connected(&self, stream: &Stream) {
+        if let Stream::Tls { resumed, not_after, .. } = stream {
+            self.upstream_series.count_handshake(*resumed);
+            self.series.set_not_after(*not_after);
+        }
+        if self.health.connected() {
+            self.tell_healthy();
         }
     }
 
-    /// Counts an exchange, and draws from it what it says about the server.
-    fn note(
-        &self,
-        result: &Result<(Response, Rcode), ExchangeError>,
-        started: Instant,
-        now: Instant,
-    ) {
-        self.series.count(result.as_ref().map(|(_, rcode)| *rcode));
+    /// Draws from what came of a question what it says about the server.
+    fn judge(&self, result: Result<(), &ExchangeError>, started: Instant, now: Instant) {
         match result {
-            Ok(_) => {
-                self.upstream_series.observe(now - started);
-                self.note_success(now);
+            Ok(()) => {
+                if self.health.answered(now) {
+                    self.tell_healthy();
+                }
             }
             // What was left of a query's deadline says nothing about the server.
-            Err(ExchangeError::Timeout(limit)) if *limit < self.query_timeout => {}
-            Err(error @ ExchangeError::Timeout(_)) if self.health.is_silent_since(started) => {
-                self.note_failure(error, now);
-            }
+            Err(ExchangeError::Timeout(limit)) if *limit < self.limits.query => {}
+            // Neither does a slow name, while other answers come.
+            Err(ExchangeError::Timeout(_)) if !self.health.is_silent_since(started) => {}
+            Err(error @ ExchangeError::Timeout(_)) => self.note_failure(error, started, now),
             // The task of the connection has noted why there is none.
             Err(error) if error.is_outage() && (self.is_udp || error.was_reached()) => {
-                self.note_failure(error, now);
+                self.note_failure(error, started, now);
             }
             Err(_) => {}
         }
     }
 
-    fn note_success(&self, now: Instant) {
-        if self.health.succeeded(now) {
-            self.series.set_healthy(true);
-            info!(upstream = %self.upstream, server = %self.dialer.address, "upstream server is reached");
-        }
+    fn tell_healthy(&self) {
+        self.series.set_healthy(true);
+        info!(upstream = %self.upstream, server = %self.dialer.address, "upstream server is reached");
     }
 
-    fn note_failure(&self, error: &ExchangeError, now: Instant) {
-        if self.health.failed(error, now) {
+    pub(super) fn note_failure(&self, error: &ExchangeError, begun: Instant, now: Instant) {
+        if self.health.failed(error, begun, now) {
             self.series.set_healthy(false);
             warn!(
                 upstream = %self.upstream,
@@ -299,3 +356,9 @@ impl Core {
 
 /// RFC 8467 section 4.1: 128 octets for queries.
 const PADDING_BLOCK: usize = 128;
+
+/// No answer is late before, so no hedge is sent: our guess at what no client notices.
+const LEAST_DELAY: Duration = Duration::from_millis(10);
+
+/// No silence is suspect before: a round trip around the world takes less.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);

@@ -28,8 +28,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     Answer, Authentication, ClientCertificate, ConnectionLimits, Failure, HealthCheck, Metrics,
-    Pin, Policy, Roots, RouteSettings, Secret, TlsSettings, Transport, UpstreamSettings, Upstreams,
-    pins,
+    Pin, Policy, Roots, RouteSettings, Secret, Surroundings, TlsSettings, Transport,
+    UpstreamSettings, Upstreams, pins,
 };
 use crate::{
     message::{Name, Qclass, Qtype, Question, Request},
@@ -356,16 +356,16 @@ impl Fixture {
     }
 
     pub(super) fn of(upstreams: Vec<UpstreamSettings>, names: &[&str], fallback: &[&str]) -> Self {
-        let (metrics, tasks) = (Metrics::default(), Tasks::default());
+        let surroundings = Surroundings::default();
         let routes = vec![route(names, fallback)];
-        let upstreams = Upstreams::build(None, upstreams, routes, &metrics, &tasks);
-        Self { upstreams, metrics }
+        let upstreams = Upstreams::build(None, upstreams, routes, &surroundings);
+        Self { upstreams, metrics: surroundings.metrics }
     }
 
     pub(super) async fn ask(&self, name: &str) -> Result<Answer, Failure> {
         let request = request(name);
         let route = self.upstreams.route(&request.question).unwrap();
-        self.upstreams.exchange(route, &request, Instant::now() + Duration::from_secs(4)).await
+        self.upstreams.exchange(route, request, Instant::now() + Duration::from_secs(4)).await
     }
 }
 

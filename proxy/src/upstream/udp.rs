@@ -6,6 +6,8 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,13 +31,14 @@ pub(super) enum Datagram {
     Truncated,
 }
 
-/// Asks, and waits for the answer.
+/// Asks, and waits for the answer, however long it takes. A datagram may be lost, so the question is sent once
+/// more after `again`, as the same message from the same port.
 pub(super) async fn exchange(
     server: SocketAddr,
-    request: &Request,
+    request: Arc<Request>,
     edns: Option<RequestEdns>,
-    limit: Duration,
-    series: &ServerSeries,
+    again: Duration,
+    series: Arc<ServerSeries>,
 ) -> Result<Datagram, ExchangeError> {
     let socket = connect(server).await?;
     let id = random::id();
@@ -43,8 +46,12 @@ pub(super) async fn exchange(
     request.encode(id, edns, &mut query);
     socket.send(&query).await?;
     let offered = usize::from(edns.map_or(MIN_UDP_PAYLOAD, |edns| edns.udp_payload));
-    let answer = receive(&socket, id, &request.question, offered, series);
-    timeout(limit, answer).await.unwrap_or(Err(ExchangeError::Timeout(limit)))
+    let mut answer = pin!(receive(&socket, id, &request.question, offered, &series));
+    if let Ok(answer) = timeout(again, answer.as_mut()).await {
+        return answer;
+    }
+    socket.send(&query).await?;
+    answer.await
 }
 
 async fn connect(server: SocketAddr) -> io::Result<UdpSocket> {

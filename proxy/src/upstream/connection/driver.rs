@@ -18,6 +18,17 @@ use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 use super::{Connection, Phase};
 use crate::upstream::{error::ExchangeError, metrics::ServerSeries};
 
+impl Connection {
+    /// The stream is open: what was asked meanwhile may leave. Returns how long it may be idle.
+    fn open(&self, now: Instant) -> Duration {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Connecting) {
+            state.phase = Phase::Open { since: now };
+        }
+        state.idle_limit
+    }
+}
+
 /// Serves a connection over an open stream until it ends.
 pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     connection: Arc<Connection>,
@@ -25,7 +36,7 @@ pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     series: Arc<ServerSeries>,
     token: CancellationToken,
 ) {
-    connection.phase.send_replace(Phase::Open);
+    let idle_limit = connection.open(Instant::now());
     series.connections.inc();
     let mut driver = Driver {
         stream,
@@ -34,7 +45,7 @@ pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         inbound: Vec::new(),
         outbound: Vec::new(),
         written: 0,
-        idle_limit: super::IDLE_LIMIT,
+        idle_limit,
     };
     driver.run(token).await;
     driver.connection.end(&ExchangeError::Closed);

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc};
 
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex},
@@ -28,18 +28,22 @@ impl Lab {
     fn open() -> Self {
         let (ours, wire) = duplex(1 << 20);
         let tasks = Tasks::default();
-        let connection = Arc::new(Connection::new(Instant::now()));
-        let series = Metrics::default().server(&"lab".into(), "192.0.2.1:853".parse().unwrap());
+        let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
+        let series = Self::series();
         let driver =
             drive(Arc::clone(&connection), ours, Arc::clone(&series), tasks.token().clone());
         Self { connection, wire, series, driver: tasks.spawn(driver), tasks }
     }
 
+    fn series() -> Arc<ServerSeries> {
+        Metrics::default().server(&"lab".into(), "192.0.2.1:853".parse().unwrap())
+    }
+
     fn ask(&self, name: &'static str) -> JoinHandle<Result<Response, ExchangeError>> {
         let connection = Arc::clone(&self.connection);
         self.tasks.spawn(async move {
-            connection.opened().await?;
-            connection.exchange(&request(name), None, Duration::from_secs(2)).await
+            let mut asked = connection.ask(&request(name), None, Instant::now())?;
+            poll_fn(|cx| asked.poll(cx)).await
         })
     }
 
@@ -223,33 +227,59 @@ async fn when_the_server_hangs_up_everybody_learns_it() {
     assert_eq!(lab.series.connections.get(), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn silence_after_a_question_ends_the_connection() {
+#[tokio::test]
+async fn a_silent_connection_gets_no_new_questions_until_something_comes() {
     let mut lab = Lab::open();
-    let started = Instant::now();
-    let (early, late) = (lab.ask("a.example."), {
-        tokio::time::advance(Duration::from_secs(1)).await;
-        lab.ask("b.example.")
-    });
-    lab.read().await;
+    let now = Instant::now();
+    let (mut slow, quick) =
+        (lab.connection.ask(&request("a.example."), None, now).unwrap(), lab.ask("b.example."));
+    let (_, query) = (lab.read().await, lab.read().await);
+    assert!(slow.is_in_silence());
 
-    assert!(matches!(early.await.unwrap(), Err(ExchangeError::Timeout(_))));
-    assert!(started.elapsed() >= Duration::from_secs(2));
-    assert!(matches!(late.await.unwrap(), Err(ExchangeError::Closed)), "it need not wait as well");
-    lab.driver.await.unwrap();
+    slow.connection().suspect();
+    assert_eq!(lab.connection.load(now), None);
+    lab.write(&answer_to(&query)).await;
+    quick.await.unwrap().unwrap();
+
+    assert!(!slow.is_in_silence(), "a slow name is no silence");
+    assert!(lab.connection.load(now).is_some(), "it lives");
+    assert!(poll_fn(|cx| Poll::Ready(slow.poll(cx).is_pending())).await);
+}
+
+#[tokio::test]
+async fn questions_are_taken_while_the_connection_is_made_and_leave_when_it_is_open() {
+    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
+    let mut asked = connection.ask(&request("a.example."), None, Instant::now()).unwrap();
+    assert_eq!(asked.could_be_answered_from(), None);
+    let (ours, mut wire) = duplex(1 << 20);
+    let (series, tasks) = (Lab::series(), Tasks::default());
+
+    tasks.spawn(drive(connection, ours, series, tasks.token().clone()));
+    let query = read_message(&mut wire).await;
+    write_message(&mut wire, &answer_to(&query)).await;
+
+    assert!(poll_fn(|cx| asked.poll(cx)).await.is_ok());
+    assert!(asked.could_be_answered_from().is_some());
+}
+
+#[tokio::test]
+async fn who_waits_for_a_connection_that_cannot_be_made_learns_why() {
+    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
+    let mut asked = connection.ask(&request("a.example."), None, Instant::now()).unwrap();
+
+    connection.end(&ExchangeError::Refused);
+
+    let error = poll_fn(|cx| asked.poll(cx)).await.map(|_| ()).unwrap_err();
+    assert_eq!(error.reason(), "connection_refused");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_slow_name_does_not_end_the_connection_and_its_id_is_not_used_again() {
+async fn a_question_that_is_given_up_leaves_its_id_to_its_late_answer() {
     let mut lab = Lab::open();
     let slow = lab.ask("slow.example.");
     let slow_query = lab.read().await;
-    let quick = lab.ask("quick.example.");
-    let query = lab.read().await;
-    lab.write(&answer_to(&query)).await;
-    assert!(quick.await.unwrap().is_ok());
-
-    assert!(matches!(slow.await.unwrap(), Err(ExchangeError::Timeout(_))));
+    slow.abort();
+    assert!(slow.await.unwrap_err().is_cancelled());
     assert!(lab.connection.is_taking());
 
     let next = lab.ask("next.example.");
@@ -276,22 +306,26 @@ async fn an_idle_connection_is_closed_and_one_that_waits_is_not() {
 
     lab.driver.await.unwrap();
 
-    assert!(answered.elapsed() >= IDLE_LIMIT, "{:?}", answered.elapsed());
+    assert!(
+        answered.elapsed() >= ConnectionLimits::default().idle_timeout,
+        "{:?}",
+        answered.elapsed()
+    );
     assert!(!lab.connection.is_taking());
 }
 
 #[tokio::test(start_paused = true)]
 async fn octets_that_never_become_a_message_are_no_sign_of_life() {
     let mut lab = Lab::open();
-    let asked = lab.ask("a.example.");
+    let now = Instant::now();
+    let asked = lab.connection.ask(&request("a.example."), None, now).unwrap();
     let answer = frame(&answer_to(&lab.read().await));
     for octet in answer.chunks(1).take(4) {
         lab.wire.write_all(octet).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::task::yield_now().await;
     }
 
-    assert!(matches!(asked.await.unwrap(), Err(ExchangeError::Timeout(_))));
-    assert!(!lab.connection.is_taking());
+    assert!(asked.is_in_silence());
 }
 
 #[tokio::test(start_paused = true)]

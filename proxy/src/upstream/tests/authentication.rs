@@ -197,29 +197,29 @@ async fn sessions_do_not_survive_a_change_of_the_tls_settings() {
     let identity = authority.issue(&[NAME]);
     let (pin, other) = (identity.pin, authority.pin);
     let server = DotServer::start(identity).await;
-    let build = |previous: Option<&Upstreams>, pins: Vec<Pin>, metrics: &Metrics, tasks: &Tasks| {
+    let build = |previous: Option<&Upstreams>, pins: Vec<Pin>, surroundings: &Surroundings| {
         let tls = TlsSettings { pins, ..tls(authority.roots(), Some(NAME)) };
         let upstream = settings("lab", Transport::Tls(tls), &[server.address]);
-        Upstreams::build(previous, vec![upstream], vec![route(&["lab"], &[])], metrics, tasks)
+        Upstreams::build(previous, vec![upstream], vec![route(&["lab"], &[])], surroundings)
     };
-    let (metrics, tasks) = (Metrics::default(), Tasks::default());
+    let surroundings = Surroundings::default();
     let ask = async |upstreams: &Upstreams| {
         let request = request("www.example.");
         let route = upstreams.route(&request.question).unwrap();
-        upstreams.exchange(route, &request, Instant::now() + Duration::from_secs(4)).await.is_ok()
+        upstreams.exchange(route, request, Instant::now() + Duration::from_secs(4)).await.is_ok()
     };
 
-    let first = build(None, vec![pin], &metrics, &tasks);
+    let first = build(None, vec![pin], &surroundings);
     assert!(ask(&first).await);
-    let same = build(Some(&first), vec![pin], &metrics, &tasks);
+    let same = build(Some(&first), vec![pin], &surroundings);
     drop(first);
     assert!(ask(&same).await);
     assert_eq!(server.log.accepted(), 1, "equal settings: the connection goes on");
-    let changed = build(Some(&same), vec![pin, other], &metrics, &tasks);
+    let changed = build(Some(&same), vec![pin, other], &surroundings);
     assert!(ask(&changed).await);
     assert_eq!(server.log.accepted(), 2, "changed settings: a new connection");
     assert!(
-        metrics_text(metrics)
+        metrics_text(surroundings.metrics)
             .contains("dnsproxy_upstream_handshakes_total{upstream=\"lab\",kind=\"resumed\"} 0")
     );
 }

@@ -132,25 +132,6 @@ async fn a_fallback_is_for_servers_that_cannot_be_reached_and_never_for_an_rcode
 }
 
 #[tokio::test]
-async fn a_server_that_failed_is_asked_last_and_looked_after_in_the_background() {
-    let nobody = Nobody::new();
-    let authority = Authority::new("the lab's");
-    let address = nobody.address();
-    let good = DotServer::start(authority.issue(&[NAME])).await;
-    let fixture = Fixture::new(lab(&authority), &[address, good.address]);
-    assert!(fixture.ask("www.example.").await.is_ok());
-    let server = &fixture.upstreams.upstreams[0].servers[0];
-    let now = Instant::now();
-
-    assert!(!server.is_up(now), "it has just failed");
-    assert!(
-        !server.is_up(now + Duration::from_secs(2)),
-        "it is looked at, and no query waits for that"
-    );
-    assert!(server.is_connecting(), "in the background");
-}
-
-#[tokio::test]
 async fn a_failure_tells_the_client_who_and_why() {
     let authority = Authority::new("the lab's");
     let identity = authority.issue(&[NAME]);

@@ -20,8 +20,7 @@ async fn the_longest_zone_wins_and_ds_goes_to_the_parent() {
         route("corp", &["corp.example", "10.in-addr.arpa"]),
         route("lab", &["LAB.corp.example"]),
     ];
-    let (metrics, tasks) = (Metrics::default(), Tasks::default());
-    let upstreams = Upstreams::build(None, upstreams.into(), routes, &metrics, &tasks);
+    let upstreams = Upstreams::build(None, upstreams.into(), routes, &Surroundings::default());
     let cases = [
         ("no zone but the root", "www.example.", Qtype::A, "public"),
         ("the root itself", ".", Qtype::NS, "public"),
@@ -46,10 +45,11 @@ async fn the_longest_zone_wins_and_ds_goes_to_the_parent() {
 
 #[tokio::test]
 async fn series_go_with_their_server() {
-    let (metrics, tasks) = (Metrics::default(), Tasks::default());
+    let surroundings = Surroundings::default();
+    let metrics = surroundings.metrics.clone();
     let build = |previous: Option<&Upstreams>, name: &str| {
         let upstream = settings(name, Transport::Udp, &["192.0.2.1:53".parse().unwrap()]);
-        Upstreams::build(previous, vec![upstream], vec![route(&[name], &[])], &metrics, &tasks)
+        Upstreams::build(previous, vec![upstream], vec![route(&[name], &[])], &surroundings)
     };
     let old = build(None, "old");
     assert!(metrics_text(metrics.clone()).contains("upstream=\"old\""));

@@ -1,0 +1,116 @@
+//! Keeping the servers of routes in use ready: connected before a client asks, and looked at when in doubt.
+//!
+//! For a minute after a question the best two servers of a route stay warm, and quiet or failing ones are
+//! probed. A route that nobody uses costs nothing. A new one counts as used, so that the first query
+//! finds a connection.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{Routing, health::Standing, loops::LoopProbes, random, route::Route, server::Server};
+use crate::message::Name;
+
+/// Looks after the routes until they are no longer wanted, or `stop`.
+pub(super) async fn keep(routing: Weak<Routing>, probes: LoopProbes, stop: CancellationToken) {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut loops = LoopChecks::default();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(routing) = routing.upgrade() else { return };
+        let now = Instant::now();
+        for route in routing.routes.iter().filter(|route| route.is_in_use(now)) {
+            look_after(route, now);
+            loops.check(route, &probes, now);
+        }
+    }
+}
+
+fn look_after(route: &Route, now: Instant) {
+    for server in route.best(WARM, now) {
+        server.warm(now);
+    }
+    for server in route.all() {
+        if server.wants_probe(now) || route.wants_to_know(server, now) {
+            server.probe();
+        }
+    }
+}
+
+impl Route {
+    /// The servers that questions go to first.
+    fn best(&self, count: usize, now: Instant) -> Vec<&Arc<Server>> {
+        let mut best: Vec<&Arc<Server>> = Vec::with_capacity(count);
+        let draw = self.turn();
+        while best.len() < count {
+            let is_known =
+                |server: &Arc<Server>| best.iter().any(|known| Arc::ptr_eq(known, server));
+            let next = self.next(&self.servers, draw, Standing::Doubtful, is_known, now);
+            let Some(next) = next else { break };
+            best.push(next);
+        }
+        best
+    }
+
+    /// Whether a server may be faster than those that are asked, and nobody has looked of late.
+    fn wants_to_know(&self, server: &Server, now: Instant) -> bool {
+        self.is_by_speed() && server.standing(now) == Standing::Up && server.latency().is_stale(now)
+    }
+}
+
+/// When each server was asked last whether it leads back to us.
+#[derive(Debug, Default)]
+struct LoopChecks {
+    last: Vec<(Weak<Server>, Instant)>,
+}
+
+impl LoopChecks {
+    fn check(&mut self, route: &Route, probes: &LoopProbes, now: Instant) {
+        self.last.retain(|(server, _)| server.strong_count() > 0);
+        let root = Name::root();
+        let zone = route.settings.zones.first().unwrap_or(&root);
+        for server in route.all() {
+            let is_looping = server.health().is_looping();
+            let is_ready = server.is_udp() || server.pool().is_warm(now) || is_looping;
+            let pause = if is_looping { RECHECK } else { CHECK };
+            if is_ready && self.is_due(server, pause, now) {
+                server.probe_for_loop(zone, probes);
+            }
+        }
+    }
+
+    fn is_due(&mut self, server: &Arc<Server>, pause: Duration, now: Instant) -> bool {
+        let Some((_, last)) =
+            self.last.iter_mut().find(|(known, _)| known.as_ptr() == Arc::as_ptr(server))
+        else {
+            self.last.push((Arc::downgrade(server), now));
+            return true;
+        };
+        let is_due = *last + pause <= now;
+        if is_due {
+            // Up to a quarter later, lest all pods ask at once.
+            *last = now + pause.mul_f64(random::fraction() / 4.0);
+        }
+        is_due
+    }
+}
+
+/// How often routes are looked at: our guess, so that a lost connection is replaced before it is missed.
+const TICK: Duration = Duration::from_millis(250);
+
+/// The best one is asked, the second one is there when it fails.
+const WARM: usize = 2;
+
+/// How often a server is asked whether it leads back to us: our guess, for loops that come up while we run.
+const CHECK: Duration = Duration::from_secs(300);
+
+/// How often a server that does is asked whether it still does.
+const RECHECK: Duration = Duration::from_secs(30);

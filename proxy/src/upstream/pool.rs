@@ -1,0 +1,152 @@
+//! The connections of one server: few, long-lived, each for many questions.
+//!
+//! The first one carries everything until it is half full; then another one is made. One that is old is
+//! replaced before it is missed, one that is suspect is replaced at once. Whoever needs a connection that is
+//! still being made waits for that one: there is never more than one attempt at a time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::{
+    connection::{Connection, Load},
+    error::ExchangeError,
+    settings::ConnectionLimits,
+};
+
+/// The connections of one server; clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pool {
+    connections: Arc<Mutex<Vec<Arc<Connection>>>>,
+}
+
+/// Where a question goes.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) connection: Arc<Connection>,
+    /// A connection that somebody has to make: this one, or one more.
+    pub(super) to_open: Option<Arc<Connection>>,
+}
+
+impl Pool {
+    /// Finds a place for one more question. `may_open` says why no connection may be made now.
+    pub(super) fn place(
+        &self,
+        limits: &ConnectionLimits,
+        may_open: impl FnOnce() -> Result<(), ExchangeError>,
+        now: Instant,
+    ) -> Result<Place, ExchangeError> {
+        let mut connections = self.lock();
+        connections.retain(|connection| !connection.is_ended());
+        let Some((best, load)) = best(&connections, limits, now) else {
+            make_room(&mut connections, limits)?;
+            may_open()?;
+            let connection = open(&mut connections, limits, now);
+            return Ok(Place { connection: Arc::clone(&connection), to_open: Some(connection) });
+        };
+        let may_grow = count_taking(&connections) < limits.max
+            && !connections.iter().any(|connection| connection.is_connecting());
+        let wants_more = load.is_old || is_crowded(load, limits);
+        let to_open = (wants_more && may_grow && may_open().is_ok())
+            .then(|| open(&mut connections, limits, now));
+        Ok(Place { connection: best, to_open })
+    }
+
+    /// A new connection, when there is none that could be used for a while; somebody has to make it.
+    pub(super) fn prepare(
+        &self,
+        limits: &ConnectionLimits,
+        now: Instant,
+    ) -> Option<Arc<Connection>> {
+        let mut connections = self.lock();
+        connections.retain(|connection| !connection.is_ended());
+        let is_ready = |load: Load| !load.is_old;
+        if connections.iter().filter_map(|known| known.load(now)).any(is_ready) {
+            return None;
+        }
+        let is_full = count_taking(&connections) >= limits.max;
+        let is_being_made = connections.iter().any(|connection| connection.is_connecting());
+        (!is_full && !is_being_made).then(|| open(&mut connections, limits, now))
+    }
+
+    /// A connection is open: old ones go when their last answer has come.
+    pub(super) fn retire_old(&self, now: Instant) {
+        for connection in &*self.lock() {
+            if connection.load(now).is_some_and(|load| load.is_old) {
+                connection.retire();
+            }
+        }
+    }
+
+    /// No connection takes questions any more.
+    pub(super) fn retire_all(&self) {
+        self.lock().drain(..).for_each(|connection| connection.retire());
+    }
+
+    /// Whether a question would find an open connection.
+    pub(super) fn is_warm(&self, now: Instant) -> bool {
+        self.lock().iter().filter_map(|connection| connection.load(now)).any(|load| load.is_open)
+    }
+
+    /// When a connection was used last, if all are open and wait for nothing.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let connections = self.lock();
+        let quiet = connections.iter().map(|connection| connection.quiet_since());
+        quiet.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection for the next question: open, not old, not crowded, and then the first one, so that questions
+/// that leave together leave in one record.
+fn best(
+    connections: &[Arc<Connection>],
+    limits: &ConnectionLimits,
+    now: Instant,
+) -> Option<(Arc<Connection>, Load)> {
+    let loads = connections.iter().filter_map(|known| Some((known, known.load(now)?)));
+    let with_room = loads.filter(|(_, load)| load.in_flight < limits.max_in_flight);
+    let (connection, load) = with_room.min_by_key(|(_, load)| {
+        let is_crowded = is_crowded(*load, limits);
+        (!load.is_open, load.is_old, is_crowded, if is_crowded { load.in_flight } else { 0 })
+    })?;
+    Some((Arc::clone(connection), load))
+}
+
+fn is_crowded(load: Load, limits: &ConnectionLimits) -> bool {
+    load.in_flight >= limits.max_in_flight.div_ceil(2)
+}
+
+/// Ends a suspect connection where there are as many as there may be.
+fn make_room(
+    connections: &mut Vec<Arc<Connection>>,
+    limits: &ConnectionLimits,
+) -> Result<(), ExchangeError> {
+    if count_taking(connections) < limits.max {
+        return Ok(());
+    }
+    let suspect = connections.iter().position(|connection| connection.is_suspect());
+    let Some(suspect) = suspect else {
+        return Err(ExchangeError::InFlight(limits.max_in_flight));
+    };
+    // Who still waits there asks again on the new one.
+    connections.remove(suspect).end(&ExchangeError::Closed);
+    Ok(())
+}
+
+fn count_taking(connections: &[Arc<Connection>]) -> usize {
+    connections.iter().filter(|connection| connection.is_taking()).count()
+}
+
+fn open(
+    connections: &mut Vec<Arc<Connection>>,
+    limits: &ConnectionLimits,
+    now: Instant,
+) -> Arc<Connection> {
+    let connection = Arc::new(Connection::new(limits, now));
+    connections.push(Arc::clone(&connection));
+    connection
+}

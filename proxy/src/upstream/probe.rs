@@ -1,0 +1,104 @@
+//! Looking after a server: is it alive, does it lead back to us?
+//!
+//! A probe asks what `healthCheck` says over the same transport as everybody, so it makes the connection that
+//! clients will use, and what comes of it counts for the server's health like any answer. There is one at a
+//! time and server.
+
+use std::{
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering},
+};
+
+use tokio::time::{Instant, timeout};
+
+use super::{
+    error::ExchangeError, exchange::Exchange, health::Standing, loops::LoopProbes,
+    pending::Response, server::Server,
+};
+use crate::message::{Name, Qclass, Qtype, Question, Request};
+
+impl Server {
+    /// Asks the server whether it is alive, unless somebody does already.
+    pub(super) fn probe(self: &Arc<Self>) {
+        if self.is_probed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let server = Arc::clone(self);
+        self.tasks().spawn(async move {
+            let probed = Probed(&server);
+            let check = server.health_check();
+            ask(&server, request(check.name.clone(), check.qtype)).await;
+            drop(probed);
+        });
+    }
+
+    /// Asks what may come back to us, and waits whether it does.
+    pub(super) fn probe_for_loop(self: &Arc<Self>, zone: &Name, probes: &LoopProbes) {
+        let Some((name, watch)) = probes.begin(self, zone) else { return };
+        let server = Arc::clone(self);
+        self.tasks().spawn(async move {
+            let begun = Instant::now();
+            if ask(&server, request(name, Qtype::HINFO)).await {
+                server.note_no_loop(begun);
+            }
+            drop(watch);
+        });
+    }
+
+    /// Whether it is time to look: nobody knows whether it is back, or nothing was heard for a while.
+    pub(super) fn wants_probe(&self, now: Instant) -> bool {
+        match self.standing(now) {
+            Standing::Doubtful => true,
+            Standing::Up => {
+                self.pool().quiet_since().is_some_and(|since| since + self.probe_interval() <= now)
+            }
+            Standing::Down | Standing::Out => false,
+        }
+    }
+}
+
+/// The place of the one who probes; given back whatever happens.
+struct Probed<'s>(&'s Server);
+
+impl Drop for Probed<'_> {
+    fn drop(&mut self) {
+        self.0.is_probed.store(false, Ordering::Release);
+    }
+}
+
+fn request(name: Name, qtype: Qtype) -> Arc<Request> {
+    let question = Question { name, qtype, qclass: Qclass::IN };
+    Arc::new(Request {
+        question,
+        recursion_desired: true,
+        checking_disabled: false,
+        dnssec_ok: false,
+    })
+}
+
+/// Asks, and tells whether any answer came.
+async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
+    let started = Instant::now();
+    let mut exchange = Exchange::start(server, &request, started);
+    let limits = server.limits();
+    let patience = server.patience();
+    let mut answer = poll_answer(&mut exchange, patience).await;
+    if answer.is_none() {
+        if exchange.is_in_silence() {
+            exchange.suspect();
+            server.suspect();
+        }
+        answer = poll_answer(&mut exchange, limits.connect + limits.query - patience).await;
+    }
+    let result = answer.unwrap_or(Err(ExchangeError::Timeout(limits.query)));
+    server.note_probe(result.as_ref(), started, Instant::now());
+    result.is_ok()
+}
+
+async fn poll_answer(
+    exchange: &mut Exchange,
+    limit: std::time::Duration,
+) -> Option<Result<Response, ExchangeError>> {
+    let answer = timeout(limit, poll_fn(|cx| exchange.poll(cx))).await.ok()?;
+    Some(answer.map(|(response, _)| response))
+}
