@@ -38,6 +38,7 @@ pub(super) struct Connection {
     state: Mutex<State>,
     /// Wakes the driver.
     wake: AtomicWaker,
+    begun: Instant,
     /// When it should be replaced.
     expires: Instant,
 }
@@ -89,7 +90,7 @@ impl Connection {
             idle_limit: limits.idle_timeout,
         };
         let age = OLD.mul_f64(0.75 + random::fraction() / 2.0);
-        Self { state: Mutex::new(state), wake: AtomicWaker::new(), expires: now + age }
+        Self { state: Mutex::new(state), wake: AtomicWaker::new(), begun: now, expires: now + age }
     }
 
     /// Asks; what comes of it is told to the [`Asked`].
@@ -151,11 +152,17 @@ impl Connection {
         state.is_taking && state.is_suspect
     }
 
-    /// Nothing came for longer than usual: no new questions until something does. One that is still being made
-    /// has a limit of its own.
-    pub(super) fn suspect(&self) {
+    /// Nothing came for longer than usual: no new questions until something does. Tells whether it is open;
+    /// one that is still being made has a limit of its own.
+    pub(super) fn suspect(&self) -> bool {
         let mut state = self.state();
         state.is_suspect = matches!(state.phase, Phase::Open { .. });
+        state.is_suspect
+    }
+
+    /// Whether it has been in the making for so long.
+    pub(super) fn is_slow_to_open(&self, limit: Duration, now: Instant) -> bool {
+        self.is_connecting() && self.begun + limit <= now
     }
 
     /// Takes no more questions; the connection ends with the last answer.

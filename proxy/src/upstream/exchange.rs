@@ -108,10 +108,13 @@ impl Exchange {
         }
     }
 
-    /// The silence has lasted for too long: the way it went gets no new questions.
-    pub(super) fn suspect(&self) {
-        if let Way::Stream(asked) = &self.way {
-            asked.connection().suspect();
+    /// The silence has lasted for too long: the way it went gets no new questions. Tells whether that is the
+    /// server's to explain; a connection that is still being made has a limit of its own.
+    pub(super) fn suspect(&self) -> bool {
+        match &self.way {
+            Way::Stream(asked) => asked.connection().suspect(),
+            Way::Datagram(_) => true,
+            Way::Failed(_) => false,
         }
     }
 

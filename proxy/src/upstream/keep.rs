@@ -60,21 +60,25 @@ impl Route {
         best
     }
 
-    /// Whether a server may be faster than those that are asked, and nobody has looked of late.
+    /// Whether a server may be faster than those that are warm, and nobody has looked of late.
     fn wants_to_know(&self, server: &Server, now: Instant) -> bool {
-        self.is_by_speed() && server.standing(now) == Standing::Up && server.latency().is_stale(now)
+        self.is_by_speed()
+            && self.servers.len() > WARM
+            && server.standing(now) == Standing::Up
+            && !server.pool().is_warm(now)
+            && server.latency().is_stale(now)
     }
 }
 
-/// When each server was asked last whether it leads back to us.
+/// When each server is asked next whether it leads back to us.
 #[derive(Debug, Default)]
 struct LoopChecks {
-    last: Vec<(Weak<Server>, Instant)>,
+    due: Vec<(Weak<Server>, Instant)>,
 }
 
 impl LoopChecks {
     fn check(&mut self, route: &Route, probes: &LoopProbes, now: Instant) {
-        self.last.retain(|(server, _)| server.strong_count() > 0);
+        self.due.retain(|(server, _)| server.strong_count() > 0);
         let root = Name::root();
         let zone = route.settings.zones.first().unwrap_or(&root);
         for server in route.all() {
@@ -88,20 +92,27 @@ impl LoopChecks {
     }
 
     fn is_due(&mut self, server: &Arc<Server>, pause: Duration, now: Instant) -> bool {
-        let Some((_, last)) =
-            self.last.iter_mut().find(|(known, _)| known.as_ptr() == Arc::as_ptr(server))
-        else {
-            self.last.push((Arc::downgrade(server), now));
-            return true;
+        let known = self.due.iter_mut().find(|(known, _)| known.as_ptr() == Arc::as_ptr(server));
+        let Some((_, due)) = known else {
+            self.due.push((Arc::downgrade(server), now + FIRST_CHECK));
+            return false;
         };
-        let is_due = *last + pause <= now;
+        // Sooner than was planned, when the server has been taken out since.
+        *due = (*due).min(now + pause.mul_f64(LATEST));
+        let is_due = *due <= now;
         if is_due {
-            // Up to a quarter later, lest all pods ask at once.
-            *last = now + pause.mul_f64(random::fraction() / 4.0);
+            *due = now + pause.mul_f64(1.0 + random::fraction() * (LATEST - 1.0));
         }
         is_due
     }
 }
+
+/// Up to a quarter later than asked for, lest all pods ask at once.
+const LATEST: f64 = 1.25;
+
+/// How long after its first connection a server is asked whether it leads back to us: long enough that what
+/// stands behind it has started, too. Our guess.
+const FIRST_CHECK: Duration = Duration::from_secs(2);
 
 /// How often routes are looked at: our guess, so that a lost connection is replaced before it is missed.
 const TICK: Duration = Duration::from_millis(250);

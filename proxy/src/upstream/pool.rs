@@ -4,7 +4,10 @@
 //! replaced before it is missed, one that is suspect is replaced at once. Whoever needs a connection that is
 //! still being made waits for that one: there is never more than one attempt at a time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -76,6 +79,21 @@ impl Pool {
                 connection.retire();
             }
         }
+    }
+
+    /// The server has answered on one connection: those that are silent all the same are dead, and who waits there
+    /// asks again.
+    pub(super) fn end_suspects(&self) {
+        let suspects: Vec<_> = self.lock().extract_if(.., |known| known.is_suspect()).collect();
+        suspects.iter().for_each(|connection| connection.end(&ExchangeError::Closed));
+    }
+
+    /// Whether there is no open connection, and one has been in the making for so long.
+    pub(super) fn is_slow_to_open(&self, limit: Duration, now: Instant) -> bool {
+        let connections = self.lock();
+        let is_open = |known: &Arc<Connection>| known.load(now).is_some_and(|load| load.is_open);
+        !connections.iter().any(is_open)
+            && connections.iter().any(|known| known.is_slow_to_open(limit, now))
     }
 
     /// No connection takes questions any more.

@@ -47,7 +47,7 @@ impl Server {
 
     /// Whether it is time to look: nobody knows whether it is back, or nothing was heard for a while.
     pub(super) fn wants_probe(&self, now: Instant) -> bool {
-        match self.standing(now) {
+        match self.health().standing(now) {
             Standing::Doubtful => true,
             Standing::Up => {
                 self.pool().quiet_since().is_some_and(|since| since + self.probe_interval() <= now)
@@ -84,14 +84,16 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
     let patience = server.patience();
     let mut answer = poll_answer(&mut exchange, patience).await;
     if answer.is_none() {
-        if exchange.is_in_silence() {
-            exchange.suspect();
+        if exchange.is_in_silence() && exchange.suspect() {
             server.suspect();
         }
         answer = poll_answer(&mut exchange, limits.connect + limits.query - patience).await;
     }
     let result = answer.unwrap_or(Err(ExchangeError::Timeout(limits.query)));
     server.note_probe(result.as_ref(), started, Instant::now());
+    if result.is_ok() {
+        server.pool().end_suspects();
+    }
     result.is_ok()
 }
 

@@ -154,15 +154,6 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// The server is silent. Where nobody else is left, it may still answer on another connection.
-    fn move_on(&mut self, from: &'s Arc<Server>, now: Instant) {
-        let again = (self.tries.len() == 1 && now < self.deadline).then_some(from);
-        if let Some(server) = self.next_server(now).or(again) {
-            from.upstream_series().count_failover(SILENCE);
-            self.ask(server, false, now);
-        }
-    }
-
     /// Considers what the time has come for.
     fn heed_time(&mut self, now: Instant) {
         if now >= self.deadline {
@@ -182,7 +173,7 @@ impl<'s> Search<'s> {
                     attempt.next = Step::TimeOut;
                     let server = attempt.server;
                     if attempt.suspect() {
-                        self.move_on(server, now);
+                        self.fail_over(server, SILENCE, now);
                     }
                 }
                 Step::TimeOut => self.time_out(index, now),
@@ -302,8 +293,9 @@ impl Try<'_> {
     /// Whether nothing at all came since the question was sent; then the server is looked after.
     fn suspect(&self) -> bool {
         let is_silent = self.exchange.as_ref().is_some_and(Exchange::is_in_silence);
-        if let Some(exchange) = self.exchange.as_ref().filter(|_| is_silent) {
-            exchange.suspect();
+        if let Some(exchange) = self.exchange.as_ref().filter(|_| is_silent)
+            && exchange.suspect()
+        {
             self.server.suspect();
             self.server.probe();
         }

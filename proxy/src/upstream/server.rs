@@ -128,8 +128,12 @@ impl Server {
         &self.tasks
     }
 
+    /// Where it stands among the others. One that takes its time to be connected to is doubtful meanwhile.
     pub(super) fn standing(&self, now: Instant) -> Standing {
-        self.core.health.standing(now)
+        match self.core.health.standing(now) {
+            Standing::Up if self.pool.is_slow_to_open(LEAST_PATIENCE, now) => Standing::Doubtful,
+            standing => standing,
+        }
     }
 
     /// Whether nothing it is asked is answered, as far as is known. One that is merely silent is no reason to
