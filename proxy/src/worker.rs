@@ -7,12 +7,10 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     runtime::{Builder, Handle},
     sync::{mpsc, watch},
@@ -145,53 +143,49 @@ impl Drop for EndWatch {
     }
 }
 
-/// Reading datagrams needs buffers that cannot leave the thread, so these futures are polled here and are
-/// not tasks.
-type Listening = Pin<Box<dyn Future<Output = io::Result<()>>>>;
-
 async fn work(mut queue: mpsc::Receiver<Job>, shared: Shared, end: CancellationToken) {
-    let mut listening = FuturesUnordered::new();
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            Some(job) = queue.recv() => listening.push(take_up(job, &shared)),
-            Some(result) = listening.next(), if !listening.is_empty() => report(result, &shared),
+            Some(job) = queue.recv() => {
+                let (address, failed) = (job.address, shared.failed.clone());
+                if let Err(error) = take_up(job, &shared) {
+                    tracing::error!(%address, %error, "cannot serve the address");
+                    failed.cancel();
+                }
+            }
         }
     }
 }
 
-/// The future that serves one address on this worker.
-fn take_up(job: Job, shared: &Shared) -> Listening {
+/// Serves one address on this worker, from tasks of its own: the runtime wakes the thread's own future by a system
+/// call, and a task by none.
+fn take_up(job: Job, shared: &Shared) -> io::Result<()> {
     let Job { address, udp, tcp, hold, stop } = job;
     let Shared { pipeline, connections, metrics, serving, failed } = shared.clone();
-    let guard = serving.guard();
-    Box::pin(async move {
-        let udp = UdpListener::new(
-            udp,
-            Hold::clone(&hold),
-            pipeline.clone(),
-            metrics.clone(),
-            serving.clone(),
-        )?;
-        let tcp = TcpAcceptor::new(tcp, pipeline, connections, metrics, serving.clone())?;
-        let stop_tcp = stop.clone();
-        serving.spawn(async move {
-            if let Err(error) = tcp.serve(stop_tcp).await {
-                tracing::error!(%address, %error, "cannot accept connections any more");
-                failed.cancel();
-            }
-            drop(hold);
-        });
-        let result = udp.serve(stop).await;
-        drop(guard);
+    let udp = UdpListener::new(udp, Hold::clone(&hold), pipeline.clone(), metrics.clone())?;
+    let tcp = TcpAcceptor::new(tcp, pipeline, connections, metrics, serving.clone())?;
+    let (stop_udp, failed_udp) = (stop.clone(), failed.clone());
+    serving.spawn(watch_over(address, "udp", failed_udp, udp.serve(stop_udp)));
+    serving.spawn(watch_over(address, "tcp", failed, async move {
+        let result = tcp.serve(stop).await;
+        drop(hold);
         result
-    })
+    }));
+    Ok(())
 }
 
-fn report(result: io::Result<()>, shared: &Shared) {
-    if let Err(error) = result {
-        tracing::error!(%error, "cannot receive datagrams any more");
-        shared.failed.cancel();
+/// Notices that a listener fails, or panics: nobody would answer its clients any more.
+async fn watch_over(
+    address: SocketAddr,
+    transport: &'static str,
+    failed: CancellationToken,
+    serve: impl Future<Output = io::Result<()>>,
+) {
+    let failed = failed.drop_guard();
+    match serve.await {
+        Ok(()) => drop(failed.disarm()),
+        Err(error) => tracing::error!(%address, transport, %error, "cannot serve any more"),
     }
 }
 

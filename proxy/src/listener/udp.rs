@@ -1,63 +1,108 @@
 //! Queries in datagrams (RFC 1035 section 4.2.1).
 //!
 //! One turn takes at most [`BATCH`] datagrams in one system call; what can be answered at once is, the
-//! rest waits in tasks of its own, each with the address to answer from. Replies never exceed what the
-//! client offers and our own ceiling.
+//! rest waits, each with the address to answer from. Replies that are ready at the same time leave in one system
+//! call. They never exceed what the client offers and our own ceiling.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
-    net::{Ipv6Addr, SocketAddr},
-    os::fd::AsRawFd,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use nix::libc;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
-    recvmmsg, sendmsg,
-};
 use socket2::SockRef;
-use tokio::{io::Interest, net::UdpSocket, sync::watch};
+use tokio::{
+    io::Interest,
+    net::UdpSocket,
+    sync::watch,
+    time::{Instant, Sleep, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Client, ListenerMetrics, Transport, Trouble, bind::Hold};
-use crate::{
-    pipeline::{Pipeline, Verdict},
-    shutdown::Tasks,
-};
+use crate::pipeline::{Answer, Pipeline, Verdict};
+
+mod inbox;
+mod outbox;
+
+use outbox::Outbox;
 
 /// Datagrams per turn: enough to spread the cost of a system call, few enough that other work waits briefly.
 const BATCH: usize = 64;
 
-/// The largest query taken over UDP, in octets. A longer one is no query that anybody sends: our guess.
-const MAX_QUERY: usize = 4096;
+/// Shorter than any timer of a query, and rare enough to cost nothing.
+const PULSE: Duration = Duration::from_millis(8);
 
 /// How long to wait when the process is short of memory or buffers.
 const BREATHER: Duration = Duration::from_millis(10);
 
 /// One socket of one worker.
 pub struct UdpListener {
-    socket: Arc<UdpSocket>,
-    hold: Hold,
+    socket: UdpSocket,
+    /// Says until the last reply has left that the address is in use.
+    _hold: Hold,
     pipeline: watch::Receiver<Arc<Pipeline>>,
     metrics: ListenerMetrics,
-    tasks: Tasks,
+    /// Queries that wait for an upstream; bounded by `limits.maxInFlight`.
+    waiting: FuturesUnordered<Waiting>,
+    outbox: Outbox,
+    /// Fires every so often while queries wait. The runtime makes a system call for each new timer that is to fire
+    /// before all others; with this one, no query's timer is that.
+    pulse: Pin<Box<Sleep>>,
 }
 
 /// One query and where its reply goes.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     client: SocketAddr,
-    /// The address that was asked, on a wildcard socket.
-    asked: Option<Asked>,
+    asked: Asked,
 }
 
-/// The kernel's note about the address that was asked.
+/// The kernel's note about the address that was asked, on a wildcard socket.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
+    Unknown,
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
+}
+
+impl Asked {
+    /// Whether a reply leaves from the same address by the same interface.
+    fn is_same(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Unknown, Self::Unknown) => true,
+            (Self::V4(one), Self::V4(other)) => {
+                one.ipi_spec_dst.s_addr == other.ipi_spec_dst.s_addr
+                    && one.ipi_ifindex == other.ipi_ifindex
+            }
+            (Self::V6(one), Self::V6(other)) => {
+                one.ipi6_addr.s6_addr == other.ipi6_addr.s6_addr
+                    && one.ipi6_ifindex == other.ipi6_ifindex
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A query that waits for its answer.
+struct Waiting {
+    answer: Answer,
+    origin: Origin,
+}
+
+impl Future for Waiting {
+    type Output = (Vec<u8>, Origin);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(self.answer.as_mut().poll(cx));
+        Poll::Ready((reply, self.origin))
+    }
 }
 
 impl UdpListener {
@@ -67,196 +112,120 @@ impl UdpListener {
         hold: Hold,
         pipeline: watch::Receiver<Arc<Pipeline>>,
         metrics: ListenerMetrics,
-        tasks: Tasks,
     ) -> io::Result<Self> {
-        let socket = Arc::new(UdpSocket::from_std(socket)?);
-        Ok(Self { socket, hold, pipeline, metrics, tasks })
+        let socket = UdpSocket::from_std(socket)?;
+        let (waiting, outbox) = (FuturesUnordered::new(), Outbox::default());
+        let pulse = Box::pin(sleep(PULSE));
+        Ok(Self { socket, _hold: hold, pipeline, metrics, waiting, outbox, pulse })
     }
 
     /// Serves until `stop`, and then what has arrived by that time.
     pub async fn serve(mut self, stop: CancellationToken) -> io::Result<()> {
-        let mut inbox = Inbox::new();
         let mut current = self.pipeline.borrow_and_update().clone();
         loop {
-            let turn = tokio::select! {
+            tokio::select! {
                 biased;
                 () = stop.cancelled() => {
                     // Where it cannot be done, what was taken is still answered.
                     self.refuse_more().ok();
-                    return self.serve_rest(&mut inbox, &current);
+                    return self.serve_rest(&current).await;
                 }
                 // At once, asked or not: what an old configuration holds open would else stay with it.
                 Ok(()) = self.pipeline.changed() => {
                     current = self.pipeline.borrow_and_update().clone();
-                    continue;
                 }
-                turn = self.socket.async_io(Interest::READABLE, || inbox.receive(&self.socket)) => turn,
-            };
-            match turn {
-                Ok(count) => self.answer(&inbox, count, &current),
-                Err(error) => self.survive(error).await?,
+                Some((reply, origin)) = self.waiting.next() => self.reply(reply, origin).await,
+                () = self.pulse.as_mut(), if !self.waiting.is_empty() => {
+                    self.pulse.as_mut().reset(Instant::now() + PULSE);
+                }
+                ready = self.socket.readable() => {
+                    if let Err(error) = ready.and_then(|()| self.take(&current)) {
+                        self.survive(error).await?;
+                    }
+                    self.send().await;
+                    // The rest of the worker has its turn: TCP, upstreams, other addresses.
+                    tokio::task::yield_now().await;
+                }
             }
-            // The rest of the worker has its turn: TCP, upstreams, other addresses.
-            tokio::task::yield_now().await;
         }
     }
 
     /// From here on the kernel refuses what others send: the socket stays open until the last reply has
     /// left, and would else take queries that nobody reads. Connected to itself, it has no other peer.
     fn refuse_more(&self) -> io::Result<()> {
-        SockRef::from(&*self.socket).connect(&self.socket.local_addr()?.into())
+        SockRef::from(&self.socket).connect(&self.socket.local_addr()?.into())
     }
 
     /// What the kernel still holds was accepted: nobody else will answer it.
-    fn serve_rest(&self, inbox: &mut Inbox, pipeline: &Arc<Pipeline>) -> io::Result<()> {
+    async fn serve_rest(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<()> {
         loop {
-            match inbox.receive(&self.socket) {
-                Ok(0) => return Ok(()),
-                Ok(count) => self.answer(inbox, count, pipeline),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            match self.receive(pipeline) {
+                Ok(0) => break,
+                Ok(_) => self.send().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if Trouble::of(&error) == Trouble::Transient => {}
                 Err(error) => return Err(error),
             }
         }
+        while let Some((reply, origin)) = self.waiting.next().await {
+            self.reply(reply, origin).await;
+        }
+        Ok(())
     }
 
-    async fn survive(&self, error: io::Error) -> io::Result<()> {
+    /// Takes a batch, if there is one.
+    fn take(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<()> {
+        let is_empty = match self.receive(pipeline) {
+            Ok(count) => count < BATCH,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Err(error) => return Err(error),
+        };
+        if is_empty {
+            // Saves the system call that would only say so: whatever comes from now on is news to the runtime.
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            self.socket.try_io(Interest::READABLE, nothing).ok();
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<usize> {
+        let Self { socket, waiting, outbox, .. } = self;
+        inbox::receive(socket, |query, origin| {
+            let client =
+                Client { address: origin.client.ip().to_canonical(), transport: Transport::Udp };
+            match pipeline.answer(query, client) {
+                Verdict::Silence => {}
+                Verdict::Reply(reply) => outbox.push(reply, origin),
+                Verdict::Later(answer) => waiting.push(Waiting { answer, origin }),
+            }
+        })
+    }
+
+    async fn survive(&mut self, error: io::Error) -> io::Result<()> {
         match Trouble::of(&error) {
             // An ICMP error about an earlier reply, for example.
             Trouble::Transient => {}
-            Trouble::Exhausted => tokio::time::sleep(BREATHER).await,
+            Trouble::Exhausted => sleep(BREATHER).await,
             Trouble::Fatal => return Err(error),
         }
         self.metrics.count_error(Transport::Udp);
         Ok(())
     }
 
-    fn answer(&self, inbox: &Inbox, count: usize, pipeline: &Arc<Pipeline>) {
-        for (buffer, received) in inbox.buffers.iter().zip(&inbox.received).take(count) {
-            let Some(Received { origin, len }) = *received else { continue };
-            let query = buffer.get(..len).unwrap_or_default();
-            let client =
-                Client { address: origin.client.ip().to_canonical(), transport: Transport::Udp };
-            match pipeline.answer(query, client) {
-                Verdict::Silence => {}
-                Verdict::Reply(reply) => self.send_now(&reply, origin),
-                Verdict::Later(answer) => {
-                    let (socket, hold) = (Arc::clone(&self.socket), Hold::clone(&self.hold));
-                    let metrics = self.metrics.clone();
-                    self.tasks.spawn(async move {
-                        let reply = answer.await;
-                        if send(&socket, &reply, origin).await.is_err() {
-                            metrics.count_error(Transport::Udp);
-                        }
-                        drop(socket);
-                        drop(hold);
-                    });
-                }
-            }
+    /// Sends a reply, together with those that are ready as well.
+    async fn reply(&mut self, reply: Vec<u8>, origin: Origin) {
+        self.outbox.push(reply, origin);
+        while !self.outbox.is_full()
+            && let Some(Some((reply, origin))) = self.waiting.next().now_or_never()
+        {
+            self.outbox.push(reply, origin);
         }
+        self.send().await;
     }
 
-    /// Sends, or drops the reply when the socket's buffer is full: the client asks again.
-    fn send_now(&self, reply: &[u8], origin: Origin) {
-        if self
-            .socket
-            .try_io(Interest::WRITABLE, || send_message(&self.socket, reply, origin))
-            .is_err()
-        {
+    async fn send(&mut self) {
+        for _ in 0..self.outbox.send(&self.socket).await {
             self.metrics.count_error(Transport::Udp);
         }
     }
-}
-
-async fn send(socket: &UdpSocket, reply: &[u8], origin: Origin) -> io::Result<()> {
-    socket.async_io(Interest::WRITABLE, || send_message(socket, reply, origin)).await
-}
-
-fn send_message(socket: &UdpSocket, reply: &[u8], origin: Origin) -> io::Result<()> {
-    let to = SockaddrStorage::from(origin.client);
-    let note = match &origin.asked {
-        None => &[][..],
-        Some(Asked::V4(info)) => &[ControlMessage::Ipv4PacketInfo(info)],
-        Some(Asked::V6(info)) => &[ControlMessage::Ipv6PacketInfo(info)],
-    };
-    sendmsg(socket.as_raw_fd(), &[IoSlice::new(reply)], note, MsgFlags::MSG_DONTWAIT, Some(&to))?;
-    Ok(())
-}
-
-/// The buffers that a turn reads into.
-struct Inbox {
-    headers: MultiHeaders<SockaddrStorage>,
-    buffers: Vec<Box<[u8]>>,
-    received: Vec<Option<Received>>,
-}
-
-/// What arrived in the buffer of the same index.
-#[derive(Clone, Copy)]
-struct Received {
-    origin: Origin,
-    len: usize,
-}
-
-impl Inbox {
-    fn new() -> Self {
-        let space = nix::cmsg_space!(libc::in6_pktinfo);
-        Self {
-            headers: MultiHeaders::preallocate(BATCH, Some(space)),
-            buffers: vec![vec![0; MAX_QUERY].into_boxed_slice(); BATCH],
-            received: vec![None; BATCH],
-        }
-    }
-
-    /// Receives what is there, up to a batch, and tells how many datagrams that were.
-    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        let mut slices: Vec<_> =
-            self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        let messages = recvmmsg(
-            socket.as_raw_fd(),
-            &mut self.headers,
-            slices.iter_mut(),
-            MsgFlags::MSG_DONTWAIT,
-            None,
-        )?;
-        let mut count = 0;
-        for (message, received) in messages.zip(&mut self.received) {
-            *received = read(&message);
-            count += 1;
-        }
-        Ok(count)
-    }
-}
-
-/// `None` for a datagram that was cut, or that came from no Internet address.
-fn read(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Received> {
-    if message.flags.contains(MsgFlags::MSG_TRUNC) {
-        return None;
-    }
-    let address = message.address?;
-    let client = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-        (Some(v4), _) => SocketAddr::from((v4.ip(), v4.port())),
-        (_, Some(v6)) => SocketAddr::V6((*v6).into()),
-        _ => return None,
-    };
-    // A reply to port 0 leads nowhere.
-    (client.port() != 0)
-        .then(|| Received { origin: Origin { client, asked: asked(message) }, len: message.bytes })
-}
-
-fn asked(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Asked> {
-    message.cmsgs().ok()?.find_map(|note| {
-        if let ControlMessageOwned::Ipv4PacketInfo(mut info) = note {
-            // The kernel routes the reply by itself; the interface must not be pinned.
-            info.ipi_ifindex = 0;
-            Some(Asked::V4(info))
-        } else if let ControlMessageOwned::Ipv6PacketInfo(mut info) = note {
-            // Only a link-local address means nothing without its interface.
-            if !Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() {
-                info.ipi6_ifindex = 0;
-            }
-            Some(Asked::V6(info))
-        } else {
-            None
-        }
-    })
 }
