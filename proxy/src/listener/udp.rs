@@ -5,9 +5,11 @@
 //! call. They never exceed what the client offers and our own ceiling.
 
 use std::{
+    cell::RefCell,
     future::Future,
     io,
     net::SocketAddr,
+    os::fd::AsFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -28,9 +30,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Client, ListenerMetrics, Transport, Trouble, bind::Hold};
 use crate::pipeline::{Answer, Pipeline, Verdict};
 
-mod inbox;
+mod batch;
 mod outbox;
 
+use batch::Batch;
 use outbox::Outbox;
 
 /// Datagrams per turn: enough to spread the cost of a system call, few enough that other work waits briefly.
@@ -41,6 +44,19 @@ const PULSE: Duration = Duration::from_millis(8);
 
 /// How long to wait when the process is short of memory or buffers.
 const BREATHER: Duration = Duration::from_millis(10);
+
+/// The largest query taken over UDP, in octets. A longer one is no query that anybody sends: our guess.
+const MAX_QUERY: usize = 4096;
+
+thread_local! {
+    /// It holds something only during a system call and the decisions that follow it at once, so all listeners of a
+    /// worker share it.
+    static SHARED: RefCell<Batch> = RefCell::new(Batch::new());
+}
+
+fn with_batch<T>(work: impl FnOnce(&mut Batch) -> T) -> T {
+    SHARED.with_borrow_mut(work)
+}
 
 /// One socket of one worker.
 pub struct UdpListener {
@@ -70,24 +86,6 @@ enum Asked {
     Unknown,
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
-}
-
-impl Asked {
-    /// Whether a reply leaves from the same address by the same interface.
-    fn is_same(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Unknown, Self::Unknown) => true,
-            (Self::V4(one), Self::V4(other)) => {
-                one.ipi_spec_dst.s_addr == other.ipi_spec_dst.s_addr
-                    && one.ipi_ifindex == other.ipi_ifindex
-            }
-            (Self::V6(one), Self::V6(other)) => {
-                one.ipi6_addr.s6_addr == other.ipi6_addr.s6_addr
-                    && one.ipi6_ifindex == other.ipi6_ifindex
-            }
-            _ => false,
-        }
-    }
 }
 
 /// A query that waits for its answer.
@@ -190,7 +188,7 @@ impl UdpListener {
 
     fn receive(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<usize> {
         let Self { socket, waiting, outbox, .. } = self;
-        inbox::receive(socket, |query, origin| {
+        let take = |query: &[u8], origin: Origin| {
             let client =
                 Client { address: origin.client.ip().to_canonical(), transport: Transport::Udp };
             match pipeline.answer(query, client) {
@@ -198,7 +196,8 @@ impl UdpListener {
                 Verdict::Reply(reply) => outbox.push(reply, origin),
                 Verdict::Later(answer) => waiting.push(Waiting { answer, origin }),
             }
-        })
+        };
+        with_batch(|batch| batch.receive(socket.as_fd(), take))
     }
 
     async fn survive(&mut self, error: io::Error) -> io::Result<()> {
