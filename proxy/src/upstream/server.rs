@@ -288,6 +288,8 @@ impl Opening {
                 match stream {
                     Stream::Plain(stream) => drive(connection, stream, series, token).await,
                     Stream::Tls { stream, .. } => drive(connection, stream, series, token).await,
+                    #[cfg(test)]
+                    Stream::Lab(stream) => drive(connection, stream, series, token).await,
                 }
             }
             Err(error) => {
