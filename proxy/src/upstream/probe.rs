@@ -7,9 +7,10 @@
 use std::{
     future::poll_fn,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::ExchangeError, exchange::Exchange, health::Standing, loops::LoopProbes,
@@ -81,13 +82,13 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
     let started = Instant::now();
     let mut exchange = Exchange::start(server, &request, started);
     let limits = server.limits();
-    let patience = server.patience();
-    let mut answer = poll_answer(&mut exchange, patience).await;
+    let end = started + limits.connect + limits.query;
+    let mut answer = poll_while_heard(&mut exchange, server.patience(), end).await;
     if answer.is_none() {
-        if exchange.is_in_silence() && exchange.suspect() {
+        if exchange.suspect() {
             server.suspect();
         }
-        answer = poll_answer(&mut exchange, limits.connect + limits.query - patience).await;
+        answer = poll_until(&mut exchange, end).await;
     }
     let result = answer.unwrap_or(Err(ExchangeError::Timeout(limits.query)));
     server.note_probe(result.as_ref(), started, Instant::now());
@@ -97,10 +98,22 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
     result.is_ok()
 }
 
-async fn poll_answer(
-    exchange: &mut Exchange,
-    limit: std::time::Duration,
-) -> Option<Result<Response, ExchangeError>> {
-    let answer = timeout(limit, poll_fn(|cx| exchange.poll(cx))).await.ok()?;
+/// Waits for the answer as long as the way it went is not silent for longer than `patience`.
+async fn poll_while_heard(exchange: &mut Exchange, patience: Duration, end: Instant) -> Outcome {
+    loop {
+        let look = end.min(exchange.silent_since() + patience);
+        let answer = poll_until(exchange, look).await;
+        let is_silent = || exchange.silent_since() + patience <= look;
+        if answer.is_some() || look == end || is_silent() {
+            return answer;
+        }
+    }
+}
+
+async fn poll_until(exchange: &mut Exchange, end: Instant) -> Outcome {
+    let answer = timeout_at(end, poll_fn(|cx| exchange.poll(cx))).await.ok()?;
     Some(answer.map(|(response, _)| response))
 }
+
+/// What came, when something came.
+type Outcome = Option<Result<Response, ExchangeError>>;

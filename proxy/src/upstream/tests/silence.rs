@@ -22,6 +22,49 @@ fn have_slow_names(servers: &[LabServer]) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_silent_server_is_answered_by_the_next_one_and_those_after_at_once() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    assert!(network.ask("before.example.").await.is_by(first));
+    first.fall_silent();
+
+    let moved = network.ask("moved.example.").await;
+    assert!(moved.is_by(second), "{moved:?}");
+    assert!(moved.took >= Duration::from_millis(100), "{:?}", moved.took);
+    assert!(moved.took < PATIENCE, "{:?}", moved.took);
+
+    for later in network.ask_many(50, Duration::from_millis(20)).await {
+        assert!(later.is_by(second) && later.took < AT_ONCE, "{later:?}");
+    }
+    let probe = first.probed().pop().unwrap();
+    assert!(probe.connection > 0, "on a new connection: {probe:?}");
+    assert_eq!(network.standing(0), Standing::Doubtful, "until it answers");
+
+    first.answer_after(5);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let back = network.ask("back.example.").await;
+    assert!(back.is_by(first) && back.took < AT_ONCE, "{back:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_right_after_an_answer_is_as_silent_as_any() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    first.script(|query| {
+        if is_slow(query) { Reply::Never } else { Reply::After(Duration::from_millis(5), 0) }
+    });
+    let before = network.start("before.example.");
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    let moved = network.start("slow.example.");
+    assert!(before.await.unwrap().is_by(first), "after the other one was asked");
+    first.fall_silent();
+
+    let moved = moved.await.unwrap();
+
+    assert!(moved.is_by(second) && moved.took < PATIENCE, "{moved:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_name_among_others_moves_nothing_and_counts_against_nobody() {
     let network = Network::of(2).warm().await;
     let [first, second] = &network.servers[..] else { unreachable!() };
