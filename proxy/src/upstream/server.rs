@@ -154,9 +154,10 @@ impl Server {
         self.core.health_check.interval.min(self.core.connections.idle_timeout / 2)
     }
 
-    /// How long after a question a silence is suspect: long enough that it is not mere bad luck.
+    /// How long after a question a silence is suspect: long enough that it is not mere bad luck, and short
+    /// enough that there is time left to do something about it.
     pub(super) fn patience(&self) -> Duration {
-        LEAST_PATIENCE.max(self.core.latency.p99() * 4)
+        LEAST_PATIENCE.max(self.core.latency.p99() * 4).min(self.core.limits.query / 2)
     }
 
     /// The connection for the next question; made when there is none.

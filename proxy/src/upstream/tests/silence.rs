@@ -83,6 +83,39 @@ async fn a_slow_name_among_others_moves_nothing_and_counts_against_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_without_an_answer_has_its_time_limit_however_much_else_is_answered() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.script(|query| {
+        if is_slow(query) { Reply::Never } else { Reply::After(Duration::from_millis(5), 0) }
+    });
+
+    let slow = network.start("slow.example.");
+    network.ask_many(200, Duration::from_millis(20)).await;
+
+    let slow = slow.await.unwrap();
+    assert!(slow.result.is_err() && slow.took < Duration::from_millis(2010), "{slow:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_of_a_server_that_usually_takes_long_is_noticed_while_there_is_time_left() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    first.answer_after(950);
+    second.answer_after(5000);
+    let usual: Vec<_> = (0..64).map(|it| network.start(format!("{it}.example."))).collect();
+    for one in usual {
+        assert!(one.await.unwrap().is_by(first));
+    }
+
+    first.fall_silent();
+    second.answer_after(5);
+    let asked = network.ask("www.example.").await;
+
+    assert!(asked.is_by(second) && asked.took < Duration::from_millis(1200), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silence_that_a_thousand_queries_share_counts_once() {
     let network = Network::of(1).warm().await;
     let [server] = &network.servers[..] else { unreachable!() };
