@@ -81,6 +81,11 @@ impl Pool {
         }
     }
 
+    /// Those that were silent for too long.
+    pub(super) fn suspects(&self) -> Vec<Arc<Connection>> {
+        self.lock().iter().filter(|known| known.is_suspect()).cloned().collect()
+    }
+
     /// The server has answered on one connection: those that are silent all the same are dead, and who waits there
     /// asks again.
     pub(super) fn end_suspects(&self) {

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    error::ExchangeError, exchange::Exchange, health::Standing, loops::LoopProbes,
-    pending::Response, server::Server,
+    connection::Asked, error::ExchangeError, exchange::Exchange, health::Standing,
+    loops::LoopProbes, pending::Response, server::Server,
 };
 use crate::message::{Name, Qclass, Qtype, Question, Request};
 
@@ -80,6 +80,11 @@ fn request(name: Name, qtype: Qtype) -> Arc<Request> {
 /// Asks, and tells whether any answer came.
 async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
     let started = Instant::now();
+    let mut hails = hail(server, &request, started);
+    // One of them would have to go for a new connection.
+    if hails.len() >= server.max_connections() {
+        hear(&mut hails, server.patience()).await;
+    }
     let mut exchange = Exchange::start(server, &request, started);
     let limits = server.limits();
     let end = started + limits.connect + limits.query;
@@ -93,9 +98,25 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
     let result = answer.unwrap_or(Err(ExchangeError::Timeout(limits.query)));
     server.note_probe(result.as_ref(), started, Instant::now());
     if result.is_ok() {
+        // As much time again, for those that are alive all the same.
+        hear(&mut hails, started.elapsed()).await;
         server.pool().end_suspects();
     }
     result.is_ok()
+}
+
+/// Asks on the connections that are suspect. One that is alive, with slow names only, answers and is suspect no
+/// more; so it is not ended, and nobody there has to ask again.
+fn hail(server: &Server, request: &Request, now: Instant) -> Vec<Asked> {
+    let suspects = server.pool().suspects();
+    let asked = suspects.iter().map(|way| way.ask(request, Some(server.edns_of_streams()), now));
+    asked.filter_map(Result::ok).collect()
+}
+
+/// Waits until all have answered, or for so long.
+async fn hear(hails: &mut [Asked], limit: Duration) {
+    let all = futures::future::join_all(hails.iter_mut().map(|asked| poll_fn(|cx| asked.poll(cx))));
+    timeout(limit, all).await.ok();
 }
 
 /// Waits for the answer as long as the way it went is not silent for longer than `patience`.

@@ -108,6 +108,11 @@ impl Server {
         &self.core.health_check
     }
 
+    /// The most connections.
+    pub(super) fn max_connections(&self) -> usize {
+        self.core.connections.max
+    }
+
     pub(super) fn latency(&self) -> &Latency {
         &self.core.latency
     }

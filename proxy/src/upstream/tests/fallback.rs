@@ -26,6 +26,27 @@ async fn a_slow_name_sends_nobody_to_the_fallback_before_its_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_name_alone_sends_nobody_to_the_fallback_before_its_time_is_over() {
+    let network = Network::with(1, 1, |_, _| {}).warm().await;
+    let [spare] = &network.spares[..] else { unreachable!() };
+    network.servers[0].script(|query| match query.name.starts_with("slow") {
+        true => Reply::Never,
+        false => Reply::After(Duration::from_millis(5), 0),
+    });
+
+    let slow: Vec<_> = (0..5).map(|it| network.start(format!("slow{it}.example."))).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let other = network.start("slow-too.example.");
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+
+    assert!(spare.asked().is_empty(), "{:?}", spare.asked());
+    for slow in slow.into_iter().chain([other]) {
+        let slow = slow.await.unwrap();
+        assert!(slow.is_by(spare) && slow.took >= Duration::from_secs(2), "{slow:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_fallback_is_asked_while_no_server_can_be_reached_and_no_longer() {
     for (why, door) in [("refused", Door::Refuses), ("no way there", Door::Hangs)] {
         let network = Network::with(2, 1, |_, _| {});

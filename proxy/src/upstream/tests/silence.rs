@@ -83,6 +83,72 @@ async fn a_slow_name_among_others_moves_nothing_and_counts_against_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slow_names_in_a_quiet_hour_do_not_break_each_other() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    have_slow_names(&network.servers);
+
+    let mut waiting = Vec::new();
+    for index in 0..8 {
+        waiting.push(network.start(format!("slow{index}.example.")));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    for slow in waiting {
+        let slow = slow.await.unwrap();
+        assert!(slow.result.is_ok() && slow.took < Duration::from_millis(1550), "{slow:?}");
+    }
+    assert_eq!(server.asked().len(), 8, "a connection that is alive is not replaced");
+    assert!(server.dials().len() <= 2, "{} connections", server.dials().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_names_do_not_take_a_server_out() {
+    let network = Network::of(2).warm().await;
+    for server in &network.servers {
+        server.script(|query| match is_slow(query) {
+            true => Reply::Never,
+            false => Reply::After(Duration::from_millis(5), 0),
+        });
+    }
+
+    let mut broken = Vec::new();
+    for index in 0..100 {
+        broken.push(network.start(format!("slow{index}.example.")));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for server in 0..2 {
+            assert!(network.standing(server) <= Standing::Doubtful, "server {server} at {index}");
+        }
+    }
+    let good = network.ask("good.example.").await;
+    assert!(good.result.is_ok() && good.took < AT_ONCE, "{good:?}");
+
+    for broken in broken {
+        let broken = broken.await.unwrap();
+        assert!(broken.took >= Duration::from_secs(2), "its own time is not cut: {broken:?}");
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!([network.standing(0), network.standing(1)], [Standing::Up; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_on_a_dead_connection_of_the_only_server_is_answered_on_a_fresh_one() {
+    for max in [1, 2] {
+        let network = Network::with(1, 0, |upstream, _| upstream.connections.max = max);
+        let network = network.warm().await;
+        let [server] = &network.servers[..] else { unreachable!() };
+        assert!(network.ask("before.example.").await.result.is_ok());
+        server.kill_connections();
+
+        let asked = network.ask("www.example.").await;
+
+        assert!(asked.is_by(server), "{asked:?}");
+        assert!(asked.took < Duration::from_millis(250), "max {max}: {:?}", asked.took);
+        assert_eq!(network.standing(0), Standing::Up, "max {max}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_without_an_answer_has_its_time_limit_however_much_else_is_answered() {
     let network = Network::of(1).warm().await;
     let [server] = &network.servers[..] else { unreachable!() };
