@@ -88,7 +88,20 @@ impl<'s> Search<'s> {
             }
             timer.as_mut().reset(self.next_look());
         }
+        if self.tries.is_empty() {
+            self.note_those_out(now);
+        }
         self.bad.take().ok_or_else(|| Failure { attempts: std::mem::take(&mut self.failures) })
+    }
+
+    /// Where nobody could be asked, the servers that are out are the reason.
+    fn note_those_out(&mut self, now: Instant) {
+        let out = self.route.all().filter(|server| server.standing(now) == Standing::Out);
+        self.failures.extend(out.map(|server| Attempt {
+            upstream: Arc::clone(server.upstream()),
+            server: server.address(),
+            error: ExchangeError::Loop,
+        }));
     }
 
     fn is_waiting(&self) -> bool {

@@ -41,6 +41,20 @@ async fn a_server_that_leads_back_is_out_until_a_later_look_finds_it_mended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_when_all_servers_lead_back_is_told_why_there_is_no_answer() {
+    let network = Network::of(1).warm().await;
+    let _on = hand_back(&network, 0);
+    network.ask_many(10, Duration::from_secs(1)).await;
+
+    let asked = network.ask("www.example.").await;
+
+    assert_eq!(asked.took, Duration::ZERO);
+    let failure = asked.result.unwrap_err();
+    assert_eq!(failure.reason(), "forwarding_loop");
+    assert!(failure.ede().text.contains("forwarding loop"), "{}", failure.ede().text);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_question_that_is_out_takes_a_server_out() {
     let network = Network::of(1).warm().await;
     network.ask_many(10, Duration::from_secs(1)).await;
