@@ -59,3 +59,33 @@ async fn who_finds_all_connections_full_is_told_so_at_once() {
     }
     assert_eq!(network.standing(0), Standing::Up, "a limit of ours says nothing about the server");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_is_replaced_and_finishes_what_it_has() {
+    for max in [1, 2] {
+        let network = pool(max, 512).warm().await;
+        let [server] = &network.servers[..] else { unreachable!() };
+        server.script(|query| {
+            let millis = if query.name.starts_with("slow") { 1000 } else { 5 };
+            Reply::After(Duration::from_millis(millis), 0)
+        });
+
+        let mut slow = Vec::new();
+        for index in 0..540 {
+            slow.push(network.start(format!("slow{index}.example.")));
+            for asked in network.ask_many(20, Duration::from_millis(50)).await {
+                assert!(asked.result.is_ok(), "max {max}: {asked:?}");
+            }
+            tokio::time::sleep(Duration::from_secs(9)).await;
+        }
+
+        let dials = server.dials().len();
+        assert!((2..=3).contains(&dials), "max {max}: {dials} connections in 90 minutes");
+        let count = slow.len();
+        for asked in slow {
+            assert!(asked.await.unwrap().result.is_ok(), "max {max}");
+        }
+        let asked = server.asked().iter().filter(|it| it.name.starts_with("slow")).count();
+        assert_eq!(asked, count, "max {max}: none had to be asked again");
+    }
+}
