@@ -145,11 +145,20 @@ impl Upstreams {
                 same.cloned().unwrap_or_else(|| Arc::new(Upstream::new(settings, surroundings)))
             })
             .collect();
+        let known = previous.map_or(&[][..], |previous| &previous.routes);
+        Self::of(upstreams, routes, known, surroundings)
+    }
+
+    fn of(
+        upstreams: Vec<Arc<Upstream>>,
+        routes: Vec<RouteSettings>,
+        known: &[Arc<Route>],
+        surroundings: &Surroundings,
+    ) -> Self {
         let mut zones = Zones::default();
         for (index, route) in routes.iter().enumerate() {
             route.zones.iter().for_each(|zone| zones.insert(zone, index));
         }
-        let known = previous.map_or(&[][..], |previous| &previous.routes);
         let routes =
             routes.into_iter().map(|settings| Arc::new(compile(settings, &upstreams, known)));
         let routing = Arc::new(Routing { routes: routes.collect(), upstreams, zones });
@@ -208,6 +217,15 @@ impl Upstream {
             },
             Transport::Tcp | Transport::Udp => (Security::None, false),
         };
+        Self::with(settings, &security, is_padded, surroundings)
+    }
+
+    fn with(
+        settings: UpstreamSettings,
+        security: &Security,
+        is_padded: bool,
+        surroundings: &Surroundings,
+    ) -> Self {
         let Surroundings { metrics, tasks, placement } = surroundings;
         let upstream_series = metrics.upstream(&settings.name);
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));

@@ -256,9 +256,9 @@ impl Asked {
         &self.connection
     }
 
-    /// Whether nothing has come on the connection since it was asked.
-    pub(super) fn is_in_silence(&self) -> bool {
-        self.connection.state().last_received.is_none_or(|received| received < self.sent)
+    /// Since when nothing has come on the connection; at the earliest since it was asked.
+    pub(super) fn silent_since(&self) -> Instant {
+        self.connection.state().last_received.map_or(self.sent, |received| received.max(self.sent))
     }
 
     /// From when on the server could answer: from when the connection is open. `None` while it is not.

@@ -32,12 +32,21 @@ pub(super) enum Security {
     Tls(Arc<TlsClient>),
     /// TLS that cannot be set up: nothing is sent at all.
     Unusable(MaterialError),
+    /// A network in a test's memory.
+    #[cfg(test)]
+    Lab(super::testing::lab::Lab),
 }
 
 /// A connection that is ready for queries.
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls { stream: Box<TlsStream<TcpStream>>, resumed: Resumed, not_after: Option<Timestamp> },
+    Tls {
+        stream: Box<TlsStream<TcpStream>>,
+        resumed: Resumed,
+        not_after: Option<Timestamp>,
+    },
+    #[cfg(test)]
+    Lab(tokio::io::DuplexStream),
 }
 
 impl Dialer {
@@ -47,6 +56,10 @@ impl Dialer {
             Security::None => timeout(self.limit, self.dial_plain()).await,
             Security::Tls(tls) => timeout(self.limit, self.dial_tls(tls)).await,
             Security::Unusable(error) => return Err(error.clone().into()),
+            #[cfg(test)]
+            Security::Lab(lab) => {
+                timeout(self.limit, lab.connect(self.address)).await.map(|it| it.map(Stream::Lab))
+            }
         };
         dialled.unwrap_or(Err(ExchangeError::ConnectTimeout(self.limit)))
     }

@@ -99,12 +99,15 @@ impl Exchange {
         self.started
     }
 
-    /// Whether nothing at all has come from the server on this way since the question was sent.
-    pub(super) fn is_in_silence(&self) -> bool {
+    /// Since when nothing at all has come from the server on this way; at the earliest since the question was
+    /// sent.
+    pub(super) fn silent_since(&self) -> Instant {
         match &self.way {
-            Way::Stream(asked) => asked.is_in_silence(),
-            Way::Datagram(_) => self.server.health().is_silent_since(self.started),
-            Way::Failed(_) => false,
+            Way::Stream(asked) => asked.silent_since(),
+            Way::Datagram(_) => {
+                self.server.health().heard().map_or(self.started, |heard| heard.max(self.started))
+            }
+            Way::Failed(_) => self.started,
         }
     }
 

@@ -160,9 +160,14 @@ impl Health {
         self.inner().looped.is_some()
     }
 
+    /// When something came from the server last.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        self.inner().heard
+    }
+
     /// Whether nothing has come from the server since then.
     pub(super) fn is_silent_since(&self, then: Instant) -> bool {
-        self.inner().heard.is_none_or(|heard| heard < then)
+        self.heard().is_none_or(|heard| heard < then)
     }
 
     /// Where the server stands among the others.

@@ -47,12 +47,20 @@ impl Pool {
             let connection = open(&mut connections, limits, now);
             return Ok(Place { connection: Arc::clone(&connection), to_open: Some(connection) });
         };
-        let may_grow = count_taking(&connections) < limits.max
-            && !connections.iter().any(|connection| connection.is_connecting());
+        let is_full = count_taking(&connections) >= limits.max;
+        let may_grow = !connections.iter().any(|connection| connection.is_connecting())
+            && (load.is_old || !is_full);
         let wants_more = load.is_old || is_crowded(load, limits);
-        let to_open = (wants_more && may_grow && may_open().is_ok())
-            .then(|| open(&mut connections, limits, now));
-        Ok(Place { connection: best, to_open })
+        if !(wants_more && may_grow && may_open().is_ok()) {
+            return Ok(Place { connection: best, to_open: None });
+        }
+        let to_open = open(&mut connections, limits, now);
+        if is_full {
+            // It answers what it was asked, and takes nothing more.
+            best.retire();
+            return Ok(Place { connection: Arc::clone(&to_open), to_open: Some(to_open) });
+        }
+        Ok(Place { connection: best, to_open: Some(to_open) })
     }
 
     /// A new connection, when there is none that could be used for a while; somebody has to make it.
@@ -79,6 +87,11 @@ impl Pool {
                 connection.retire();
             }
         }
+    }
+
+    /// Those that were silent for too long.
+    pub(super) fn suspects(&self) -> Vec<Arc<Connection>> {
+        self.lock().iter().filter(|known| known.is_suspect()).cloned().collect()
     }
 
     /// The server has answered on one connection: those that are silent all the same are dead, and who waits there

@@ -7,13 +7,14 @@
 use std::{
     future::poll_fn,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    error::ExchangeError, exchange::Exchange, health::Standing, loops::LoopProbes,
-    pending::Response, server::Server,
+    connection::Asked, error::ExchangeError, exchange::Exchange, health::Standing,
+    loops::LoopProbes, pending::Response, server::Server,
 };
 use crate::message::{Name, Qclass, Qtype, Question, Request};
 
@@ -79,28 +80,61 @@ fn request(name: Name, qtype: Qtype) -> Arc<Request> {
 /// Asks, and tells whether any answer came.
 async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
     let started = Instant::now();
+    let mut hails = hail(server, &request, started);
+    // One of them would have to go for a new connection.
+    if hails.len() >= server.max_connections() {
+        hear(&mut hails, server.patience()).await;
+    }
     let mut exchange = Exchange::start(server, &request, started);
     let limits = server.limits();
-    let patience = server.patience();
-    let mut answer = poll_answer(&mut exchange, patience).await;
+    let end = started + limits.connect + limits.query;
+    let mut answer = poll_while_heard(&mut exchange, server.patience(), end).await;
     if answer.is_none() {
-        if exchange.is_in_silence() && exchange.suspect() {
+        if exchange.suspect() {
             server.suspect();
         }
-        answer = poll_answer(&mut exchange, limits.connect + limits.query - patience).await;
+        answer = poll_until(&mut exchange, end).await;
     }
     let result = answer.unwrap_or(Err(ExchangeError::Timeout(limits.query)));
     server.note_probe(result.as_ref(), started, Instant::now());
     if result.is_ok() {
+        // As much time again, for those that are alive all the same.
+        hear(&mut hails, started.elapsed()).await;
         server.pool().end_suspects();
     }
     result.is_ok()
 }
 
-async fn poll_answer(
-    exchange: &mut Exchange,
-    limit: std::time::Duration,
-) -> Option<Result<Response, ExchangeError>> {
-    let answer = timeout(limit, poll_fn(|cx| exchange.poll(cx))).await.ok()?;
+/// Asks on the connections that are suspect. One that is alive, with slow names only, answers and is suspect no
+/// more; so it is not ended, and nobody there has to ask again.
+fn hail(server: &Server, request: &Request, now: Instant) -> Vec<Asked> {
+    let suspects = server.pool().suspects();
+    let asked = suspects.iter().map(|way| way.ask(request, Some(server.edns_of_streams()), now));
+    asked.filter_map(Result::ok).collect()
+}
+
+/// Waits until all have answered, or for so long.
+async fn hear(hails: &mut [Asked], limit: Duration) {
+    let all = futures::future::join_all(hails.iter_mut().map(|asked| poll_fn(|cx| asked.poll(cx))));
+    timeout(limit, all).await.ok();
+}
+
+/// Waits for the answer as long as the way it went is not silent for longer than `patience`.
+async fn poll_while_heard(exchange: &mut Exchange, patience: Duration, end: Instant) -> Outcome {
+    loop {
+        let look = end.min(exchange.silent_since() + patience);
+        let answer = poll_until(exchange, look).await;
+        let is_silent = || exchange.silent_since() + patience <= look;
+        if answer.is_some() || look == end || is_silent() {
+            return answer;
+        }
+    }
+}
+
+async fn poll_until(exchange: &mut Exchange, end: Instant) -> Outcome {
+    let answer = timeout_at(end, poll_fn(|cx| exchange.poll(cx))).await.ok()?;
     Some(answer.map(|(response, _)| response))
 }
+
+/// What came, when something came.
+type Outcome = Option<Result<Response, ExchangeError>>;

@@ -88,7 +88,20 @@ impl<'s> Search<'s> {
             }
             timer.as_mut().reset(self.next_look());
         }
+        if self.tries.is_empty() {
+            self.note_those_out(now);
+        }
         self.bad.take().ok_or_else(|| Failure { attempts: std::mem::take(&mut self.failures) })
+    }
+
+    /// Where nobody could be asked, the servers that are out are the reason.
+    fn note_those_out(&mut self, now: Instant) {
+        let out = self.route.all().filter(|server| server.standing(now) == Standing::Out);
+        self.failures.extend(out.map(|server| Attempt {
+            upstream: Arc::clone(server.upstream()),
+            server: server.address(),
+            error: ExchangeError::Loop,
+        }));
     }
 
     fn is_waiting(&self) -> bool {
@@ -165,6 +178,7 @@ impl<'s> Search<'s> {
                 continue;
             }
             match attempt.next {
+                _ if attempt.is_due(now) => self.time_out(index, now),
                 Step::Hedge => {
                     attempt.next = Step::Suspect;
                     self.hedge(now);
@@ -172,9 +186,8 @@ impl<'s> Search<'s> {
                 Step::Suspect => {
                     attempt.next = Step::TimeOut;
                     let server = attempt.server;
-                    if attempt.suspect() {
-                        self.fail_over(server, SILENCE, now);
-                    }
+                    attempt.suspect();
+                    self.fail_over(server, SILENCE, now);
                 }
                 Step::TimeOut => self.time_out(index, now),
             }
@@ -283,23 +296,25 @@ impl Try<'_> {
     /// When to look again; `None` when it has ended.
     fn next_at(&self) -> Option<Instant> {
         let exchange = self.exchange.as_ref()?;
-        Some(match self.next {
+        let look = match self.next {
             Step::Hedge => exchange.started() + self.server.hedge_after().unwrap_or_default(),
-            Step::Suspect => exchange.started() + self.server.patience(),
+            Step::Suspect => exchange.silent_since() + self.server.patience(),
             Step::TimeOut => exchange.due(),
-        })
+        };
+        Some(look.min(exchange.due()))
     }
 
-    /// Whether nothing at all came since the question was sent; then the server is looked after.
-    fn suspect(&self) -> bool {
-        let is_silent = self.exchange.as_ref().is_some_and(Exchange::is_in_silence);
-        if let Some(exchange) = self.exchange.as_ref().filter(|_| is_silent)
-            && exchange.suspect()
-        {
+    /// Whether its time is over, whatever else might be considered.
+    fn is_due(&self, now: Instant) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.due() <= now)
+    }
+
+    /// Nothing at all came for longer than usual: the server is looked after.
+    fn suspect(&self) {
+        if self.exchange.as_ref().is_some_and(Exchange::suspect) {
             self.server.suspect();
             self.server.probe();
         }
-        is_silent
     }
 }
 

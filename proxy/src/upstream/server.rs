@@ -108,6 +108,11 @@ impl Server {
         &self.core.health_check
     }
 
+    /// The most connections.
+    pub(super) fn max_connections(&self) -> usize {
+        self.core.connections.max
+    }
+
     pub(super) fn latency(&self) -> &Latency {
         &self.core.latency
     }
@@ -154,9 +159,10 @@ impl Server {
         self.core.health_check.interval.min(self.core.connections.idle_timeout / 2)
     }
 
-    /// How long after a question a silence is suspect: long enough that it is not mere bad luck.
+    /// How long after a question a silence is suspect: long enough that it is not mere bad luck, and short
+    /// enough that there is time left to do something about it.
     pub(super) fn patience(&self) -> Duration {
-        LEAST_PATIENCE.max(self.core.latency.p99() * 4)
+        LEAST_PATIENCE.max(self.core.latency.p99() * 4).min(self.core.limits.query / 2)
     }
 
     /// The connection for the next question; made when there is none.
@@ -288,6 +294,8 @@ impl Opening {
                 match stream {
                     Stream::Plain(stream) => drive(connection, stream, series, token).await,
                     Stream::Tls { stream, .. } => drive(connection, stream, series, token).await,
+                    #[cfg(test)]
+                    Stream::Lab(stream) => drive(connection, stream, series, token).await,
                 }
             }
             Err(error) => {

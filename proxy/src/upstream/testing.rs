@@ -36,6 +36,8 @@ use crate::{
     shutdown::Tasks,
 };
 
+pub(super) mod lab;
+
 /// An authority that signs whatever a test wants.
 pub(super) struct Authority {
     pub(super) certificate: CertificateDer<'static>,

@@ -11,9 +11,12 @@ use tokio::{
 };
 
 use super::{
+    health::Standing,
     testing::{
-        Authority, Counted, DotServer, Fixture, Identity, answer_all, answer_to, read_frame,
-        read_message, request, response_to, route, settings, tls, write_frame, write_message,
+        Authority, Counted, DotServer, Fixture, Identity, answer_all, answer_to,
+        lab::{Asked, Door, LabServer, Network, Query, Reply},
+        read_frame, read_message, request, response_to, route, settings, tls, write_frame,
+        write_message,
     },
     tls::{Refusal, Resumed, TlsClient},
     *,
@@ -22,8 +25,16 @@ use crate::message::{Name, Qclass, Qtype, Rcode, edns::ExtendedError};
 
 mod authentication;
 mod failure;
+mod fallback;
+mod hedging;
+mod keeping;
+mod loops;
 mod plain;
+mod policies;
+mod pools;
+mod recovery;
 mod routes;
+mod silence;
 
 const NAME: &str = "dns.example";
 

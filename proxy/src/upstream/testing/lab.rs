@@ -1,0 +1,336 @@
+//! A network in memory, for paused time: servers that do as they are told, and remember what they were asked.
+//!
+//! Everything but TLS and the socket is the real thing.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, duplex, split},
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{answer_to, frame, request, response_to, route, settings};
+use crate::{
+    message::Question,
+    shutdown::Tasks,
+    upstream::{
+        Answer, ExchangeError, Failure, Metrics, RouteSettings, Surroundings, Transport, Upstream,
+        UpstreamSettings, Upstreams, dial::Security, health::Standing, server::Server,
+    },
+};
+
+/// The servers of a test.
+#[derive(Clone, Debug)]
+pub(in crate::upstream) struct Lab(Arc<Vec<LabServer>>);
+
+/// One of them; clones share it.
+#[derive(Clone, Debug)]
+pub(in crate::upstream) struct LabServer {
+    pub(in crate::upstream) address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+/// What comes of a try to connect.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::upstream) enum Door {
+    OpensAfter(Duration),
+    Refuses,
+    Hangs,
+}
+
+/// What comes of a query.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::upstream) enum Reply {
+    After(Duration, u8),
+    Never,
+    /// The connection is closed.
+    Close,
+}
+
+/// What a server was asked.
+#[derive(Clone, Debug)]
+pub(in crate::upstream) struct Query {
+    pub(in crate::upstream) name: String,
+    /// On which connection, counted from 0.
+    pub(in crate::upstream) connection: usize,
+}
+
+type Script = Arc<dyn Fn(&Query) -> Reply + Send + Sync>;
+
+struct State {
+    door: Door,
+    script: Script,
+    /// Connections before this one say nothing any more.
+    first_alive: usize,
+    /// Ends all connections.
+    closing: CancellationToken,
+    dials: Vec<Instant>,
+    queries: Vec<Query>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {} dials", self.door, self.dials.len())
+    }
+}
+
+impl Lab {
+    /// A connection to the server with this address.
+    pub(in crate::upstream) async fn connect(
+        &self,
+        address: SocketAddr,
+    ) -> Result<DuplexStream, ExchangeError> {
+        let server = self.0.iter().find(|server| server.address == address).unwrap();
+        let (connection, door) = {
+            let mut state = server.state();
+            state.dials.push(Instant::now());
+            (state.dials.len() - 1, state.door)
+        };
+        match door {
+            Door::OpensAfter(delay) => sleep(delay).await,
+            Door::Refuses => return Err(ExchangeError::Refused),
+            Door::Hangs => std::future::pending().await,
+        }
+        let (ours, theirs) = duplex(1 << 20);
+        let closing = server.state().closing.clone();
+        Tasks::default().spawn(server.clone().serve(connection, theirs, closing));
+        Ok(ours)
+    }
+}
+
+impl LabServer {
+    /// A server that answers everything after 5 ms.
+    fn new(address: SocketAddr) -> Self {
+        let state = State {
+            door: Door::OpensAfter(Duration::from_millis(1)),
+            script: Arc::new(|_| Reply::After(FAST, 0)),
+            first_alive: 0,
+            closing: CancellationToken::new(),
+            dials: Vec::new(),
+            queries: Vec::new(),
+        };
+        Self { address, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// From now on connections are taken like this.
+    pub(in crate::upstream) fn door(&self, door: Door) {
+        self.state().door = door;
+    }
+
+    /// From now on queries are answered like this.
+    pub(in crate::upstream) fn script(
+        &self,
+        script: impl Fn(&Query) -> Reply + Send + Sync + 'static,
+    ) {
+        self.state().script = Arc::new(script);
+    }
+
+    /// From now on every query gets this.
+    pub(in crate::upstream) fn reply(&self, reply: Reply) {
+        self.script(move |_| reply);
+    }
+
+    /// From now on everything is answered after so many milliseconds.
+    pub(in crate::upstream) fn answer_after(&self, millis: u64) {
+        self.reply(Reply::After(Duration::from_millis(millis), 0));
+    }
+
+    /// Nothing comes on the connections there are any more; new ones work.
+    pub(in crate::upstream) fn kill_connections(&self) {
+        let mut state = self.state();
+        state.first_alive = state.dials.len();
+    }
+
+    /// Closes the connections there are.
+    pub(in crate::upstream) fn close_connections(&self) {
+        std::mem::take(&mut self.state().closing).cancel();
+    }
+
+    /// Nothing comes any more, on old connections and on new ones.
+    pub(in crate::upstream) fn fall_silent(&self) {
+        self.kill_connections();
+        self.reply(Reply::Never);
+    }
+
+    /// When it was connected to.
+    pub(in crate::upstream) fn dials(&self) -> Vec<Instant> {
+        self.state().dials.clone()
+    }
+
+    /// How often it was connected to since then.
+    pub(in crate::upstream) fn dials_since(&self, then: Instant) -> usize {
+        self.state().dials.iter().filter(|at| **at >= then).count()
+    }
+
+    /// What clients asked.
+    pub(in crate::upstream) fn asked(&self) -> Vec<Query> {
+        self.of(|query| query.name.ends_with(".example."))
+    }
+
+    /// What health checks asked.
+    pub(in crate::upstream) fn probed(&self) -> Vec<Query> {
+        self.of(|query| query.name == ".")
+    }
+
+    fn of(&self, wanted: impl Fn(&Query) -> bool) -> Vec<Query> {
+        self.state().queries.iter().filter(|query| wanted(query)).cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    async fn serve(self, connection: usize, stream: DuplexStream, closing: CancellationToken) {
+        let (mut input, output) = split(stream);
+        let output = Arc::new(tokio::sync::Mutex::new(output));
+        loop {
+            let query = tokio::select! {
+                query = read(&mut input) => query,
+                () = closing.cancelled() => None,
+            };
+            let Some(query) = query else { break };
+            let (delay, rcode) = match self.hear(connection, &query) {
+                Reply::After(delay, rcode) => (delay, rcode),
+                Reply::Never => continue,
+                Reply::Close => break,
+            };
+            let (server, output) = (self.clone(), Arc::clone(&output));
+            Tasks::default().spawn(async move {
+                sleep(delay).await;
+                if server.state().first_alive <= connection {
+                    let answer =
+                        if rcode == 0 { answer_to(&query) } else { response_to(&query, rcode) };
+                    // The client may have left.
+                    let _ = output.lock().await.write_all(&frame(&answer)).await;
+                }
+            });
+        }
+        let _ = output.lock().await.shutdown().await;
+    }
+
+    fn hear(&self, connection: usize, message: &[u8]) -> Reply {
+        let name = Question::read(message).unwrap().0.name.to_string();
+        let query = Query { name, connection };
+        let script = {
+            let mut state = self.state();
+            state.queries.push(query.clone());
+            (state.first_alive <= connection).then(|| Arc::clone(&state.script))
+        };
+        script.map_or(Reply::Never, |script| script(&query))
+    }
+}
+
+async fn read(input: &mut ReadHalf<DuplexStream>) -> Option<Vec<u8>> {
+    let len = input.read_u16().await.ok()?;
+    let mut message = vec![0; usize::from(len)];
+    input.read_exact(&mut message).await.ok()?;
+    Some(message)
+}
+
+/// How long servers take unless they are told otherwise.
+const FAST: Duration = Duration::from_millis(5);
+
+/// One route with an upstream `lab` in such a network, and maybe a fallback `spare`.
+pub(in crate::upstream) struct Network {
+    pub(in crate::upstream) upstreams: Arc<Upstreams>,
+    pub(in crate::upstream) metrics: Metrics,
+    pub(in crate::upstream) servers: Vec<LabServer>,
+    pub(in crate::upstream) spares: Vec<LabServer>,
+}
+
+impl Network {
+    /// So many servers, with the usual settings.
+    pub(in crate::upstream) fn of(servers: u8) -> Self {
+        Self::with(servers, 0, |_, _| {})
+    }
+
+    /// So many servers and fallback servers, with other settings.
+    pub(in crate::upstream) fn with(
+        servers: u8,
+        spares: u8,
+        change: impl FnOnce(&mut UpstreamSettings, &mut RouteSettings),
+    ) -> Self {
+        let surroundings = Surroundings::default();
+        let servers: Vec<_> = (1..=servers).map(|it| at([192, 0, 2, it])).collect();
+        let spares: Vec<_> = (1..=spares).map(|it| at([198, 51, 100, it])).collect();
+        let security = Security::Lab(Lab(Arc::new([&servers[..], &spares[..]].concat())));
+        let describe = |name: &str, servers: &[LabServer]| {
+            let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
+            settings(name, Transport::Tcp, &addresses)
+        };
+        let (mut own, spare) = (describe("lab", &servers), describe("spare", &spares));
+        let mut route = route(&["lab"], if spares.is_empty() { &[] } else { &["spare"] });
+        change(&mut own, &mut route);
+        let upstreams = [own, spare]
+            .map(|settings| Arc::new(Upstream::with(settings, &security, false, &surroundings)));
+        let upstreams = Upstreams::of(upstreams.into(), vec![route], &[], &surroundings);
+        upstreams.keep(&surroundings.tasks);
+        let metrics = surroundings.metrics;
+        Self { upstreams: Arc::new(upstreams), metrics, servers, spares }
+    }
+
+    /// The same once its best servers are connected to.
+    pub(in crate::upstream) async fn warm(self) -> Self {
+        sleep(Duration::from_millis(50)).await;
+        self
+    }
+
+    /// Asks, and tells how long it took.
+    pub(in crate::upstream) fn start(&self, name: impl Into<String>) -> JoinHandle<Asked> {
+        let (upstreams, name) = (Arc::clone(&self.upstreams), name.into());
+        Tasks::default().spawn(async move {
+            let (begun, request) = (Instant::now(), request(&name));
+            let route = upstreams.route(&request.question).unwrap();
+            let result = upstreams.exchange(route, request, begun + Duration::from_secs(4)).await;
+            Asked { result, took: begun.elapsed() }
+        })
+    }
+
+    pub(in crate::upstream) async fn ask(&self, name: impl Into<String>) -> Asked {
+        self.start(name).await.unwrap()
+    }
+
+    /// Asks so many names, one after the other, with a pause before each.
+    pub(in crate::upstream) async fn ask_many(&self, count: usize, pause: Duration) -> Vec<Asked> {
+        let mut asked = Vec::new();
+        for index in 0..count {
+            sleep(pause).await;
+            asked.push(self.ask(format!("{index}.many.example.")).await);
+        }
+        asked
+    }
+
+    /// What we know of one of its servers.
+    pub(in crate::upstream) fn known(&self, index: usize) -> &Arc<Server> {
+        &self.upstreams.routing.routes[0].servers[index]
+    }
+
+    pub(in crate::upstream) fn standing(&self, index: usize) -> Standing {
+        self.known(index).standing(Instant::now())
+    }
+}
+
+fn at(address: [u8; 4]) -> LabServer {
+    LabServer::new((address, 853).into())
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub(in crate::upstream) struct Asked {
+    pub(in crate::upstream) result: Result<Answer, Failure>,
+    pub(in crate::upstream) took: Duration,
+}
+
+impl Asked {
+    /// Whether this server gave the answer.
+    pub(in crate::upstream) fn is_by(&self, server: &LabServer) -> bool {
+        self.result.as_ref().is_ok_and(|answer| answer.server == server.address)
+    }
+}

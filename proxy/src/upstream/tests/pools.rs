@@ -1,0 +1,91 @@
+//! How many connections there are, and what goes on which.
+
+use super::*;
+
+fn pool(max: usize, max_in_flight: usize) -> Network {
+    Network::with(1, 0, |upstream, _| {
+        upstream.connections =
+            ConnectionLimits { max, max_in_flight, ..ConnectionLimits::default() };
+    })
+}
+
+fn start(network: &Network, count: usize) -> Vec<tokio::task::JoinHandle<Asked>> {
+    (0..count).map(|index| network.start(format!("{index}.example."))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_connection_is_made_when_the_first_one_is_half_full() {
+    for (count, expected) in [(1, 1), (2, 1), (3, 2), (4, 2)] {
+        let network = pool(2, 4).warm().await;
+        network.servers[0].answer_after(50);
+        for asked in start(&network, count) {
+            assert!(asked.await.unwrap().result.is_ok());
+        }
+        assert_eq!(network.servers[0].dials().len(), expected, "{count} questions at a time");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_never_more_connections_than_allowed() {
+    let network = pool(3, 400);
+    network.servers[0].answer_after(50);
+    for round in 0..20 {
+        for asked in start(&network, 1000) {
+            assert!(asked.await.unwrap().result.is_ok(), "round {round}");
+        }
+    }
+    assert_eq!(network.servers[0].dials().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_all_connections_full_is_told_so_at_once() {
+    let network = pool(2, 2).warm().await;
+    network.servers[0].answer_after(50);
+    let waiting = start(&network, 3);
+    // Until the second connection is there.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let more = network.start("fourth.example.");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+
+    let refused = network.ask("fifth.example.").await;
+
+    assert_eq!(refused.took, Duration::ZERO);
+    let failure = refused.result.unwrap_err();
+    assert!(failure.is_limit());
+    assert_eq!(failure.ede().code, ExtendedError::OTHER);
+    assert!(failure.ede().text.contains("connections.maxInFlight: 2 "), "{}", failure.ede().text);
+    for asked in waiting.into_iter().chain([more]) {
+        assert!(asked.await.unwrap().result.is_ok());
+    }
+    assert_eq!(network.standing(0), Standing::Up, "a limit of ours says nothing about the server");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_is_replaced_and_finishes_what_it_has() {
+    for max in [1, 2] {
+        let network = pool(max, 512).warm().await;
+        let [server] = &network.servers[..] else { unreachable!() };
+        server.script(|query| {
+            let millis = if query.name.starts_with("slow") { 1000 } else { 5 };
+            Reply::After(Duration::from_millis(millis), 0)
+        });
+
+        let mut slow = Vec::new();
+        for index in 0..540 {
+            slow.push(network.start(format!("slow{index}.example.")));
+            for asked in network.ask_many(20, Duration::from_millis(50)).await {
+                assert!(asked.result.is_ok(), "max {max}: {asked:?}");
+            }
+            tokio::time::sleep(Duration::from_secs(9)).await;
+        }
+
+        let dials = server.dials().len();
+        assert!((2..=3).contains(&dials), "max {max}: {dials} connections in 90 minutes");
+        let count = slow.len();
+        for asked in slow {
+            assert!(asked.await.unwrap().result.is_ok(), "max {max}");
+        }
+        let asked = server.asked().iter().filter(|it| it.name.starts_with("slow")).count();
+        assert_eq!(asked, count, "max {max}: none had to be asked again");
+    }
+}

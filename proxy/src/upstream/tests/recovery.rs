@@ -1,0 +1,113 @@
+//! What a dead network costs, and how soon service is back after it.
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn service_is_back_within_two_seconds_of_the_network() {
+    for (why, door) in [("refused", Door::Refuses), ("no way there", Door::Hangs)] {
+        let network = Network::of(2).warm().await;
+        assert!(network.ask("before.example.").await.result.is_ok());
+        for server in &network.servers {
+            server.door(door);
+            server.fall_silent();
+        }
+        let gone = Instant::now();
+        for index in 0..600 {
+            let asked = network.start(format!("{index}.example."));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(asked);
+        }
+        for server in &network.servers {
+            let dials = server.dials_since(gone);
+            assert!(dials <= 1300, "{why}: {dials} tries in ten minutes");
+        }
+
+        for server in &network.servers {
+            server.door(Door::OpensAfter(Duration::from_millis(1)));
+            server.answer_after(5);
+        }
+        let back = Instant::now();
+        let mut waiting = Vec::new();
+        while !waiting.iter().any(tokio::task::JoinHandle::is_finished) {
+            assert!(back.elapsed() < Duration::from_secs(2), "{why}");
+            waiting.push(answered(&network));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+/// Ends only with an answer.
+fn answered(network: &Network) -> tokio::task::JoinHandle<()> {
+    let asked = network.start("back.example.");
+    Tasks::default().spawn(async move {
+        if asked.await.unwrap().result.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_server_is_tried_a_few_times_a_minute_while_another_one_answers() {
+    for (why, door) in [("refused", Door::Refuses), ("no way there", Door::Hangs)] {
+        let network = Network::of(2).warm().await;
+        let [first, second] = &network.servers[..] else { unreachable!() };
+        first.door(door);
+        first.close_connections();
+        let gone = Instant::now();
+        while gone.elapsed() < 10 * MINUTE {
+            let asked = network.ask("www.example.").await;
+            assert!(asked.is_by(second), "{why}: {asked:?}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+
+        let late = first.dials_since(gone + MINUTE);
+        assert!((9..=36).contains(&late), "{why}: {late} tries in the last nine minutes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_to_connect_that_a_thousand_queries_share_counts_once() {
+    let network = Network::with(1, 0, |upstream, _| upstream.connections.max_in_flight = 1000);
+    network.servers[0].door(Door::Hangs);
+    let waiting: Vec<_> = (0..1000).map(|it| network.start(format!("{it}.example."))).collect();
+    for asked in waiting {
+        assert_eq!(asked.await.unwrap().result.unwrap_err().reason(), "connect_timeout");
+    }
+
+    assert_eq!(network.servers[0].dials().len(), 1);
+    tokio::time::sleep(Duration::from_millis(1250)).await;
+    assert_eq!(network.standing(0), Standing::Doubtful, "the first back-off is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_queries_is_no_flood_of_connections() {
+    let network = Network::of(1);
+    network.servers[0].door(Door::Refuses);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        assert!(network.ask("www.example.").await.result.is_err());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    let dials = network.servers[0].dials().len();
+    assert!((10..=50).contains(&dials), "{dials} tries in ten seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_closes_on_every_question_is_not_asked_for_long() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    first.reply(Reply::Close);
+
+    for asked in network.ask_many(100, Duration::from_millis(100)).await {
+        assert!(asked.is_by(second) && asked.took < Duration::from_millis(30), "{asked:?}");
+    }
+
+    assert!(first.asked().len() <= 6, "{} questions", first.asked().len());
+    assert_eq!(network.known(0).health().snapshot().state, State::Unhealthy);
+    first.answer_after(5);
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert!(network.ask("back.example.").await.is_by(first));
+}

@@ -1,0 +1,195 @@
+//! A server that says nothing: nobody waits for it, and nobody is misled by a slow name.
+
+use super::*;
+
+/// How long a silence is no reason for anything, with some time for an answer after it.
+const PATIENCE: Duration = Duration::from_millis(125);
+
+/// The usual time of an answer, with some room.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
+fn is_slow(query: &Query) -> bool {
+    query.name.starts_with("slow")
+}
+
+/// Names that begin with `slow` take 1.5 s.
+fn have_slow_names(servers: &[LabServer]) {
+    for server in servers {
+        server.script(|query| {
+            Reply::After(Duration::from_millis(if is_slow(query) { 1500 } else { 5 }), 0)
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_silent_server_is_answered_by_the_next_one_and_those_after_at_once() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    assert!(network.ask("before.example.").await.is_by(first));
+    first.fall_silent();
+
+    let moved = network.ask("moved.example.").await;
+    assert!(moved.is_by(second), "{moved:?}");
+    assert!(moved.took >= Duration::from_millis(100), "{:?}", moved.took);
+    assert!(moved.took < PATIENCE, "{:?}", moved.took);
+
+    for later in network.ask_many(50, Duration::from_millis(20)).await {
+        assert!(later.is_by(second) && later.took < AT_ONCE, "{later:?}");
+    }
+    let probe = first.probed().pop().unwrap();
+    assert!(probe.connection > 0, "on a new connection: {probe:?}");
+    assert_eq!(network.standing(0), Standing::Doubtful, "until it answers");
+
+    first.answer_after(5);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let back = network.ask("back.example.").await;
+    assert!(back.is_by(first) && back.took < AT_ONCE, "{back:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_right_after_an_answer_is_as_silent_as_any() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    first.script(|query| {
+        if is_slow(query) { Reply::Never } else { Reply::After(Duration::from_millis(5), 0) }
+    });
+    let before = network.start("before.example.");
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    let moved = network.start("slow.example.");
+    assert!(before.await.unwrap().is_by(first), "after the other one was asked");
+    first.fall_silent();
+
+    let moved = moved.await.unwrap();
+
+    assert!(moved.is_by(second) && moved.took < PATIENCE, "{moved:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_name_among_others_moves_nothing_and_counts_against_nobody() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    have_slow_names(&network.servers);
+    let dials = first.dials().len();
+
+    let slow = network.start("slow.example.");
+    for other in network.ask_many(100, Duration::from_millis(20)).await {
+        assert!(other.is_by(first) && other.took < AT_ONCE, "{other:?}");
+        assert_eq!(network.standing(0), Standing::Up);
+    }
+
+    let slow = slow.await.unwrap();
+    assert!(slow.is_by(first) && slow.took < Duration::from_millis(1550), "{slow:?}");
+    assert_eq!((first.dials().len(), second.asked().len()), (dials, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_names_in_a_quiet_hour_do_not_break_each_other() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    have_slow_names(&network.servers);
+
+    let mut waiting = Vec::new();
+    for index in 0..8 {
+        waiting.push(network.start(format!("slow{index}.example.")));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    for slow in waiting {
+        let slow = slow.await.unwrap();
+        assert!(slow.result.is_ok() && slow.took < Duration::from_millis(1550), "{slow:?}");
+    }
+    assert_eq!(server.asked().len(), 8, "a connection that is alive is not replaced");
+    assert!(server.dials().len() <= 2, "{} connections", server.dials().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_names_do_not_take_a_server_out() {
+    let network = Network::of(2).warm().await;
+    for server in &network.servers {
+        server.script(|query| match is_slow(query) {
+            true => Reply::Never,
+            false => Reply::After(Duration::from_millis(5), 0),
+        });
+    }
+
+    let mut broken = Vec::new();
+    for index in 0..100 {
+        broken.push(network.start(format!("slow{index}.example.")));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for server in 0..2 {
+            assert!(network.standing(server) <= Standing::Doubtful, "server {server} at {index}");
+        }
+    }
+    let good = network.ask("good.example.").await;
+    assert!(good.result.is_ok() && good.took < AT_ONCE, "{good:?}");
+
+    for broken in broken {
+        let broken = broken.await.unwrap();
+        assert!(broken.took >= Duration::from_secs(2), "its own time is not cut: {broken:?}");
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!([network.standing(0), network.standing(1)], [Standing::Up; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_on_a_dead_connection_of_the_only_server_is_answered_on_a_fresh_one() {
+    for max in [1, 2] {
+        let network = Network::with(1, 0, |upstream, _| upstream.connections.max = max);
+        let network = network.warm().await;
+        let [server] = &network.servers[..] else { unreachable!() };
+        assert!(network.ask("before.example.").await.result.is_ok());
+        server.kill_connections();
+
+        let asked = network.ask("www.example.").await;
+
+        assert!(asked.is_by(server), "{asked:?}");
+        assert!(asked.took < Duration::from_millis(250), "max {max}: {:?}", asked.took);
+        assert_eq!(network.standing(0), Standing::Up, "max {max}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_without_an_answer_has_its_time_limit_however_much_else_is_answered() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.script(|query| {
+        if is_slow(query) { Reply::Never } else { Reply::After(Duration::from_millis(5), 0) }
+    });
+
+    let slow = network.start("slow.example.");
+    network.ask_many(200, Duration::from_millis(20)).await;
+
+    let slow = slow.await.unwrap();
+    assert!(slow.result.is_err() && slow.took < Duration::from_millis(2010), "{slow:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_of_a_server_that_usually_takes_long_is_noticed_while_there_is_time_left() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    first.answer_after(950);
+    second.answer_after(5000);
+    let usual: Vec<_> = (0..64).map(|it| network.start(format!("{it}.example."))).collect();
+    for one in usual {
+        assert!(one.await.unwrap().is_by(first));
+    }
+
+    first.fall_silent();
+    second.answer_after(5);
+    let asked = network.ask("www.example.").await;
+
+    assert!(asked.is_by(second) && asked.took < Duration::from_millis(1200), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_a_thousand_queries_share_counts_once() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.fall_silent();
+    let waiting: Vec<_> = (0..1000).map(|it| network.start(format!("{it}.example."))).collect();
+    for one in waiting {
+        assert!(one.await.unwrap().result.is_err());
+    }
+
+    assert_eq!(network.known(0).health().snapshot().state, State::Suspect, "and not unhealthy");
+}
