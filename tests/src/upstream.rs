@@ -33,7 +33,7 @@ use crate::{
     certificates::{Authority, Identity, NAME},
 };
 use record::Record;
-use serve::Connections;
+use serve::{Connections, Scripts};
 
 /// A scripted server. It ends when it is dropped.
 pub struct Upstream {
@@ -50,7 +50,7 @@ pub struct Upstream {
 pub struct Setup {
     address: SocketAddr,
     transport: Transport,
-    script: Script,
+    scripts: Scripts,
     tls: TlsSetup,
     alone: bool,
 }
@@ -145,7 +145,7 @@ impl Setup {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             transport,
-            script: faithful(),
+            scripts: Scripts { queries: faithful(), checks: faithful() },
             tls: TlsSetup {
                 versions: Vec::from(rustls::ALL_VERSIONS),
                 client_authority: None,
@@ -155,11 +155,24 @@ impl Setup {
         }
     }
 
-    /// Answers like this.
+    /// Answers the queries of clients like this.
     #[must_use]
     pub fn script(mut self, script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Self {
-        self.script = Box::new(script);
+        self.scripts.queries = Box::new(script);
         self
+    }
+
+    /// Answers what the proxy asks of its own accord like this, and not faithfully.
+    #[must_use]
+    pub fn checks(mut self, script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Self {
+        self.scripts.checks = Box::new(script);
+        self
+    }
+
+    /// Answers nothing, whoever asks.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        self.script(silent()).checks(silent())
     }
 
     /// At this address; port 0: any port.
@@ -215,7 +228,7 @@ impl Setup {
         let is_mute = matches!(self.transport, Transport::Mute);
         let connections = Arc::new(Connections::new(
             Arc::clone(&record),
-            self.script,
+            self.scripts,
             acceptor.clone(),
             is_mute,
             cut.clone(),

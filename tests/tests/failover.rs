@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 
 use dnsproxy_tests::{
     certificates::{Authority, Identity, NAME},
-    manifest::{merged, upstreams},
+    manifest::{in_order, merged, upstreams},
     proxy::Proxy,
-    upstream::{Action, ClosedPort, Received, Upstream, faithful_answer, silent},
+    upstream::{Action, ClosedPort, Received, Upstream, faithful_answer},
     wire::{Response, rcodes, types},
 };
 use serde_json::{Value, json};
@@ -24,6 +24,11 @@ impl Row {
 
     async fn answers(self, script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Self {
         let setup = Upstream::tls(&self.authority.server()).script(script);
+        self.and(setup.start().await)
+    }
+
+    async fn silent(self) -> Self {
+        let setup = Upstream::tls(&self.authority.server()).silent();
         self.and(setup.start().await)
     }
 
@@ -49,7 +54,7 @@ impl Row {
     }
 
     async fn proxy(&self) -> Proxy {
-        Proxy::start(&upstreams(self.entries())).await
+        Proxy::start(&in_order(self.entries())).await
     }
 
     fn asked(&self) -> Vec<usize> {
@@ -138,12 +143,12 @@ async fn one_query_asks_at_most_three_servers() {
 
 #[tokio::test]
 async fn the_best_bad_answer_is_better_than_none() {
-    let row = Row::new().rcode(rcodes::REFUSED).await.answers(silent()).await;
+    let row = Row::new().rcode(rcodes::REFUSED).await.silent().await;
     let entries = row
         .entries()
         .into_iter()
         .map(|entry| merged(entry, json!({"timeouts": {"query": "200ms"}})));
-    let proxy = Proxy::start(&upstreams(entries)).await;
+    let proxy = Proxy::start(&in_order(entries)).await;
 
     let reply = proxy.client().ask("www.example", types::A).await;
     assert_eq!(reply.rcode(), rcodes::REFUSED, "what a server said, rather than what none said");
@@ -161,7 +166,7 @@ async fn every_kind_of_transport_failure_goes_to_the_next_server() {
         .await;
     let unauthenticated = Upstream::tls(&stranger).start().await;
     let mute = Upstream::mute().start().await;
-    let dumb = Upstream::tls(&authority.server()).script(silent()).start().await;
+    let dumb = Upstream::tls(&authority.server()).silent().start().await;
     let good = Upstream::tls(&authority.server()).start().await;
     let cases = [
         ("the connection is refused", closed.address),
@@ -176,7 +181,7 @@ async fn every_kind_of_transport_failure_goes_to_the_next_server() {
         let timeouts = json!({"timeouts": {"connect": "200ms", "query": "200ms"}});
         let bad = merged(good.entry("bad", &authority), json!({"addresses": [first.to_string()]}));
         let proxy =
-            Proxy::start(&upstreams([merged(bad, timeouts), good.entry("good", &authority)])).await;
+            Proxy::start(&in_order([merged(bad, timeouts), good.entry("good", &authority)])).await;
         let reply = proxy.client().ask("www.example", types::A).await;
         assert_eq!(reply.addresses(), [Ipv4Addr::new(192, 0, 2, 1)], "{why}: {:?}", reply.ede());
     }
@@ -189,7 +194,7 @@ async fn a_server_that_is_down_does_not_cost_every_query_its_timeout() {
     let good = Upstream::tls(&authority.server()).start().await;
     let slow = json!({"addresses": [mute.address.to_string()], "timeouts": {"connect": "1s"}});
     let spec =
-        upstreams([merged(good.entry("down", &authority), slow), good.entry("good", &authority)]);
+        in_order([merged(good.entry("down", &authority), slow), good.entry("good", &authority)]);
     let proxy = Proxy::start(&spec).await;
 
     for number in 0..20 {

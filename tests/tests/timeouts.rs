@@ -7,7 +7,7 @@ use dnsproxy_tests::{
     manifest::{merged, upstreams},
     proxy::Proxy,
     stage::Stage,
-    upstream::{ClosedPort, Upstream, silent},
+    upstream::{ClosedPort, Upstream},
     wire::{Query, rcodes, types},
 };
 use serde_json::{Value, json};
@@ -27,8 +27,8 @@ async fn the_reason_is_said() {
     let authority = Authority::default();
     let timeouts = json!({"timeouts": {"connect": "200ms", "query": "300ms"}});
     let mute = Upstream::mute().start().await;
-    let dumb = Upstream::tls(&authority.server()).script(silent()).start().await;
-    let dumb_udp = Upstream::plain().script(silent()).start().await;
+    let dumb = Upstream::tls(&authority.server()).silent().start().await;
+    let dumb_udp = Upstream::plain().silent().start().await;
     let closed = ClosedPort::new();
     let refused =
         merged(mute.entry("down", &authority), json!({"addresses": [closed.address.to_string()]}));
@@ -53,7 +53,7 @@ async fn the_deadline_holds_whatever_servers_do() {
     let authority = Authority::default();
     let mut servers = Vec::new();
     for _ in 0..3 {
-        servers.push(Upstream::tls(&authority.server()).script(silent()).start().await);
+        servers.push(Upstream::tls(&authority.server()).silent().start().await);
     }
     let entries = servers.iter().enumerate().map(|(number, server)| {
         merged(

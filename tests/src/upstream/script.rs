@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::Received;
 use crate::wire::{Response, rcodes, types};
 
-/// Decides what is done with each query, in the order in which they come.
+/// Decides what is done with each message, in the order in which they come.
 pub type Script = Box<dyn FnMut(&Received) -> Vec<Action> + Send>;
 
 /// One thing that an upstream does.

@@ -22,10 +22,16 @@ use crate::wire::framed;
 /// What all connections of an upstream share.
 pub(super) struct Connections {
     record: Arc<Record>,
-    script: Mutex<Script>,
+    scripts: Mutex<Scripts>,
     acceptor: Option<Arc<RwLock<TlsAcceptor>>>,
     is_mute: bool,
     cut: watch::Sender<u32>,
+}
+
+/// What is done with the queries of clients, and with what the proxy asks of its own accord.
+pub(super) struct Scripts {
+    pub(super) queries: Script,
+    pub(super) checks: Script,
 }
 
 /// Whether a connection goes on.
@@ -38,12 +44,12 @@ enum Next {
 impl Connections {
     pub(super) fn new(
         record: Arc<Record>,
-        script: Script,
+        scripts: Scripts,
         acceptor: Option<Arc<RwLock<TlsAcceptor>>>,
         is_mute: bool,
         cut: watch::Sender<u32>,
     ) -> Self {
-        Self { record, script: Mutex::new(script), acceptor, is_mute, cut }
+        Self { record, scripts: Mutex::new(scripts), acceptor, is_mute, cut }
     }
 
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -101,8 +107,7 @@ impl Connections {
             self.record.decrypted(if self.acceptor.is_some() { length } else { 0 });
             buffer.extend_from_slice(&chunk[..length]);
             while let Some(message) = take_message(&mut buffer) {
-                let query = self.record.query(Some(number), from, &message);
-                let actions = (self.script.lock().expect("no panic in a script"))(&query);
+                let actions = self.actions(Some(number), from, &message);
                 if act(actions, &writer, &mut pending).await == Next::End {
                     return;
                 }
@@ -110,18 +115,23 @@ impl Connections {
         }
     }
 
+    /// Remembers a message and asks the script that it is for.
+    fn actions(&self, connection: Option<usize>, from: SocketAddr, message: &[u8]) -> Vec<Action> {
+        let query = self.record.query(connection, from, message);
+        let mut scripts = self.scripts.lock().expect("no panic in a script");
+        if query.is_check() { (scripts.checks)(&query) } else { (scripts.queries)(&query) }
+    }
+
     pub(super) async fn serve_datagrams(self: Arc<Self>, socket: UdpSocket) {
         let socket = Arc::new(socket);
         let mut pending = JoinSet::new();
         let mut buffer = vec![0; 65536];
         while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-            self.record.datagram();
             if self.acceptor.is_some() || self.is_mute || length < 12 {
+                self.record.datagram();
                 continue;
             }
-            let query = self.record.query(None, from, &buffer[..length]);
-            let actions = (self.script.lock().expect("no panic in a script"))(&query);
-            for action in actions {
+            for action in self.actions(None, from, &buffer[..length]) {
                 pending.spawn(send_datagram(Arc::clone(&socket), from, action));
             }
         }
