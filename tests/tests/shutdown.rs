@@ -238,7 +238,8 @@ async fn upstreams_are_taken_leave_of() {
     assert!(stage.proxy.ended().await.success());
     stage.upstream.until("the end", |seen| seen.ended == seen.connections).await;
     let seen = stage.upstream.seen();
-    assert_eq!((seen.connections, seen.farewells), (1, 1), "by a close_notify");
+    assert!(seen.connections > 0);
+    assert_eq!(seen.connections, seen.farewells, "by a close_notify");
 }
 
 #[tokio::test]
