@@ -20,6 +20,8 @@ pub enum Action {
     After(Duration, Vec<u8>),
     /// Sends a message when a gate opens; meanwhile others are taken.
     When(Gate, Vec<u8>),
+    /// Sends a message octet by octet, with a pause after each; on a stream only.
+    Drip(Duration, Vec<u8>),
     /// Sends a datagram from another port.
     FromElsewhere(Vec<u8>),
     /// Closes the connection in an orderly way.

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, RwLock},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Action, Script, record::Record};
+use super::{Action, Last, Script, record::Record};
 use crate::wire::framed;
 
 /// What all connections of an upstream share.
@@ -24,7 +25,7 @@ pub(super) struct Connections {
     record: Arc<Record>,
     scripts: Mutex<Scripts>,
     acceptor: Option<Arc<RwLock<TlsAcceptor>>>,
-    is_mute: bool,
+    stubborn: Option<Vec<Last>>,
     cut: watch::Sender<u32>,
 }
 
@@ -46,10 +47,10 @@ impl Connections {
         record: Arc<Record>,
         scripts: Scripts,
         acceptor: Option<Arc<RwLock<TlsAcceptor>>>,
-        is_mute: bool,
+        stubborn: Option<Vec<Last>>,
         cut: watch::Sender<u32>,
     ) -> Self {
-        Self { record, scripts: Mutex::new(scripts), acceptor, is_mute, cut }
+        Self { record, scripts: Mutex::new(scripts), acceptor, stubborn, cut }
     }
 
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -71,9 +72,8 @@ impl Connections {
     }
 
     async fn converse(&self, mut stream: Tap, from: SocketAddr, number: usize) {
-        if self.is_mute {
-            // Whatever comes is taken and remembered, until the other side gives up.
-            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+        if let Some(does) = &self.stubborn {
+            be_stubborn(&mut stream, does).await.ok();
             return;
         }
         let Some(acceptor) =
@@ -127,7 +127,7 @@ impl Connections {
         let mut pending = JoinSet::new();
         let mut buffer = vec![0; 65536];
         while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-            if self.acceptor.is_some() || self.is_mute || length < 12 {
+            if self.acceptor.is_some() || self.stubborn.is_some() || length < 12 {
                 self.record.datagram();
                 continue;
             }
@@ -136,6 +136,19 @@ impl Connections {
             }
         }
     }
+}
+
+/// Whatever comes is taken and remembered, until the other side gives up.
+async fn be_stubborn(stream: &mut Tap, does: &[Last]) -> io::Result<()> {
+    stream.read_exact(&mut [0]).await?;
+    for last in does {
+        match last {
+            Last::Say(bytes) => stream.write_all(bytes).await?,
+            Last::Close => return stream.shutdown().await,
+        }
+    }
+    tokio::io::copy(stream, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 fn take_message(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
@@ -161,6 +174,9 @@ where
                 return Next::End;
             }
             Action::Break => return Next::End,
+            Action::Drip(pause, message) => {
+                pending.spawn(drip(Arc::clone(writer), pause, framed(&message)));
+            }
             later @ (Action::After(..) | Action::When(..)) => {
                 let writer = Arc::clone(writer);
                 pending.spawn(async move {
@@ -185,7 +201,18 @@ async fn due(action: Action) -> Vec<u8> {
             message
         }
         Action::Send(message) | Action::Raw(message) | Action::FromElsewhere(message) => message,
-        Action::Close | Action::Break => Vec::new(),
+        Action::Drip(..) | Action::Close | Action::Break => Vec::new(),
+    }
+}
+
+/// Others write between the messages and not between the octets.
+async fn drip<S: AsyncWrite>(writer: Writer<S>, pause: Duration, bytes: Vec<u8>) {
+    let mut writer = writer.lock().await;
+    for octet in bytes {
+        if writer.write_all(&[octet]).await.is_err() || writer.flush().await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
