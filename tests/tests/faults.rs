@@ -325,3 +325,27 @@ async fn answers_in_pieces_and_connections_for_one_query_are_no_faults() {
         }
     }
 }
+
+/// A resolver that has to ask around takes its time for every name, and lives all the same.
+#[tokio::test]
+async fn a_server_that_takes_its_time_for_every_name_loses_no_query() {
+    let authority = Authority::default();
+    let slow = |query: &Received| {
+        vec![Action::After(Duration::from_millis(400), faithful_answer(query).encode())]
+    };
+    let upstream = Upstream::tls(&authority.server()).script(slow).start().await;
+    let proxy = Proxy::start(&upstreams([upstream.entry("slow", &authority)])).await;
+
+    let mut clients = JoinSet::new();
+    for number in 0..40 {
+        let client = proxy.client();
+        clients.spawn(async move {
+            // Spread over more than the time of an answer, so that there is always one to wait for.
+            tokio::time::sleep(Duration::from_millis(number * 37)).await;
+            expect_answer("slow", client, &format!("n{number}.example.")).await;
+        });
+    }
+    while let Some(done) = clients.join_next().await {
+        done.unwrap();
+    }
+}
