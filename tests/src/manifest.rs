@@ -18,6 +18,17 @@ pub fn upstreams(upstreams: impl IntoIterator<Item = Value>) -> Value {
     json!({"upstreams": Vec::from_iter(upstreams)})
 }
 
+/// A spec with these upstreams, of which the first one that can is to answer, whatever their speed.
+pub fn in_order(entries: impl IntoIterator<Item = Value>) -> Value {
+    let mut spec = upstreams(entries);
+    let all: Vec<Value> = (spec["upstreams"].as_array().into_iter().flatten())
+        .map(|upstream| upstream["name"].clone())
+        .collect();
+    spec["routes"] =
+        json!([{"name": "default", "zones": ["."], "upstreams": all, "policy": "Sequential"}]);
+    spec
+}
+
 /// Lays one object over another: objects are merged, everything else is replaced.
 #[must_use]
 pub fn merged(mut base: Value, over: Value) -> Value {

@@ -8,8 +8,11 @@ mod script;
 mod serve;
 
 use std::{
+    io,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, RwLock},
+    task::{Context, Waker},
 };
 
 use rustls::{
@@ -19,7 +22,7 @@ use rustls::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, TcpSocket, UdpSocket},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
     sync::watch,
     task::JoinSet,
 };
@@ -33,7 +36,7 @@ use crate::{
     certificates::{Authority, Identity, NAME},
 };
 use record::Record;
-use serve::Connections;
+use serve::{Connections, Scripts};
 
 /// A scripted server. It ends when it is dropped.
 pub struct Upstream {
@@ -50,7 +53,7 @@ pub struct Upstream {
 pub struct Setup {
     address: SocketAddr,
     transport: Transport,
-    script: Script,
+    scripts: Scripts,
     tls: TlsSetup,
     alone: bool,
 }
@@ -67,8 +70,17 @@ struct TlsSetup {
 enum Transport {
     Tls(Identity),
     Plain,
-    /// Takes connections and never says a word.
-    Mute,
+    /// Takes connections and whatever comes, and says this and nothing else.
+    Stubborn(Vec<Last>),
+}
+
+/// What a server that speaks no TLS does when it has got the first octets of a connection.
+#[derive(Clone)]
+pub enum Last {
+    /// Says this.
+    Say(Vec<u8>),
+    /// Closes the connection.
+    Close,
 }
 
 impl Upstream {
@@ -84,7 +96,12 @@ impl Upstream {
 
     /// A server that takes connections and never says a word: not even a handshake.
     pub fn mute() -> Setup {
-        Setup::new(Transport::Mute)
+        Self::stubborn([])
+    }
+
+    /// A server that takes connections and does the same on each, whatever it is told.
+    pub fn stubborn(does: impl IntoIterator<Item = Last>) -> Setup {
+        Setup::new(Transport::Stubborn(Vec::from_iter(does)))
     }
 
     /// The upstream as it stands in a manifest: authenticated by name.
@@ -145,7 +162,7 @@ impl Setup {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             transport,
-            script: faithful(),
+            scripts: Scripts { queries: faithful(), checks: faithful() },
             tls: TlsSetup {
                 versions: Vec::from(rustls::ALL_VERSIONS),
                 client_authority: None,
@@ -155,11 +172,24 @@ impl Setup {
         }
     }
 
-    /// Answers like this.
+    /// Answers the queries of clients like this.
     #[must_use]
     pub fn script(mut self, script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Self {
-        self.script = Box::new(script);
+        self.scripts.queries = Box::new(script);
         self
+    }
+
+    /// Answers what the proxy asks of its own accord like this, and not faithfully.
+    #[must_use]
+    pub fn checks(mut self, script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Self {
+        self.scripts.checks = Box::new(script);
+        self
+    }
+
+    /// Answers nothing, whoever asks.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        self.script(silent()).checks(silent())
     }
 
     /// At this address; port 0: any port.
@@ -204,20 +234,23 @@ impl Setup {
     /// # Panics
     /// When the address cannot be had.
     pub async fn start(self) -> Upstream {
-        let (listener, udp) = self.bind().await;
+        let (listener, udp) = bind(self.address, self.alone).await;
         let address = listener.local_addr().expect("a bound socket");
         let record = Arc::new(Record::default());
         let (cut, _) = watch::channel(0);
         let acceptor = match &self.transport {
             Transport::Tls(identity) => Some(Arc::new(RwLock::new(self.tls.acceptor(identity)))),
-            Transport::Plain | Transport::Mute => None,
+            Transport::Plain | Transport::Stubborn(_) => None,
         };
-        let is_mute = matches!(self.transport, Transport::Mute);
+        let stubborn = match self.transport {
+            Transport::Stubborn(does) => Some(does),
+            Transport::Tls(_) | Transport::Plain => None,
+        };
         let connections = Arc::new(Connections::new(
             Arc::clone(&record),
-            self.script,
+            self.scripts,
             acceptor.clone(),
-            is_mute,
+            stubborn,
             cut.clone(),
         ));
         let mut tasks = JoinSet::new();
@@ -227,21 +260,21 @@ impl Setup {
         tasks.spawn(connections.accept(listener));
         Upstream { address, record, acceptor, setup: self.tls, cut, tasks }
     }
+}
 
-    /// A TCP and a UDP socket with one port: another try when the UDP port is somebody else's.
-    async fn bind(&self) -> (TcpListener, Option<UdpSocket>) {
-        for _ in 0..100 {
-            let listener = listen(self.address);
-            let address = listener.local_addr().expect("a bound socket");
-            if self.alone {
-                return (listener, None);
-            }
-            if let Ok(udp) = UdpSocket::bind(address).await {
-                return (listener, Some(udp));
-            }
+/// A TCP and a UDP socket with one port: another try when the UDP port is somebody else's. Alone: without UDP.
+async fn bind(address: SocketAddr, alone: bool) -> (TcpListener, Option<UdpSocket>) {
+    for _ in 0..100 {
+        let listener = listen(address);
+        let address = listener.local_addr().expect("a bound socket");
+        if alone {
+            return (listener, None);
         }
-        panic!("no port that is free for TCP and UDP at {}", self.address);
+        if let Ok(udp) = UdpSocket::bind(address).await {
+            return (listener, Some(udp));
+        }
     }
+    panic!("no port that is free for TCP and UDP at {address}");
 }
 
 impl TlsSetup {
@@ -294,6 +327,44 @@ impl Default for ClosedPort {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A port where nobody takes connections: new ones are left without an answer, since its queue is full.
+pub struct FullPort {
+    /// The address.
+    pub address: SocketAddr,
+    _listener: TcpListener,
+    _waiting: Vec<Connecting>,
+}
+
+impl FullPort {
+    /// Any port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        let listener = socket.listen(1).expect("a listening socket");
+        let address = listener.local_addr().expect("a bound socket");
+        let waiting = (0..16).map(|_| begin_connection(address));
+        Self { address, _waiting: waiting.collect(), _listener: listener }
+    }
+}
+
+impl Default for FullPort {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send + Sync>>;
+
+/// Within one machine the first poll takes a place in the queue, if there is one.
+fn begin_connection(to: SocketAddr) -> Connecting {
+    let mut connecting: Connecting = Box::pin(TcpStream::connect(to));
+    let _ = connecting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    connecting
 }
 
 /// Listens with SO_REUSEADDR, so that a server can come back to its address while old connections linger.

@@ -1,12 +1,16 @@
 //! When one server fails, the next one is asked; an answer is an answer, even when it is no.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use dnsproxy_tests::{
     certificates::{Authority, Identity, NAME},
-    manifest::{merged, upstreams},
+    eventually,
+    manifest::{in_order, merged, upstreams},
     proxy::Proxy,
-    upstream::{Action, ClosedPort, Received, Upstream, faithful_answer, silent},
+    upstream::{Action, ClosedPort, Received, Upstream, faithful_answer},
     wire::{Response, rcodes, types},
 };
 use serde_json::{Value, json};
@@ -24,6 +28,11 @@ impl Row {
 
     async fn answers(self, script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Self {
         let setup = Upstream::tls(&self.authority.server()).script(script);
+        self.and(setup.start().await)
+    }
+
+    async fn silent(self) -> Self {
+        let setup = Upstream::tls(&self.authority.server()).silent();
         self.and(setup.start().await)
     }
 
@@ -49,7 +58,7 @@ impl Row {
     }
 
     async fn proxy(&self) -> Proxy {
-        Proxy::start(&upstreams(self.entries())).await
+        Proxy::start(&in_order(self.entries())).await
     }
 
     fn asked(&self) -> Vec<usize> {
@@ -57,15 +66,30 @@ impl Row {
     }
 }
 
-#[tokio::test]
-async fn servers_are_asked_in_order() {
-    let row = Row::new().faithful().await.faithful().await;
-    let proxy = row.proxy().await;
-    for number in 0..10 {
-        proxy.client().ask(&format!("n{number}.example"), types::A).await;
-    }
+/// How many questions went on to another server because of what the first one said or did; to be slow is neither.
+async fn failovers(proxy: &Proxy) -> f64 {
+    let all = proxy.admin.sum("dnsproxy_upstream_failovers_total", &[]).await;
+    let silent = &["reason=\"silence\""];
+    all - proxy.admin.sum("dnsproxy_upstream_failovers_total", silent).await
+}
 
-    assert_eq!(row.asked(), [10, 0], "the second is for when the first fails");
+#[tokio::test]
+async fn servers_are_asked_in_order_whatever_their_speed() {
+    let slow = |query: &Received| {
+        vec![Action::After(Duration::from_millis(10), faithful_answer(query).encode())]
+    };
+    let row = Row::new().answers(slow).await.faithful().await;
+    let proxy = row.proxy().await;
+
+    // On a busy machine the first one may seem to be silent for once.
+    eventually("ten queries that go to the first and nowhere else", async || {
+        let before = row.asked();
+        for number in 0..10 {
+            proxy.client().ask(&format!("n{number}.example"), types::A).await;
+        }
+        (row.asked() == [before[0] + 10, before[1]]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -87,7 +111,7 @@ async fn rcodes_that_say_nothing_about_the_name_go_to_the_next_server() {
         let reply = row.proxy().await.client().ask("www.example", types::A).await;
 
         assert_eq!(reply.rcode(), rcodes::NOERROR, "after rcode {rcode}");
-        assert_eq!(row.asked(), [1, 1]);
+        assert!(row.asked().iter().all(|&asked| asked > 0), "{:?}", row.asked());
     }
 }
 
@@ -98,7 +122,7 @@ async fn no_such_name_and_no_such_data_are_answers() {
 
     assert_eq!(proxy.client().ask("gone.nx", types::A).await.rcode(), rcodes::NXDOMAIN);
     assert!(proxy.client().ask("www.example", types::AAAA).await.answers.is_empty());
-    assert_eq!(row.asked(), [2, 0], "nobody is asked for a better answer");
+    assert_eq!(failovers(&proxy).await, 0.0, "nobody is asked for a better answer");
 }
 
 #[tokio::test]
@@ -110,17 +134,18 @@ async fn a_failed_validation_is_not_asked_away() {
             vec![Action::Send(bogus.encode())]
         })
         .await
-        .faithful()
+        // Late, so that it is not the first to answer when the other one seems to be silent.
+        .answers(|query| {
+            vec![Action::After(Duration::from_secs(3), faithful_answer(query).encode())]
+        })
         .await;
-    let reply = row.proxy().await.client().ask("www.example", types::A).await;
+    let proxy = row.proxy().await;
+    let reply = proxy.client().ask("www.example", types::A).await;
 
     assert_eq!(reply.rcode(), rcodes::SERVFAIL);
     assert_eq!(reply.ede(), Some((6, "signature expired".to_owned())), "the reason is kept");
-    assert_eq!(
-        row.asked(),
-        [1, 0],
-        "a server that does not validate would be the attacker's friend"
-    );
+    let friends = failovers(&proxy).await;
+    assert_eq!(friends, 0.0, "a server that does not validate would be the attacker's friend");
 }
 
 /// NXNSAttack and NRDelegation: one question must never become many.
@@ -133,17 +158,17 @@ async fn one_query_asks_at_most_three_servers() {
     let reply = row.proxy().await.client().ask("www.example", types::A).await;
 
     assert_eq!(reply.rcode(), rcodes::SERVFAIL);
-    assert_eq!(row.asked().iter().sum::<usize>(), 3);
+    let asked = row.asked();
+    assert_eq!(asked.iter().filter(|&&asked| asked > 0).count(), 3, "{asked:?}");
+    assert!(asked.iter().all(|&asked| asked <= 2), "at most once more each: {asked:?}");
 }
 
 #[tokio::test]
 async fn the_best_bad_answer_is_better_than_none() {
-    let row = Row::new().rcode(rcodes::REFUSED).await.answers(silent()).await;
-    let entries = row
-        .entries()
-        .into_iter()
-        .map(|entry| merged(entry, json!({"timeouts": {"query": "200ms"}})));
-    let proxy = Proxy::start(&upstreams(entries)).await;
+    let row = Row::new().rcode(rcodes::REFUSED).await.silent().await;
+    let mut spec = in_order(row.entries());
+    spec["upstreams"][1]["timeouts"] = json!({"query": "300ms"});
+    let proxy = Proxy::start(&spec).await;
 
     let reply = proxy.client().ask("www.example", types::A).await;
     assert_eq!(reply.rcode(), rcodes::REFUSED, "what a server said, rather than what none said");
@@ -161,7 +186,7 @@ async fn every_kind_of_transport_failure_goes_to_the_next_server() {
         .await;
     let unauthenticated = Upstream::tls(&stranger).start().await;
     let mute = Upstream::mute().start().await;
-    let dumb = Upstream::tls(&authority.server()).script(silent()).start().await;
+    let dumb = Upstream::tls(&authority.server()).silent().start().await;
     let good = Upstream::tls(&authority.server()).start().await;
     let cases = [
         ("the connection is refused", closed.address),
@@ -176,7 +201,7 @@ async fn every_kind_of_transport_failure_goes_to_the_next_server() {
         let timeouts = json!({"timeouts": {"connect": "200ms", "query": "200ms"}});
         let bad = merged(good.entry("bad", &authority), json!({"addresses": [first.to_string()]}));
         let proxy =
-            Proxy::start(&upstreams([merged(bad, timeouts), good.entry("good", &authority)])).await;
+            Proxy::start(&in_order([merged(bad, timeouts), good.entry("good", &authority)])).await;
         let reply = proxy.client().ask("www.example", types::A).await;
         assert_eq!(reply.addresses(), [Ipv4Addr::new(192, 0, 2, 1)], "{why}: {:?}", reply.ede());
     }
@@ -189,15 +214,17 @@ async fn a_server_that_is_down_does_not_cost_every_query_its_timeout() {
     let good = Upstream::tls(&authority.server()).start().await;
     let slow = json!({"addresses": [mute.address.to_string()], "timeouts": {"connect": "1s"}});
     let spec =
-        upstreams([merged(good.entry("down", &authority), slow), good.entry("good", &authority)]);
+        in_order([merged(good.entry("down", &authority), slow), good.entry("good", &authority)]);
     let proxy = Proxy::start(&spec).await;
+    let start = Instant::now();
 
     for number in 0..20 {
         let reply = proxy.client().ask(&format!("n{number}.example"), types::A).await;
         assert_eq!(reply.rcode(), rcodes::NOERROR);
     }
     let tried = mute.seen().connections;
-    assert!(tried <= 4, "twenty queries made {tried} attempts");
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+    assert!(tried <= 4 + seconds, "twenty queries in {seconds} s made {tried} attempts");
 }
 
 #[tokio::test]
@@ -211,7 +238,7 @@ async fn a_server_that_comes_back_is_used_again() {
     let address = first.stop().await;
     assert_eq!(proxy.client().ask("b.example", types::A).await.rcode(), rcodes::SERVFAIL);
     let _again = Upstream::tls(&identity).at(address).without_udp().start().await;
-    dnsproxy_tests::eventually("an answer", async || {
+    eventually("an answer", async || {
         (proxy.client().ask("c.example", types::A).await.rcode() == rcodes::NOERROR).then_some(())
     })
     .await;
@@ -232,7 +259,8 @@ async fn fallback_after(
 #[tokio::test]
 async fn the_fallback_is_for_transport_failures_only() {
     let (asked, rcode) = fallback_after(|_| vec![Action::Close]).await;
-    assert_eq!((asked[1], rcode), (1, rcodes::NOERROR), "the upstream could not be reached");
+    assert!(asked[1] > 0, "the upstream could not be reached");
+    assert_eq!(rcode, rcodes::NOERROR);
 
     let refused = |query: &Received| {
         vec![Action::Send(Response::to(&query.message).rcode(rcodes::REFUSED).encode())]
@@ -274,7 +302,7 @@ async fn a_name_that_gets_no_answer_gives_no_other_name_to_the_fallback() {
     };
     let row = Row::new().answers(script).await.faithful().await;
     let mut spec = upstreams(row.entries());
-    spec["upstreams"][0]["timeouts"] = json!({"query": "300ms"});
+    spec["upstreams"][0]["timeouts"] = json!({"query": "1s"});
     spec["routes"] =
         json!([{"name": "default", "zones": ["."], "upstreams": ["u0"], "fallback": ["u1"]}]);
     let proxy = Proxy::start(&spec).await;

@@ -9,7 +9,7 @@ use dnsproxy_tests::{
     eventually, kernel,
     proxy::loopback,
     stage::Stage,
-    upstream::{Action, Gate, faithful_answer, silent},
+    upstream::{Action, Gate, faithful_answer},
     wire::{self, Query, rcodes, types},
 };
 use serde_json::json;
@@ -36,7 +36,7 @@ async fn queries_in_flight_are_bounded() {
     for id in 0..10 {
         stream.send(&query().id(id).encode()).await.unwrap();
     }
-    stage.upstream.until("ten questions", |seen| seen.queries.len() == 10).await;
+    stage.upstream.until("ten questions", |seen| seen.queries.len() >= 10).await;
 
     let before = Instant::now();
     let over = stage.client().udp(&query()).await;
@@ -229,7 +229,7 @@ async fn a_client_that_never_reads_is_left_and_holds_nothing() {
 #[tokio::test]
 async fn silence_upstream_is_not_answered_by_a_storm() {
     let stage = Stage::with(
-        |setup| setup.script(silent()),
+        |setup| setup.silent(),
         json!({"limits": {"queryDeadline": "1s", "maxInFlight": 100}}),
     )
     .await;

@@ -18,12 +18,15 @@ async fn a_new_connection_takes_up_the_old_session() {
         let stage = Stage::with(|setup| setup.version(version), json!({})).await;
         stage.client().ask("first.example", types::A).await;
         stage.upstream.cut_connections();
-        stage.upstream.until("the end of the connection", |seen| seen.ended == 1).await;
+        stage.upstream.until("the end of the connection", |seen| seen.ended > 0).await;
         assert_eq!(stage.client().ask("second.example", types::A).await.rcode(), rcodes::NOERROR);
 
         let handshakes = stage.upstream.seen().handshakes;
         let kinds: Vec<bool> = handshakes.iter().map(|handshake| handshake.is_resumed).collect();
-        assert_eq!(kinds, [false, true], "{:?} (RFC 8310 section 9)", version.version);
+        let (first, others) = kinds.split_first().unwrap();
+        let is_resumed = !others.is_empty() && others.iter().all(|is_resumed| *is_resumed);
+        let why = format!("{:?} (RFC 8310 section 9): {kinds:?}", version.version);
+        assert!(!first && is_resumed, "{why}");
         let full =
             stage.proxy.admin.sum("dnsproxy_upstream_handshakes_total", &["kind=\"full\""]).await;
         let resumed = stage
@@ -31,7 +34,7 @@ async fn a_new_connection_takes_up_the_old_session() {
             .admin
             .sum("dnsproxy_upstream_handshakes_total", &["kind=\"resumed\""])
             .await;
-        assert_eq!((full, resumed), (1.0, 1.0));
+        assert!(full == 1.0 && resumed >= 1.0, "{full} full ones, {resumed} resumed");
     }
 }
 
@@ -39,6 +42,7 @@ async fn a_new_connection_takes_up_the_old_session() {
 async fn a_new_pin_ends_connections_and_sessions() {
     let stage = Stage::new().await;
     stage.client().ask("first.example", types::A).await;
+    let before = stage.upstream.seen().handshakes.len();
 
     let entry = merged(
         stage.upstream.entry("scripted", &stage.authority),
@@ -52,7 +56,7 @@ async fn a_new_pin_ends_connections_and_sessions() {
     .await;
 
     let seen = stage.upstream.seen();
-    assert_eq!(seen.handshakes.len(), 1, "no session was taken up under the old proof");
+    assert_eq!(seen.handshakes.len(), before, "no session was taken up under the old proof");
     let before = seen.queries.len();
     stage.client().ask("third.example", types::A).await;
     assert_eq!(stage.upstream.seen().queries.len(), before);
@@ -81,7 +85,7 @@ async fn a_server_with_another_key_is_looked_at_anew() {
     stage.client().ask("first.example", types::A).await;
     stage.upstream.show(&Authority::new("A root that nobody trusts").server());
     stage.upstream.cut_connections();
-    stage.upstream.until("the end of the connection", |seen| seen.ended == 1).await;
+    stage.upstream.until("the end of the connection", |seen| seen.ended > 0).await;
 
     let reply = stage.client().ask("second.example", types::A).await;
     assert_eq!(reply.rcode(), rcodes::SERVFAIL);

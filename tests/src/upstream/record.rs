@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::sync::watch;
 
-use crate::wire::question_end;
+use crate::wire::{question_end, types};
 
 /// What came until now.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +24,11 @@ pub struct Seen {
     pub failed_handshakes: usize,
     /// How many bytes were sent to us inside of TLS.
     pub decrypted: usize,
-    /// The DNS messages, whatever they came by.
+    /// The DNS messages that clients are the cause of, whatever they came by.
     pub queries: Vec<Received>,
-    /// Datagrams, whether they are DNS messages or not.
+    /// The questions of the proxy itself: whether we live, and whether we lead back to it.
+    pub checks: Vec<Received>,
+    /// Datagrams, whether they are DNS messages or not; without the proxy's own questions.
     pub datagrams: usize,
 }
 
@@ -50,7 +52,7 @@ pub struct Handshake {
 pub struct Received {
     /// The number of its connection; none for UDP.
     pub connection: Option<usize>,
-    /// How many messages came before it, on all connections.
+    /// How many messages of its kind came before it, on all connections.
     pub number: usize,
     /// Who sent it.
     pub from: SocketAddr,
@@ -81,6 +83,19 @@ impl Received {
     pub fn qtype(&self) -> u16 {
         let end = question_end(&self.message);
         u16::from_be_bytes([self.message[end - 4], self.message[end - 3]])
+    }
+
+    /// Whether the proxy asks it of its own accord: `. NS`, or for a name that nobody can guess.
+    pub fn is_check(&self) -> bool {
+        let is_random = |name: &str| {
+            let label = name.split('.').next().unwrap_or_default();
+            label.len() == 32 && label.bytes().all(|digit| digit.is_ascii_hexdigit())
+        };
+        match self.qtype() {
+            types::NS => self.name() == ".",
+            types::HINFO => is_random(&self.name()),
+            _ => false,
+        }
     }
 }
 
@@ -153,12 +168,15 @@ impl Record {
         from: SocketAddr,
         message: &[u8],
     ) -> Received {
+        let mut received = Received { connection, number: 0, from, message: message.to_vec() };
+        let is_check = received.is_check();
         self.with(|seen| {
-            let number = seen.queries.len();
-            let received = Received { connection, number, from, message: message.to_vec() };
-            seen.queries.push(received.clone());
-            received
-        })
+            let of_its_kind = if is_check { &mut seen.checks } else { &mut seen.queries };
+            received.number = of_its_kind.len();
+            of_its_kind.push(received.clone());
+            seen.datagrams += usize::from(connection.is_none() && !is_check);
+        });
+        received
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {

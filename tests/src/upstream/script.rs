@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::Received;
 use crate::wire::{Response, rcodes, types};
 
-/// Decides what is done with each query, in the order in which they come.
+/// Decides what is done with each message, in the order in which they come.
 pub type Script = Box<dyn FnMut(&Received) -> Vec<Action> + Send>;
 
 /// One thing that an upstream does.
@@ -20,6 +20,8 @@ pub enum Action {
     After(Duration, Vec<u8>),
     /// Sends a message when a gate opens; meanwhile others are taken.
     When(Gate, Vec<u8>),
+    /// Sends a message octet by octet, with a pause after each; on a stream only.
+    Drip(Duration, Vec<u8>),
     /// Sends a datagram from another port.
     FromElsewhere(Vec<u8>),
     /// Closes the connection in an orderly way.

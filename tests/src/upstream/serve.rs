@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, RwLock},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -16,16 +17,22 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Action, Script, record::Record};
+use super::{Action, Last, Script, record::Record};
 use crate::wire::framed;
 
 /// What all connections of an upstream share.
 pub(super) struct Connections {
     record: Arc<Record>,
-    script: Mutex<Script>,
+    scripts: Mutex<Scripts>,
     acceptor: Option<Arc<RwLock<TlsAcceptor>>>,
-    is_mute: bool,
+    stubborn: Option<Vec<Last>>,
     cut: watch::Sender<u32>,
+}
+
+/// What is done with the queries of clients, and with what the proxy asks of its own accord.
+pub(super) struct Scripts {
+    pub(super) queries: Script,
+    pub(super) checks: Script,
 }
 
 /// Whether a connection goes on.
@@ -38,12 +45,12 @@ enum Next {
 impl Connections {
     pub(super) fn new(
         record: Arc<Record>,
-        script: Script,
+        scripts: Scripts,
         acceptor: Option<Arc<RwLock<TlsAcceptor>>>,
-        is_mute: bool,
+        stubborn: Option<Vec<Last>>,
         cut: watch::Sender<u32>,
     ) -> Self {
-        Self { record, script: Mutex::new(script), acceptor, is_mute, cut }
+        Self { record, scripts: Mutex::new(scripts), acceptor, stubborn, cut }
     }
 
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -65,9 +72,8 @@ impl Connections {
     }
 
     async fn converse(&self, mut stream: Tap, from: SocketAddr, number: usize) {
-        if self.is_mute {
-            // Whatever comes is taken and remembered, until the other side gives up.
-            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+        if let Some(does) = &self.stubborn {
+            be_stubborn(&mut stream, does).await.ok();
             return;
         }
         let Some(acceptor) =
@@ -101,8 +107,7 @@ impl Connections {
             self.record.decrypted(if self.acceptor.is_some() { length } else { 0 });
             buffer.extend_from_slice(&chunk[..length]);
             while let Some(message) = take_message(&mut buffer) {
-                let query = self.record.query(Some(number), from, &message);
-                let actions = (self.script.lock().expect("no panic in a script"))(&query);
+                let actions = self.actions(Some(number), from, &message);
                 if act(actions, &writer, &mut pending).await == Next::End {
                     return;
                 }
@@ -110,22 +115,40 @@ impl Connections {
         }
     }
 
+    /// Remembers a message and asks the script that it is for.
+    fn actions(&self, connection: Option<usize>, from: SocketAddr, message: &[u8]) -> Vec<Action> {
+        let query = self.record.query(connection, from, message);
+        let mut scripts = self.scripts.lock().expect("no panic in a script");
+        if query.is_check() { (scripts.checks)(&query) } else { (scripts.queries)(&query) }
+    }
+
     pub(super) async fn serve_datagrams(self: Arc<Self>, socket: UdpSocket) {
         let socket = Arc::new(socket);
         let mut pending = JoinSet::new();
         let mut buffer = vec![0; 65536];
         while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-            self.record.datagram();
-            if self.acceptor.is_some() || self.is_mute || length < 12 {
+            if self.acceptor.is_some() || self.stubborn.is_some() || length < 12 {
+                self.record.datagram();
                 continue;
             }
-            let query = self.record.query(None, from, &buffer[..length]);
-            let actions = (self.script.lock().expect("no panic in a script"))(&query);
-            for action in actions {
+            for action in self.actions(None, from, &buffer[..length]) {
                 pending.spawn(send_datagram(Arc::clone(&socket), from, action));
             }
         }
     }
+}
+
+/// Whatever comes is taken and remembered, until the other side gives up.
+async fn be_stubborn(stream: &mut Tap, does: &[Last]) -> io::Result<()> {
+    stream.read_exact(&mut [0]).await?;
+    for last in does {
+        match last {
+            Last::Say(bytes) => stream.write_all(bytes).await?,
+            Last::Close => return stream.shutdown().await,
+        }
+    }
+    tokio::io::copy(stream, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 fn take_message(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
@@ -151,6 +174,9 @@ where
                 return Next::End;
             }
             Action::Break => return Next::End,
+            Action::Drip(pause, message) => {
+                pending.spawn(drip(Arc::clone(writer), pause, framed(&message)));
+            }
             later @ (Action::After(..) | Action::When(..)) => {
                 let writer = Arc::clone(writer);
                 pending.spawn(async move {
@@ -175,7 +201,18 @@ async fn due(action: Action) -> Vec<u8> {
             message
         }
         Action::Send(message) | Action::Raw(message) | Action::FromElsewhere(message) => message,
-        Action::Close | Action::Break => Vec::new(),
+        Action::Drip(..) | Action::Close | Action::Break => Vec::new(),
+    }
+}
+
+/// Others write between the messages and not between the octets.
+async fn drip<S: AsyncWrite>(writer: Writer<S>, pause: Duration, bytes: Vec<u8>) {
+    let mut writer = writer.lock().await;
+    for octet in bytes {
+        if writer.write_all(&[octet]).await.is_err() || writer.flush().await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
