@@ -160,6 +160,11 @@ impl Connection {
         state.is_suspect
     }
 
+    /// Whether it was begun less than so long ago.
+    pub(super) fn is_younger_than(&self, age: Duration, now: Instant) -> bool {
+        now < self.begun + age
+    }
+
     /// Whether it has been in the making for so long.
     pub(super) fn is_slow_to_open(&self, limit: Duration, now: Instant) -> bool {
         self.is_connecting() && self.begun + limit <= now

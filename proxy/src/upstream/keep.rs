@@ -38,10 +38,9 @@ fn look_after(route: &Route, now: Instant) {
     for server in route.best(WARM, now) {
         server.warm(now);
     }
-    for server in route.all() {
-        if server.wants_probe(now) || route.wants_to_know(server, now) {
-            server.probe();
-        }
+    let unknown = route.servers.iter().filter(|server| route.wants_to_know(server, now));
+    for server in route.all().filter(|server| server.wants_probe(now)).chain(unknown) {
+        server.probe();
     }
 }
 

@@ -42,10 +42,7 @@ impl Pool {
         let mut connections = self.lock();
         connections.retain(|connection| !connection.is_ended());
         let Some((best, load)) = best(&connections, limits, now) else {
-            make_room(&mut connections, limits)?;
-            may_open()?;
-            let connection = open(&mut connections, limits, now);
-            return Ok(Place { connection: Arc::clone(&connection), to_open: Some(connection) });
+            return place_on_new(&mut connections, limits, may_open, now);
         };
         let is_full = count_taking(&connections) >= limits.max;
         let may_grow = !connections.iter().any(|connection| connection.is_connecting())
@@ -151,22 +148,36 @@ fn is_crowded(load: Load, limits: &ConnectionLimits) -> bool {
     load.in_flight >= limits.max_in_flight.div_ceil(2)
 }
 
-/// Ends a suspect connection where there are as many as there may be.
-fn make_room(
+/// A place where no connection is good: on a new one, instead of a suspect one where there are as many as there may
+/// be. One that was made just now is not given up: a server that takes connections and says nothing must not be
+/// sent one after the other.
+fn place_on_new(
     connections: &mut Vec<Arc<Connection>>,
     limits: &ConnectionLimits,
-) -> Result<(), ExchangeError> {
-    if count_taking(connections) < limits.max {
-        return Ok(());
+    may_open: impl FnOnce() -> Result<(), ExchangeError>,
+    now: Instant,
+) -> Result<Place, ExchangeError> {
+    if count_taking(connections) >= limits.max {
+        let suspect = connections.iter().position(|known| known.is_suspect());
+        let Some(suspect) = suspect else {
+            return Err(ExchangeError::InFlight(limits.max_in_flight));
+        };
+        let known = connections.get(suspect).filter(|known| known.is_younger_than(SPARED, now));
+        if let Some(connection) = known.map(Arc::clone) {
+            return Ok(Place { connection, to_open: None });
+        }
+        may_open()?;
+        // Who still waits there asks again on the new one.
+        connections.remove(suspect).end(&ExchangeError::Closed);
+    } else {
+        may_open()?;
     }
-    let suspect = connections.iter().position(|connection| connection.is_suspect());
-    let Some(suspect) = suspect else {
-        return Err(ExchangeError::InFlight(limits.max_in_flight));
-    };
-    // Who still waits there asks again on the new one.
-    connections.remove(suspect).end(&ExchangeError::Closed);
-    Ok(())
+    let connection = open(connections, limits, now);
+    Ok(Place { connection: Arc::clone(&connection), to_open: Some(connection) })
 }
+
+/// How long a connection lives at least: our guess, so that no server is sent more than a few in a second.
+const SPARED: Duration = Duration::from_millis(500);
 
 fn count_taking(connections: &[Arc<Connection>]) -> usize {
     connections.iter().filter(|connection| connection.is_taking()).count()

@@ -7,6 +7,10 @@
     unsafe_code,
     reason = "no library hands over addresses and packet information of a batch soundly"
 )]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "constants and lengths of the kernel's own structures"
+)]
 
 use std::{
     io,
@@ -314,13 +318,15 @@ mod tests {
             (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let to = server.local_addr().unwrap();
         client.send_to(&vec![7; MAX_QUERY + 1], to).unwrap();
-        for _ in 0..BATCH {
-            client.send_to(&vec![7; MAX_QUERY], to).unwrap();
+        client.send_to(&vec![7; MAX_QUERY], to).unwrap();
+        for _ in 1..BATCH {
+            client.send_to(&[7], to).unwrap();
         }
 
         let mut lens = Vec::new();
         let count = batch.receive(server.as_fd(), |octets, _| lens.push(octets.len())).unwrap();
-        assert_eq!((count, lens), (BATCH, vec![MAX_QUERY; BATCH - 1]));
+        assert_eq!((count, lens.len()), (BATCH, BATCH - 1), "the first one was cut");
+        assert_eq!(lens.first(), Some(&MAX_QUERY));
         assert_eq!(received(&mut batch, &server).len(), 1);
         let error = batch.receive(server.as_fd(), |_, _| {}).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);

@@ -138,6 +138,7 @@ async fn who_waits_on_a_dead_connection_of_the_only_server_is_answered_on_a_fres
         let network = network.warm().await;
         let [server] = &network.servers[..] else { unreachable!() };
         assert!(network.ask("before.example.").await.result.is_ok());
+        tokio::time::sleep(Duration::from_secs(1)).await;
         server.kill_connections();
 
         let asked = network.ask("www.example.").await;
