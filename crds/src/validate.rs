@@ -15,6 +15,7 @@ use crate::{
 use report::Report;
 
 pub(crate) use report::excerpt;
+pub use routes::weaker_fallbacks;
 
 mod access;
 mod cluster_dns;

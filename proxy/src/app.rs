@@ -228,7 +228,7 @@ impl App {
     fn announce(&self, known: &[Notice]) {
         let config = &self.config;
         self.telemetry.follow(config.log_level);
-        self.metrics.config.set_hash(&config.hash);
+        self.metrics.config.set_running(&config.hash, &config.weaker_fallbacks);
         for notice in config.notices.iter().filter(|notice| !known.contains(notice)) {
             match notice {
                 Notice::PartsOfTheOperator => tracing::info!("{notice}"),

@@ -19,7 +19,7 @@ use dnsproxy_api::{
     DnsProxy, defaults, manifest,
     units::{self, Network},
     v1alpha1::{self as api, Access, LogLevel, Logging, QueryLog, QueryLogMode, Shutdown},
-    validate::{Place, Problem},
+    validate::{self, Place, Problem},
 };
 
 use crate::{
@@ -74,6 +74,8 @@ pub struct Config {
     pub shutdown_drain: Duration,
     /// What a person should know of it.
     pub notices: Vec<Notice>,
+    /// The routes of which the fallback is weaker than their own upstreams, as `allowWeaker` allows.
+    pub weaker_fallbacks: Vec<String>,
     /// Every file that was read, the manifest first.
     pub files: reload::Files,
     /// The files that anybody may see.
@@ -221,6 +223,7 @@ impl Config {
             shutdown_delay: duration(delay, defaults::SHUTDOWN_DELAY)?,
             shutdown_drain: duration(drain, defaults::SHUTDOWN_DRAIN)?,
             notices: notices(spec),
+            weaker_fallbacks: validate::weaker_fallbacks(spec).map(str::to_owned).collect(),
             public_files: files.public,
             files: files.files,
         })

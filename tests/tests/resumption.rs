@@ -42,7 +42,6 @@ async fn a_new_connection_takes_up_the_old_session() {
 async fn a_new_pin_ends_connections_and_sessions() {
     let stage = Stage::new().await;
     stage.client().ask("first.example", types::A).await;
-    let before = stage.upstream.seen().handshakes.len();
 
     let entry = merged(
         stage.upstream.entry("scripted", &stage.authority),
@@ -55,11 +54,16 @@ async fn a_new_pin_ends_connections_and_sessions() {
     })
     .await;
 
-    let seen = stage.upstream.seen();
-    assert_eq!(seen.handshakes.len(), before, "no session was taken up under the old proof");
-    let before = seen.queries.len();
-    stage.client().ask("third.example", types::A).await;
-    assert_eq!(stage.upstream.seen().queries.len(), before);
+    let before = stage.upstream.seen();
+    let reply = stage.client().ask("third.example", types::A).await;
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    let after = stage.upstream.seen();
+    assert_eq!(
+        after.handshakes.len(),
+        before.handshakes.len(),
+        "no session is taken up under the old proof"
+    );
+    assert_eq!(after.queries.len(), before.queries.len());
 }
 
 #[tokio::test]

@@ -79,13 +79,10 @@ fn check_upstreams(path: &str, route: &Route, upstreams: &[Upstream], report: &m
 
 /// A fallback must not give away what the route promises, unless its author says so.
 fn check_strength(path: &str, route: &Route, upstreams: &[Upstream], report: &mut Report) {
-    let find = |name: &String| upstreams.iter().find(|upstream| upstream.name == *name);
-    let promised = route.upstreams.iter().filter_map(find).map(strength).max();
-    let Some(promised) = promised.filter(|_| !route.allow_weaker) else { return };
-    for (index, name) in route.fallback.iter().flatten().enumerate() {
-        let Some(weaker) = find(name).map(strength).filter(|strength| *strength < promised) else {
-            continue;
-        };
+    if route.allow_weaker {
+        return;
+    }
+    for (index, name, weaker, promised) in weaker_of(route, upstreams) {
         let message = format!(
             "{name} is {}, weaker than the route's upstreams ({}): set allowWeaker: true if that is meant",
             weaker.text(),
@@ -93,6 +90,28 @@ fn check_strength(path: &str, route: &Route, upstreams: &[Upstream], report: &mu
         );
         report.add(format!("{path}.fallback[{index}]"), message);
     }
+}
+
+/// The upstreams of a route's fallback that are weaker than what the route promises: each with its index, its name,
+/// its strength and the promised one.
+fn weaker_of<'r>(
+    route: &'r Route,
+    upstreams: &[Upstream],
+) -> Vec<(usize, &'r str, Strength, Strength)> {
+    let find = |name: &String| upstreams.iter().find(|upstream| upstream.name == *name);
+    let promised = route.upstreams.iter().filter_map(find).map(strength).max();
+    let Some(promised) = promised else { return Vec::new() };
+    let fallback = route.fallback.iter().flatten().enumerate();
+    fallback
+        .filter_map(|(index, name)| Some((index, &**name, find(name).map(strength)?, promised)))
+        .filter(|(_, _, strength, promised)| strength < promised)
+        .collect()
+}
+
+/// The routes of which the fallback is weaker than their own upstreams, as `allowWeaker` allows.
+pub fn weaker_fallbacks(spec: &DnsProxySpec) -> impl Iterator<Item = &str> {
+    let routes = spec.routes.iter().flatten();
+    routes.filter(|route| !weaker_of(route, &spec.upstreams).is_empty()).map(|route| &*route.name)
 }
 
 /// What an upstream proves before it learns a query, weakest first.

@@ -6,6 +6,7 @@
 use dnsproxy_api::{
     DnsProxyStatus,
     v1alpha1::{Condition, UpstreamState, UpstreamStatus},
+    validate::weaker_fallbacks,
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
@@ -114,7 +115,7 @@ pub(super) fn unreadable(error: &str, generation: Option<i64>, now: Timestamp) -
 
 fn accepted(observed: &Observed<'_>) -> Finding {
     if observed.problems.is_empty() {
-        return Finding::yes(ACCEPTED, "Accepted", "the manifest is valid");
+        return Finding::yes(ACCEPTED, "Accepted", valid(observed));
     }
     let mut problems: Vec<_> =
         observed.problems.iter().take(MAX_PROBLEMS).map(ToString::to_string).collect();
@@ -122,6 +123,18 @@ fn accepted(observed: &Observed<'_>) -> Finding {
         problems.push(format!("and {more} more"));
     }
     Finding::no(ACCEPTED, "Invalid", problems.join("\n"))
+}
+
+/// What was allowed on purpose is said all the same: who reads the status need not have written the manifest.
+fn valid(observed: &Observed<'_>) -> String {
+    let weaker: Vec<_> = weaker_fallbacks(&observed.proxy.spec).collect();
+    if weaker.is_empty() {
+        return "the manifest is valid".to_owned();
+    }
+    format!(
+        "the manifest is valid; by allowWeaker the fallback of these routes is weaker than their own upstreams: {}",
+        weaker.join(", ")
+    )
 }
 
 fn resolved_refs(observed: &Observed<'_>) -> Finding {

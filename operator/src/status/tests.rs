@@ -129,6 +129,35 @@ fn an_invalid_manifest_is_not_accepted_and_the_first_problems_are_told() {
 }
 
 #[test]
+fn a_weaker_fallback_is_accepted_and_told() {
+    let mut world = World::new();
+    assert_eq!(world.condition("Accepted").message, "the manifest is valid");
+
+    let (mut spare, mut routes) = (world.proxy.spec.upstreams[0].clone(), Vec::new());
+    spare.name = "spare".to_owned();
+    spare.protocol = dnsproxy_api::v1alpha1::Protocol::UDP;
+    spare.tls = None;
+    routes.push(dnsproxy_api::v1alpha1::Route {
+        name: "everything".to_owned(),
+        zones: vec![".".to_owned()],
+        upstreams: vec![world.proxy.spec.upstreams[0].name.clone()],
+        fallback: Some(vec![spare.name.clone()]),
+        allow_weaker: true,
+        ..Default::default()
+    });
+    world.proxy.spec.upstreams.push(spare);
+    world.proxy.spec.routes = Some(routes);
+
+    let accepted = world.condition("Accepted");
+    assert_eq!(accepted.status, "True");
+    assert!(
+        accepted.message.ends_with("weaker than their own upstreams: everything"),
+        "{}",
+        accepted.message
+    );
+}
+
+#[test]
 fn a_missing_reference_is_named() {
     let mut world = World::new();
     world.resolved.missing = ["tls.crt", "tls.key"]

@@ -14,7 +14,14 @@ use prometheus_client::{
 pub struct ConfigMetrics {
     loaded: Counter,
     rejected: Counter,
-    hash: Arc<Mutex<String>>,
+    running: Arc<Mutex<Running>>,
+}
+
+/// What is told of the configuration that runs.
+#[derive(Debug, Default)]
+struct Running {
+    hash: String,
+    weaker_fallbacks: Vec<String>,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -31,10 +38,10 @@ impl ConfigMetrics {
             "Configurations that were read after the first one",
             reloads.clone(),
         );
-        let hash = Arc::new(Mutex::new(String::new()));
-        registry.register_collector(Box::new(ConfigInfo(Arc::clone(&hash))));
+        let running = Arc::<Mutex<Running>>::default();
+        registry.register_collector(Box::new(ConfigInfo(Arc::clone(&running))));
         let counter = |result| reloads.get_or_create_owned(&ResultLabel { result });
-        Self { loaded: counter("success"), rejected: counter("failure"), hash }
+        Self { loaded: counter("success"), rejected: counter("failure"), running }
     }
 
     /// Counts a reload.
@@ -42,26 +49,37 @@ impl ConfigMetrics {
         if is_loaded { &self.loaded } else { &self.rejected }.inc();
     }
 
-    /// Tells which configuration runs.
-    pub fn set_hash(&self, hash: &str) {
-        hash.clone_into(&mut self.hash.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Tells which configuration runs, and on which routes a fallback is weaker than the route's own upstreams.
+    pub fn set_running(&self, hash: &str, weaker_fallbacks: &[String]) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = Running { hash: hash.to_owned(), weaker_fallbacks: weaker_fallbacks.to_vec() };
     }
 }
 
-/// One series that always shows the configuration that runs now.
+/// Series that always show the configuration that runs now.
 #[derive(Debug)]
-struct ConfigInfo(Arc<Mutex<String>>);
+struct ConfigInfo(Arc<Mutex<Running>>);
 
 impl Collector for ConfigInfo {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let hash = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let one = ConstGauge::new(1_i64);
-        let mut encoder = encoder.encode_descriptor(
+        let mut info = encoder.encode_descriptor(
             "dnsproxy_config_info",
             "The configuration that runs",
             None,
             one.metric_type(),
         )?;
-        one.encode(encoder.encode_family(&[("hash", hash)])?)
+        one.encode(info.encode_family(&[("hash", &*running.hash)])?)?;
+        let mut weaker = encoder.encode_descriptor(
+            "dnsproxy_config_weaker_fallback",
+            "Routes with a fallback that is weaker than their own upstreams",
+            None,
+            one.metric_type(),
+        )?;
+        for route in &running.weaker_fallbacks {
+            one.encode(weaker.encode_family(&[("route", &**route)])?)?;
+        }
+        Ok(())
     }
 }

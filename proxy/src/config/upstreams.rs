@@ -181,6 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn a_weaker_fallback_is_known_and_an_equal_one_is_none() {
+        let spec = |fallback: &str, allowed: &str| {
+            format!(
+                "upstreams: [{{name: a, addresses: [192.0.2.1]}}, {fallback}], \
+                 routes: [{{name: r, zones: [.], upstreams: [a], fallback: [b]{allowed}}}]"
+            )
+        };
+        let plain = "{name: b, addresses: [192.0.2.2], protocol: UDP}";
+        let equal = "{name: b, addresses: [192.0.2.2]}";
+
+        assert_eq!(config(&spec(plain, ", allowWeaker: true")).weaker_fallbacks, ["r"]);
+        assert!(config(&spec(equal, ", allowWeaker: true")).weaker_fallbacks.is_empty());
+    }
+
+    #[test]
     fn what_a_manifest_does_not_say_is_the_same_by_whichever_way_it_is_left_out() {
         let specs = [
             // (why, spec)

@@ -9,7 +9,8 @@
 )]
 #![allow(
     clippy::cast_possible_truncation,
-    reason = "constants and lengths of the kernel's own structures"
+    clippy::unnecessary_cast,
+    reason = "the lengths of the kernel's structures, which differ from one C library to the other"
 )]
 
 use std::{
