@@ -190,7 +190,7 @@ async fn a_query_that_was_taken_before_is_answered_after() {
     .await;
     let socket = stage.client().socket().await;
     socket.send(&Query::new("www.example", types::A).encode()).await.unwrap();
-    stage.upstream.until("the question", |seen| seen.queries.len() >= 1).await;
+    stage.upstream.until("the question", |seen| !seen.queries.is_empty()).await;
     reload(&stage.proxy, &closed(&stage.spec)).await;
     gate.open();
 
