@@ -108,10 +108,15 @@ async fn addresses_of_an_upstream_are_asked_in_order() {
 async fn rcodes_that_say_nothing_about_the_name_go_to_the_next_server() {
     for rcode in [rcodes::SERVFAIL, rcodes::REFUSED, rcodes::NOTIMP, rcodes::FORMERR] {
         let row = Row::new().rcode(rcode).await.faithful().await;
-        let reply = row.proxy().await.client().ask("www.example", types::A).await;
+        let proxy = row.proxy().await;
 
-        assert_eq!(reply.rcode(), rcodes::NOERROR, "after rcode {rcode}");
-        assert!(row.asked().iter().all(|&asked| asked > 0), "{:?}", row.asked());
+        // On a busy machine the second one may be ready first, for once.
+        eventually("an answer of the second one after the first one's", async || {
+            let reply = proxy.client().ask("www.example", types::A).await;
+            assert_eq!(reply.rcode(), rcodes::NOERROR, "after rcode {rcode}");
+            row.asked().iter().all(|&asked| asked > 0).then_some(())
+        })
+        .await;
     }
 }
 

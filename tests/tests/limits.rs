@@ -43,6 +43,8 @@ async fn queries_in_flight_are_bounded() {
     assert_eq!(over.rcode(), rcodes::SERVFAIL);
     assert_eq!(over.ede(), Some((0, "limits.maxInFlight".to_owned())), "which limit it was");
     assert!(before.elapsed() < Duration::from_secs(1), "at once, not at the deadline");
+    let label = "limit=\"limits.maxInFlight\"";
+    assert_eq!(stage.proxy.admin.sum("dnsproxy_limited_total", &[label]).await, 1.0);
     gate.open();
     for _ in 0..10 {
         assert_eq!(

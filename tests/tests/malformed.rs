@@ -161,7 +161,11 @@ async fn malformed_queries_get_formerr_or_silence() {
     let socket = stage.client().socket().await;
 
     for (why, message, expected) in [headers(), names(), records()].concat() {
-        let replies = socket.replies_before_next(&message).await;
+        let mut replies = socket.replies_before_next(&message).await;
+        if replies.is_empty() && expected == Answered {
+            // What an upstream answers may be overtaken.
+            replies.push(socket.receive().await.expect(why));
+        }
         let outcome = match replies.as_slice() {
             [] => Silence,
             [reply] if reply[3] & 0xf == 1 => FormErr,

@@ -3,13 +3,13 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use dnsproxy_tests::{
-    certificates::Authority,
+    certificates::{Authority, Identity, for_clients_only},
     client::Client,
     eventually,
     manifest::{manifest, merged, upstreams},
     proxy::{Launch, Proxy, loopback},
     stage::Stage,
-    upstream::{Action, Gate, Upstream, faithful_answer, silent},
+    upstream::{Action, Gate, Seen, Upstream, faithful_answer, silent},
     wire::{Query, rcodes, types},
 };
 use serde_json::{Value, json};
@@ -190,7 +190,7 @@ async fn a_query_that_was_taken_before_is_answered_after() {
     .await;
     let socket = stage.client().socket().await;
     socket.send(&Query::new("www.example", types::A).encode()).await.unwrap();
-    stage.upstream.until("the question", |seen| seen.queries.len() >= 1).await;
+    stage.upstream.until("the question", |seen| !seen.queries.is_empty()).await;
     reload(&stage.proxy, &closed(&stage.spec)).await;
     gate.open();
 
@@ -239,6 +239,37 @@ async fn a_rotated_ca_file_is_read() {
     rcode_is(&proxy, rcodes::SERVFAIL).await;
     fs::write(&ca, new.pem()).unwrap();
     rcode_is(&proxy, rcodes::NOERROR).await;
+}
+
+/// Renewed by cert-manager, for example: the server sees the new certificate without a restart.
+#[tokio::test]
+async fn a_renewed_client_certificate_is_shown_on_the_next_connection() {
+    let (root, clients) = (Authority::default(), Authority::new("Root of the clients"));
+    let own = || clients.issue(&["proxy.example"], for_clients_only);
+    let (old, new) = (own(), own());
+    let upstream = Upstream::tls(&root.server()).clients_of(&clients).start().await;
+    let files = json!({"certificateFile": "client.pem", "keyFile": "client.key"});
+    let entry =
+        merged(upstream.entry("scripted", &root), json!({"tls": {"clientCertificate": files}}));
+    let launch = Launch::new(&upstreams([entry]));
+    let folder = launch.folder().to_owned();
+    let lay = |identity: &Identity| {
+        fs::write(folder.join("client.pem"), &identity.chain_pem).unwrap();
+        fs::write(folder.join("client.key"), &identity.key_pem).unwrap();
+    };
+    lay(&old);
+    let proxy = launch.start().await;
+    rcode_is(&proxy, rcodes::NOERROR).await;
+    let shown = |seen: &Seen| seen.handshakes.last().map(|last| last.client_chain.clone());
+    assert_eq!(shown(&upstream.seen()), Some(old.chain.clone()));
+
+    lay(&new);
+    eventually("the new certificate shown", async || {
+        let reply = proxy.client().ask("www.example", types::A).await;
+        assert_eq!(reply.rcode(), rcodes::NOERROR, "{:?}", reply.ede());
+        (shown(&upstream.seen()) == Some(new.chain.clone())).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -2,16 +2,21 @@
 
 use dnsproxy_tests::{
     stage::Stage,
-    upstream::{Action, Received, Setup, faithful_answer, silent},
+    upstream::{Action, Received, faithful_answer, silent},
     wire::{Query, rcodes, types},
 };
 use serde_json::json;
 use tokio::task::JoinSet;
 
+/// With a script that alone ends connections: no check is answered, so none is found to be dead.
+async fn undisturbed(script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Stage {
+    Stage::with(|setup| setup.script(script).checks(silent()), json!({})).await
+}
+
 #[tokio::test]
 async fn a_query_whose_connection_died_is_asked_once_more_on_a_fresh_one() {
     for last in [|| Action::Close, || Action::Break] {
-        let stage = Stage::script(move |query| match query.number {
+        let stage = undisturbed(move |query| match query.number {
             0 => vec![last()],
             _ => vec![Action::Send(faithful_answer(query).encode())],
         })
@@ -45,9 +50,7 @@ async fn many_queries_survive_the_end_of_their_connection() {
             _ => vec![Action::Send(faithful_answer(query).encode())],
         }
     };
-    // Nothing but the script ends connections: no check is answered, so none is found to be dead.
-    let make = |setup: Setup| setup.script(script).checks(silent());
-    let stage = Stage::with(make, json!({})).await;
+    let stage = undisturbed(script).await;
 
     let mut clients = JoinSet::new();
     for number in 0..30 {

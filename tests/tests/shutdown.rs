@@ -205,7 +205,7 @@ async fn the_drain_has_an_end() {
     let mut proxy = Proxy::start(&merged(upstreams([slow]), over)).await;
     let socket = proxy.client().socket().await;
     socket.send(&query(1).encode()).await.unwrap();
-    stage.upstream.until("the question", |seen| seen.queries.len() >= 1).await;
+    stage.upstream.until("the question", |seen| !seen.queries.is_empty()).await;
 
     let before = Instant::now();
     proxy.signal(Signal::SIGTERM);
@@ -304,7 +304,7 @@ async fn a_query_that_comes_too_late_is_refused_by_the_kernel() {
     .await;
     let early = stage.client().socket().await;
     early.send(&query(1).encode()).await.unwrap();
-    stage.upstream.until("the question", |seen| seen.queries.len() >= 1).await;
+    stage.upstream.until("the question", |seen| !seen.queries.is_empty()).await;
     stage.proxy.signal(Signal::SIGTERM);
     eventually("refusal", async || {
         let late = stage.client().socket().await;

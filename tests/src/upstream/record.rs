@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection, pki_types::CertificateDer};
 use tokio::sync::watch;
 
 use crate::wire::{question_end, types};
@@ -43,8 +43,8 @@ pub struct Handshake {
     pub group: Option<String>,
     /// The server name that was asked for.
     pub server_name: Option<String>,
-    /// How many certificates the client showed.
-    pub client_certificates: usize,
+    /// The certificates that the client showed; in a session that was taken up, those from then.
+    pub client_chain: Vec<CertificateDer<'static>>,
 }
 
 /// One DNS message.
@@ -145,7 +145,7 @@ impl Record {
             version: done.protocol_version(),
             group: done.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())),
             server_name: done.server_name().map(ToOwned::to_owned),
-            client_certificates: done.peer_certificates().map_or(0, <[_]>::len),
+            client_chain: done.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
         };
         self.with(|seen| seen.handshakes.push(handshake));
     }

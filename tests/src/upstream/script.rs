@@ -1,6 +1,9 @@
 //! What a scripted upstream does with a query.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
@@ -22,6 +25,8 @@ pub enum Action {
     When(Gate, Vec<u8>),
     /// Sends a message octet by octet, with a pause after each; on a stream only.
     Drip(Duration, Vec<u8>),
+    /// Asks somebody else over UDP, with the message as it came, and sends the reply as it comes.
+    Forward(SocketAddr, Vec<u8>),
     /// Sends a datagram from another port.
     FromElsewhere(Vec<u8>),
     /// Closes the connection in an orderly way.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, RwLock},
     task::{Context, Poll, ready},
@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{Action, Last, Script, record::Record};
-use crate::wire::framed;
+use crate::{PATIENCE, wire::framed};
 
 /// What all connections of an upstream share.
 pub(super) struct Connections {
@@ -177,11 +177,13 @@ where
             Action::Drip(pause, message) => {
                 pending.spawn(drip(Arc::clone(writer), pause, framed(&message)));
             }
-            later @ (Action::After(..) | Action::When(..)) => {
+            later @ (Action::After(..) | Action::When(..) | Action::Forward(..)) => {
                 let writer = Arc::clone(writer);
                 pending.spawn(async move {
                     let message = due(later).await;
-                    write(&writer, framed(&message)).await;
+                    if !message.is_empty() {
+                        write(&writer, framed(&message)).await;
+                    }
                 });
             }
         }
@@ -189,7 +191,7 @@ where
     Next::Continue
 }
 
-/// Waits until the message of a later action may go.
+/// Waits until the message of a later action may go; none when there is nothing to send.
 async fn due(action: Action) -> Vec<u8> {
     match action {
         Action::After(delay, message) => {
@@ -200,9 +202,20 @@ async fn due(action: Action) -> Vec<u8> {
             gate.passed().await;
             message
         }
+        Action::Forward(to, message) => forwarded(to, &message).await.unwrap_or_default(),
         Action::Send(message) | Action::Raw(message) | Action::FromElsewhere(message) => message,
         Action::Drip(..) | Action::Close | Action::Break => Vec::new(),
     }
+}
+
+async fn forwarded(to: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    socket.connect(to).await?;
+    socket.send(message).await?;
+    let mut buffer = vec![0; 65536];
+    let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await??;
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 /// Others write between the messages and not between the octets.
