@@ -261,9 +261,14 @@ impl Asked {
         &self.connection
     }
 
-    /// Since when nothing has come on the connection; at the earliest since it was asked.
+    /// Since when nothing has come on the connection: at the earliest since it was asked, and since it was open.
     pub(super) fn silent_since(&self) -> Instant {
-        self.connection.state().last_received.map_or(self.sent, |received| received.max(self.sent))
+        let state = self.connection.state();
+        let open = match state.phase {
+            Phase::Open { since } => Some(since),
+            Phase::Connecting | Phase::Ended => None,
+        };
+        open.into_iter().chain(state.last_received).fold(self.sent, Instant::max)
     }
 
     /// From when on the server could answer: from when the connection is open. `None` while it is not.

@@ -263,6 +263,20 @@ async fn questions_are_taken_while_the_connection_is_made_and_leave_when_it_is_o
     assert!(asked.could_be_answered_from().is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_connection_takes_to_be_made_is_no_silence_of_the_server() {
+    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
+    let asked = connection.ask(&request("a.example."), None, Instant::now()).unwrap();
+    tokio::time::advance(Duration::from_millis(90)).await;
+    let (ours, mut wire) = duplex(1 << 20);
+    let (opened, tasks) = (Instant::now(), Tasks::default());
+
+    tasks.spawn(drive(connection, ours, Lab::series(), tasks.token().clone()));
+    read_message(&mut wire).await;
+
+    assert_eq!(asked.silent_since(), opened);
+}
+
 #[tokio::test]
 async fn who_waits_for_a_connection_that_cannot_be_made_learns_why() {
     let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
