@@ -21,4 +21,4 @@ CLIENT=10.99.0.10                    # of the load; not an upstream's, as an ups
 UPSTREAMS=(10.99.0.2 10.99.0.3)      # of the DNS-over-TLS servers, beside the load
 SERVER_CORE=0                        # the server under test has it for itself
 LOAD_CORE=1                          # the load's and the upstream's
-NICE=-10                             # all of a run alike, so that other work on the machine disturbs less
+NICE=-20                             # of a run, which sleeps most of the time

@@ -17,8 +17,8 @@ make_network() {
 }
 
 # To stand before a command. Nothing of it forks, so that the command's pid is the one that the shell knows.
-ON_SERVER_CORE=(ip netns exec server taskset -c "$SERVER_CORE" nice -n "$NICE")
-ON_LOAD_CORE=(ip netns exec client taskset -c "$LOAD_CORE" nice -n "$NICE")
+ON_SERVER_CORE=(ip netns exec server taskset -c "$SERVER_CORE")
+ON_LOAD_CORE=(ip netns exec client taskset -c "$LOAD_CORE")
 
 # Nothing from or to an address any more, as if its machine had lost power: no reset, no ICMP.
 blackhole() {

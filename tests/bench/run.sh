@@ -57,9 +57,12 @@ set_option() {
 usage() { sed -n 's/^#   //p' "$HERE/run.sh" >&2; exit 2; }
 
 # The namespaces die with their first process, and with them every process, mount, address and filter of the run: there is
-# nothing to clean up, however it ends.
+# nothing to clean up, however it ends. A session of its own is what the kernel weighs against other people's work.
 measure() {
-  unshare --fork --pid --mount --net --mount-proc --kill-child=KILL -- "$HERE/inside.sh"
+  unshare --fork --pid --mount --net --mount-proc --kill-child=KILL -- setsid "$HERE/inside.sh" &
+  # It has no terminal that could interrupt it.
+  trap 'kill -KILL $!; exit 130' INT TERM
+  wait $!
 }
 
 keep_results() {
