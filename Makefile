@@ -33,7 +33,7 @@ cluster-down: ## Take the cluster down; nothing of it is left
 	@$(CLUSTER_TOOLS)/down.sh
 
 ##@ Work on it
-.PHONY: check test e2e generate images
+.PHONY: check test e2e bench generate images
 check: ## Format, lints, unit and integration tests: minutes
 	@$(CLUSTER_TOOLS)/require.sh test
 	@! command -v go >/dev/null || $(CLUSTER_TOOLS)/build.sh coredns
@@ -50,6 +50,12 @@ test: ## All of it, as CI does: check, generated files, the chart, and the clust
 
 e2e: images ## The end-to-end tests, in a cluster (one that is up is used, and left up)
 	@$(CLUSTER_TOOLS)/e2e.sh $(ARGS)
+
+bench: ## Compare with dnsdist, unbound and CoreDNS on this machine (root; ARGS="fault" for a failing upstream)
+	@$(CLUSTER_TOOLS)/require.sh bench
+	@$(STATIC_BUILD) -p dnsproxy
+	@cargo build --quiet --locked -p dnsproxy-tests --example load
+	@tests/bench/run.sh $(ARGS)
 
 generate: ## Write the files that are made from the code
 	@cargo run --quiet --locked -p dnsproxy-operator -- crd > crds/.new || { rm crds/.new; exit 1; }

@@ -4,6 +4,8 @@
 #   require.sh build           to compile and to run the proxy
 #   require.sh test            and what the integration tests ask for their answers
 #   require.sh cluster         and a Kubernetes cluster
+#   require.sh bench           to compare the proxy with its peers
+#   require.sh peers           the peers of this Debian, where newer ones cannot be had
 #   require.sh --look PURPOSE  changes nothing, only says
 #
 # As root on Debian the missing packages are installed; elsewhere the command that does it is printed.
@@ -16,6 +18,21 @@ cc gcc
 /usr/include/signal.h libc6-dev
 '
 TEST_TOOLS='
+unbound unbound
+'
+BENCH_TOOLS='
+kxdpgun knot-dnsutils
+dnsperf dnsperf
+dig bind9-dnsutils
+ip iproute2
+nft nftables
+taskset util-linux
+flock util-linux
+openssl openssl
+debootstrap debootstrap
+'
+PEER_TOOLS='
+dnsdist dnsdist
 unbound unbound
 '
 CLUSTER_TOOLS='
@@ -53,6 +70,8 @@ tools_of() {
   [ "$1" != test ] || echo "$TEST_TOOLS"
   [ "$1" != cluster ] || echo "$TEST_TOOLS$CLUSTER_TOOLS"
   [ "$1" != cluster ] || [ "$(kind_of_cluster)" = kind ] || echo "$PLAIN_CLUSTER_TOOLS"
+  [ "$1" != bench ] || echo "$BENCH_TOOLS"
+  [ "$1" != peers ] || echo "$PEER_TOOLS"
 }
 
 missing_packages() {
@@ -70,13 +89,22 @@ problems_of() {
     command -v go >/dev/null || echo "missing: Go 1.25 or newer (https://go.dev/dl)"
     [ "$(kind_of_cluster)" = kind ] || may_make_nodes
   fi
+  [ "$1" != bench ] || may_measure
   [ -z "$2" ] || may_install || echo "missing: apt-get install -y --no-install-recommends $2"
 }
 
-# Says why not. A node is a set of namespaces, which only root may make (and not in every container).
-may_make_nodes() {
+# Says why not. A node is a set of namespaces.
+may_make_nodes() { may_make_namespaces "root, or a Docker engine with kind (https://kind.sigs.k8s.io)"; }
+
+may_measure() {
+  may_make_namespaces root
+  [ "$(nproc)" -ge 2 ] || echo "missing: a second core, as the load must not take the server's"
+}
+
+# Only root may, and not in every container.
+may_make_namespaces() {
   if [ "$(id -u)" != 0 ]; then
-    echo "missing: root, or a Docker engine with kind (https://kind.sigs.k8s.io)"
+    echo "missing: $1"
   elif ! unshare --fork --pid --mount --net --ipc --uts true 2>/dev/null; then
     echo "missing: the right to make namespaces (unshare --pid --mount --net fails: a container without --privileged?)"
   fi

@@ -1,0 +1,43 @@
+#!/bin/bash
+# One run of one scenario, as process 1 of the namespaces that run.sh makes. Started by it alone.
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/env.sh"
+for part in network servers load report chart "$SCENARIO"; do . "$HERE/$part.sh"; done
+
+main() {
+  go_first
+  load_before=$(cut -d ' ' -f 1 /proc/loadavg)
+  make_network
+  enter_newest
+  make_certificates
+  run_scenario
+  report | tee "$BUILD/results-$SCENARIO.md"
+}
+
+# Before other work on the machine, which disturbs less then; within the run all are alike. Where sessions are weighed against each
+# other (autogroup), the priority of a process counts only inside of its own.
+go_first() {
+  renice -n "$NICE" $$ >/dev/null
+  [ ! -w /proc/self/autogroup ] || echo "$NICE" > /proc/self/autogroup
+}
+
+# The rows to measure: those that were asked for and can be had.
+rows() {
+  local row
+  for row in $1; do
+    [ -z "$ONLY" ] || [[ ,$ONLY, == *",$row,"* ]] || continue
+    is_there "$row" || { say "left out: $row"; continue; }
+    echo "$row"
+  done
+}
+
+# Round after round, each beginning with another row: nobody always comes first, or after the same neighbour.
+rotate() {
+  local by=$(($1 % ($# - 1))); shift
+  echo "${@:by + 1}" "${@:1:by}"
+}
+
+# A quantity that could not be measured is no sample.
+sample() { [ -z "$3" ] || printf '%s\t%s\t%s\n' "$1" "$2" "$3" >> "$RUN/samples"; }
+
+main

@@ -1,0 +1,73 @@
+#!/bin/bash
+# Compares DnsProxy with its peers: every server in turn, in one run, on one machine.
+#
+#   run.sh [miss] [--rounds N] [--seconds S] [--rate R] [--only NAME[,NAME]]    queries that no cache can answer
+#   run.sh fault [--rounds N] [--rate R] [--only NAME[,NAME]]                   one of two upstreams fails under load
+#
+#   BIN=FILE        to measure another dnsproxy than the one that `make bench` builds
+#   PEERS=installed the peers that are installed, instead of the newest ones in a folder of their own
+#   --keep          the results also go to results/, as the project's own
+#
+# The servers: dnsproxy dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns.
+set -euo pipefail
+. "$(dirname "$(readlink -f "$0")")/env.sh"
+
+main() {
+  read_arguments "$@"
+  "$CLUSTER_TOOLS/require.sh" bench
+  for program in "$PROXY" "$LOAD"; do [ -x "$program" ] || fail "missing: $program (make bench builds it)"; done
+  "$HERE/peers.sh"
+  be_alone
+  rm -rf "$RUN"
+  mkdir -p "$CONF"
+  measure
+  [ -z "$keep" ] || keep_results
+}
+
+# Two runs would measure each other, whichever checkouts they are of.
+be_alone() {
+  exec 9> "$LOCK"
+  flock --nonblock 9 || { say "waiting for another run to end ($LOCK)"; flock 9; }
+}
+
+read_arguments() {
+  SCENARIO=miss ROUNDS= SECONDS_EACH= RATE= ONLY= keep=
+  while [ $# -gt 0 ]; do
+    case $1 in
+      miss | fault) SCENARIO=$1 ;;
+      --keep) keep=yes ;;
+      --rounds | --seconds | --rate | --only) [ $# -gt 1 ] || usage; set_option "$1" "$2"; shift ;;
+      *) usage ;;
+    esac
+    shift
+  done
+  export SCENARIO ROUNDS SECONDS_EACH RATE ONLY
+}
+
+set_option() {
+  [ "$1" = --only ] || [[ $2 =~ ^[1-9][0-9]{0,6}$ ]] || fail "$1: a number is needed, not $2"
+  case $1 in
+    --rounds) ROUNDS=$2 ;;
+    --seconds) SECONDS_EACH=$2 ;;
+    --rate) RATE=$2 ;;
+    --only) ONLY=$2 ;;
+  esac
+}
+
+usage() { sed -n 's/^#   //p' "$HERE/run.sh" >&2; exit 2; }
+
+# The namespaces die with their first process, and with them every process, mount, address and filter of the run: there is
+# nothing to clean up, however it ends. A session of its own is what the kernel weighs against other people's work.
+measure() {
+  unshare --fork --pid --mount --net --mount-proc --kill-child=KILL -- setsid "$HERE/inside.sh" &
+  # It has no terminal that could interrupt it.
+  trap 'kill -KILL $!; exit 130' INT TERM
+  wait $!
+}
+
+keep_results() {
+  mkdir -p "$HERE/results"
+  cp "$BUILD/results-$SCENARIO".* "$HERE/results/"
+}
+
+main "$@"

@@ -1,0 +1,89 @@
+# The servers under test and the upstreams: how each is started, asked for its version, and ended. Sourced by inside.sh.
+#
+# A row is a server with its settings.
+
+command_of() {
+  case $1 in
+    dnsproxy*) echo "$PROXY run -f $CONF/$1.yaml --listen $SERVER:53 --admin 127.0.0.1:0 --workers 1" ;;
+    dnsdist) echo "$(peer) dnsdist --supervised --disable-syslog -C $CONF/dnsdist.conf" ;;
+    unbound*) echo "$(peer) unbound -d -c $CONF/$1.conf" ;;
+    coredns) echo "$COREDNS -conf $CONF/Corefile" ;;
+    upstream-*) echo "$(peer) dnsdist --supervised --disable-syslog -C $CONF/$1.conf" ;;
+  esac
+}
+
+version_of() {
+  case $1 in
+    dnsproxy*) "$PROXY" --version ;;
+    dnsdist) $(peer) dnsdist --version ;;
+    unbound*) $(peer) unbound -V | sed 's/^Version/unbound/' ;;
+    coredns) "$COREDNS" -version ;;
+  esac | head -1 | sed 's/ (.*//; s/^CoreDNS-/CoreDNS /'
+}
+
+is_there() {
+  case $1 in
+    # Only a program that knows the switch can leave the padding out.
+    dnsproxy-unpadded) "$PROXY" check -f "$HERE/conf/$1.yaml" >/dev/null 2>&1 ;;
+    dnsproxy) ;;
+    coredns) [ -x "$COREDNS" ] ;;
+    *) $(peer) sh -c "command -v ${1%-unpadded}" >/dev/null ;;
+  esac
+}
+
+peer() { [ "${PEERS:-}" = installed ] || [ ! -e "$NEWEST/.complete" ] || echo "chroot $NEWEST"; }
+
+# The newest peers find the files of this run, and nothing else of the host's.
+enter_newest() {
+  [ -n "$(peer)" ] || return 0
+  mkdir -p "$NEWEST$RUN"
+  mount --bind "$RUN" "$NEWEST$RUN"
+  mount --rbind /dev "$NEWEST/dev"
+  mount -t proc proc "$NEWEST/proc"
+}
+
+make_certificates() { "$CLUSTER_TOOLS/demo/certificates.sh" "$RUN/pki"; }
+
+# Writes the configurations for these upstreams. A line of a template that has @ADDRESS@ in it is written once for each.
+render() {
+  local template
+  for template in "$HERE"/conf/*; do
+    awk -v list="$*" -v server="$SERVER" -v pki="$RUN/pki" -v conf="$CONF" '
+      BEGIN { n = split(list, address, " "); for (i = 1; i <= n; i++) all = all " tls://" address[i] }
+      { gsub("@SERVER@", server); gsub("@PKI@", pki); gsub("@CONF@", conf); gsub("@TLS_UPSTREAMS@", substr(all, 2)) }
+      !/@ADDRESS@/ { print; next }
+      { for (i = 1; i <= n; i++) { line = $0; gsub("@ADDRESS@", address[i], line); print line } }
+    ' "$template" > "$CONF/${template##*/}"
+  done
+}
+
+# Sets `server` to the pid, once it answers.
+start_server() {
+  # shellcheck disable=SC2046 # a command and its words
+  "${ON_SERVER_CORE[@]}" $(command_of "$1") > "$RUN/$1.log" 2>&1 &
+  server=$!
+  wait_for 10 answers "$SERVER" || { tail -5 "$RUN/$1.log" >&2; fail "$1 does not answer, see $RUN/$1.log"; }
+}
+
+# Sets `upstream_pids[ADDRESS]`. Each has its own configuration, as a server that fails must leave the other alone.
+start_upstream() {
+  sed "s/@UPSTREAM@/$1/" "$CONF/upstream.conf" > "$CONF/upstream-$1.conf"
+  # shellcheck disable=SC2046 # a command and its words
+  "${ON_LOAD_CORE[@]}" $(command_of "upstream-$1") > "$RUN/upstream-$1.log" 2>&1 &
+  upstream_pids[$1]=$!
+  wait_for 10 answers "$1" || { tail -5 "$RUN/upstream-$1.log" >&2; fail "the upstream does not answer"; }
+}
+
+answers() { "${ON_LOAD_CORE[@]}" dig +time=1 +tries=1 +short "@$1" "ready-$RANDOM$RANDOM.bench.example" A | grep -q '^192\.0\.2\.1$'; }
+
+# At once: what a server does when it is asked to end is not measured here.
+stop() {
+  kill -KILL "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
+}
+
+# Nanoseconds that the threads of a process have spent on a core.
+cpu_of() { cat "/proc/$1"/task/*/schedstat | awk '{ total += $1 } END { printf "%.0f\n", total }'; }
+
+# KiB, at the highest.
+memory_of() { awk '$1 == "VmHWM:" { print $2 }' "/proc/$1/status"; }
