@@ -136,6 +136,7 @@ impl Upstreams {
         routes: Vec<RouteSettings>,
         surroundings: &Surroundings,
     ) -> Self {
+        let probes = previous.map(|previous| &previous.probes);
         let previous = previous.map(|previous| &*previous.routing);
         let known = previous.map_or(&[][..], |previous| &previous.upstreams);
         let upstreams: Vec<_> = upstreams
@@ -146,7 +147,12 @@ impl Upstreams {
             })
             .collect();
         let known = previous.map_or(&[][..], |previous| &previous.routes);
-        Self::of(upstreams, routes, known, surroundings)
+        let mut built = Self::of(upstreams, routes, known, surroundings);
+        // A question that is out comes back to the present configuration.
+        if let Some(probes) = probes {
+            built.probes = probes.clone();
+        }
+        built
     }
 
     fn of(
@@ -162,11 +168,8 @@ impl Upstreams {
         let routes =
             routes.into_iter().map(|settings| Arc::new(compile(settings, &upstreams, known)));
         let routing = Arc::new(Routing { routes: routes.collect(), upstreams, zones });
-        Self {
-            routing,
-            probes: LoopProbes::default(),
-            kept: surroundings.tasks.token().child_token(),
-        }
+        let probes = LoopProbes::default();
+        Self { routing, probes, kept: surroundings.tasks.token().child_token() }
     }
 
     /// Has the servers looked after from now on, as long as this value lives.

@@ -24,7 +24,7 @@ version_of() {
 is_there() {
   case $1 in
     # Only a program that knows the switch can leave the padding out.
-    dnsproxy-unpadded) "$PROXY" check -f "$HERE/conf/$1.yaml" >/dev/null 2>&1 ;;
+    dnsproxy-unpadded) "$PROXY" check -f "$CONF/$1.yaml" >/dev/null 2>&1 ;;
     dnsproxy) ;;
     coredns) [ -x "$COREDNS" ] ;;
     *) $(peer) sh -c "command -v ${1%-unpadded}" >/dev/null ;;

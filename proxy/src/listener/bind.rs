@@ -102,8 +102,9 @@ const PORT_ATTEMPTS: usize = 16;
 /// Connections that wait to be accepted; the kernel caps it at net.core.somaxconn.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// Room for a burst of datagrams while a worker is busy; the kernel caps it at net.core.rmem_max.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// Room for a burst of datagrams while a worker, or the network, is busy; the kernel caps it at
+/// net.core.rmem_max and wmem_max.
+const SOCKET_BUFFER: usize = 4 << 20;
 
 /// Opens the sockets of all endpoints for so many workers, or of none.
 ///
@@ -205,7 +206,8 @@ fn open(endpoint: Endpoint, kind: Type, is_shared: bool) -> io::Result<Socket> {
     if kind == Type::DGRAM {
         ask_for_packet_info(&socket, address)?;
         // Best effort: without it a burst is lost somewhat earlier.
-        socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
+        socket.set_recv_buffer_size(SOCKET_BUFFER).ok();
+        socket.set_send_buffer_size(SOCKET_BUFFER).ok();
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -39,6 +39,9 @@ use outbox::Outbox;
 /// Datagrams per turn: enough to spread the cost of a system call, few enough that other work waits briefly.
 const BATCH: usize = 64;
 
+/// More than the largest receive buffer holds of the smallest queries.
+const MAX_LAST_BATCHES: usize = 4096;
+
 /// Shorter than any timer of a query, and rare enough to cost nothing.
 const PULSE: Duration = Duration::from_millis(8);
 
@@ -156,19 +159,24 @@ impl UdpListener {
 
     /// What the kernel still holds was accepted: nobody else will answer it.
     async fn serve_rest(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<()> {
-        loop {
+        let mut result = Ok(());
+        // Where more could not be refused, it must end all the same.
+        for _ in 0..MAX_LAST_BATCHES {
             match self.receive(pipeline) {
                 Ok(0) => break,
                 Ok(_) => self.send().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if Trouble::of(&error) == Trouble::Transient => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
         }
         while let Some((reply, origin)) = self.waiting.next().await {
             self.reply(reply, origin).await;
         }
-        Ok(())
+        result
     }
 
     /// Takes a batch, if there is one.

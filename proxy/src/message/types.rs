@@ -92,12 +92,19 @@ impl Rcode {
     pub const SERVFAIL: Self = Self(2);
     /// The name does not exist.
     pub const NXDOMAIN: Self = Self(3);
+    /// A name exists that should not; here, a DNAME that makes a name too long (RFC 6672 section 2.2).
+    pub const YXDOMAIN: Self = Self(6);
     /// The kind of query is not served.
     pub const NOTIMP: Self = Self(4);
     /// The server will not answer.
     pub const REFUSED: Self = Self(5);
     /// The EDNS version is not served (RFC 6891 section 6.1.3).
     pub const BADVERS: Self = Self(16);
+
+    /// Whether it answers the question, be it by no; the others say that there is no answer to be had there.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Self::NOERROR | Self::NXDOMAIN | Self::YXDOMAIN)
+    }
 
     /// The mnemonic of the IANA registry, or `None` for a number without one.
     pub fn mnemonic(self) -> Option<&'static str> {

@@ -190,8 +190,10 @@ impl Connection {
     fn give_up(&self, id: u16) {
         let mut state = self.state();
         state.pending.give_up(id);
-        if state.pending.is_worn() {
-            drop(state);
+        // One that takes no more questions ends with its last one.
+        let is_over = state.pending.is_worn() || (!state.is_taking && state.pending.is_idle());
+        drop(state);
+        if is_over {
             self.retire();
         }
     }

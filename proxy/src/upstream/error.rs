@@ -40,8 +40,8 @@ pub enum ExchangeError {
     /// What came is no DNS message.
     #[error("the answer is malformed")]
     Malformed,
-    /// TC over a stream, where nothing needs to be cut.
-    #[error("the answer was truncated over TCP")]
+    /// TC over a stream, where nothing needs to be cut, or nothing over TCP after TC in a datagram.
+    #[error("the answer was truncated, and none that is whole is to be had over TCP")]
     Truncated,
     /// An rcode between the server and us that is no answer to the question (RFC 6891 section 6.1.3).
     #[error("the answer is {0}")]

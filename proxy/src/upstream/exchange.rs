@@ -31,6 +31,8 @@ pub(super) struct Exchange {
     with_edns: bool,
     /// Whether a connection that dies may still be replaced.
     may_retry: bool,
+    /// Whether an answer by a datagram was cut.
+    is_truncated: bool,
     way: Way,
 }
 
@@ -52,6 +54,7 @@ impl Exchange {
             started: now,
             with_edns: true,
             may_retry: true,
+            is_truncated: false,
             way: Way::Failed(ExchangeError::Closed),
         };
         exchange.ask(now);
@@ -70,6 +73,7 @@ impl Exchange {
                 Way::Datagram(exchange) => match ready!(exchange.as_mut().poll(cx)) {
                     Ok(Datagram::Whole(response)) => Ok(response),
                     Ok(Datagram::Truncated) => {
+                        self.is_truncated = true;
                         self.ask_on_stream(Instant::now());
                         continue;
                     }
@@ -89,6 +93,8 @@ impl Exchange {
                     self.may_retry = false;
                     self.ask_on_stream(Instant::now());
                 }
+                // Whatever happens over TCP, the server has answered.
+                Err(_) if self.is_truncated => return Poll::Ready(Err(ExchangeError::Truncated)),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }

@@ -43,6 +43,18 @@ impl Latency {
         }
     }
 
+    /// An answer came that is none, such as SERVFAIL: however fast it was, it is worth a slow one.
+    pub(super) fn observe_failure(&self, cost: Duration, now: Instant) {
+        self.inner().smooth(cost, now);
+    }
+
+    /// A question is on its way: until it is answered, one is enough to find out.
+    pub(super) fn note_asked(&self, now: Instant) {
+        if let Some((_, measured)) = &mut self.inner().smoothed {
+            *measured = now;
+        }
+    }
+
     /// A probe took so long. It says less than a client's question, so it counts only where nothing else is
     /// known of late.
     pub(super) fn observe_probe(&self, took: Duration, now: Instant) {
@@ -214,6 +226,26 @@ mod tests {
         assert_eq!(latency.expected(later), Some(millis(20)), "half after one half-life");
         latency.observe(millis(40), later);
         assert_eq!(latency.expected(later), Some(millis(40)), "a new answer settles it");
+    }
+
+    #[test]
+    fn one_question_is_enough_to_find_out() {
+        let (latency, start) = (Latency::default(), Instant::now());
+        latency.observe(millis(400), start);
+        let later = start + HALF_LIFE * 7;
+        assert!(latency.expected(later).unwrap() < millis(5));
+
+        latency.note_asked(later);
+
+        assert_eq!(latency.expected(later), Some(millis(400)), "until the answer is there");
+    }
+
+    #[test]
+    fn a_fast_refusal_is_no_fast_answer() {
+        let (latency, now) = (Latency::default(), Instant::now());
+        (0..64).for_each(|_| latency.observe_failure(millis(2000), now));
+        assert_eq!(latency.expected(now), Some(millis(2000)));
+        assert_eq!(latency.p95(), None, "and says nothing about when an answer is late");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::{
     future::poll_fn,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
@@ -113,9 +114,12 @@ fn hail(server: &Server, request: &Request, now: Instant) -> Vec<Asked> {
     asked.filter_map(Result::ok).collect()
 }
 
-/// Waits until all have answered, or for so long.
-async fn hear(hails: &mut [Asked], limit: Duration) {
-    let all = futures::future::join_all(hails.iter_mut().map(|asked| poll_fn(|cx| asked.poll(cx))));
+/// Waits until all have answered, or for so long. Those that have are heard no more.
+async fn hear(hails: &mut Vec<Asked>, limit: Duration) {
+    let all = poll_fn(|cx| {
+        hails.retain_mut(|asked| asked.poll(cx).is_pending());
+        if hails.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    });
     timeout(limit, all).await.ok();
 }
 
@@ -138,3 +142,24 @@ async fn poll_until(exchange: &mut Exchange, end: Instant) -> Outcome {
 
 /// What came, when something came.
 type Outcome = Option<Result<Response, ExchangeError>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{connection::Connection, settings::ConnectionLimits, testing::request};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_answered_is_heard_no_more() {
+        let now = Instant::now();
+        let [gone, silent] =
+            [(); 2].map(|()| Arc::new(Connection::new(&ConnectionLimits::default(), now)));
+        let asked = [&gone, &silent].map(|way| way.ask(&request("a.example."), None, now).unwrap());
+        let mut hails = Vec::from(asked);
+        gone.end(&ExchangeError::Closed);
+
+        hear(&mut hails, Duration::from_millis(100)).await;
+        assert_eq!(hails.len(), 1);
+        hear(&mut hails, Duration::from_millis(100)).await;
+        assert_eq!(hails.len(), 1, "the silent one is waited for again");
+    }
+}

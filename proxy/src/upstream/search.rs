@@ -10,6 +10,7 @@
 
 use std::{
     future::{Future as _, poll_fn},
+    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -43,6 +44,10 @@ struct Try<'s> {
     exchange: Option<Exchange>,
     is_hedge: bool,
     next: Step,
+    /// When its silence was looked at last.
+    looked: Instant,
+    /// Whether the question has gone to another server because of its silence.
+    has_moved_on: bool,
 }
 
 /// What is considered next while a server has not answered.
@@ -91,7 +96,7 @@ impl<'s> Search<'s> {
         if self.tries.is_empty() {
             self.note_those_out(now);
         }
-        self.bad.take().ok_or_else(|| Failure { attempts: std::mem::take(&mut self.failures) })
+        self.bad.take().ok_or_else(|| Failure { attempts: mem::take(&mut self.failures) })
     }
 
     /// Where nobody could be asked, the servers that are out are the reason.
@@ -184,10 +189,15 @@ impl<'s> Search<'s> {
                     self.hedge(now);
                 }
                 Step::Suspect => {
-                    attempt.next = Step::TimeOut;
                     let server = attempt.server;
-                    attempt.suspect();
-                    self.fail_over(server, SILENCE, now);
+                    // A way that is still being made is looked at again.
+                    attempt.looked = now;
+                    if attempt.suspect() {
+                        attempt.next = Step::TimeOut;
+                    }
+                    if !mem::replace(&mut attempt.has_moved_on, true) {
+                        self.fail_over(server, SILENCE, now);
+                    }
                 }
                 Step::TimeOut => self.time_out(index, now),
             }
@@ -271,7 +281,9 @@ impl<'s> Search<'s> {
         } else {
             Step::Suspect
         };
-        self.tries.push(Try { server, exchange: Some(exchange), is_hedge, next });
+        server.latency().note_asked(now);
+        let (exchange, looked) = (Some(exchange), now);
+        self.tries.push(Try { server, exchange, is_hedge, next, looked, has_moved_on: false });
     }
 
     fn was_tried(&self, server: &Arc<Server>) -> bool {
@@ -298,7 +310,7 @@ impl Try<'_> {
         let exchange = self.exchange.as_ref()?;
         let look = match self.next {
             Step::Hedge => exchange.started() + self.server.hedge_after().unwrap_or_default(),
-            Step::Suspect => exchange.silent_since() + self.server.patience(),
+            Step::Suspect => exchange.silent_since().max(self.looked) + self.server.patience(),
             Step::TimeOut => exchange.due(),
         };
         Some(look.min(exchange.due()))
@@ -309,12 +321,14 @@ impl Try<'_> {
         self.exchange.as_ref().is_some_and(|exchange| exchange.due() <= now)
     }
 
-    /// Nothing at all came for longer than usual: the server is looked after.
-    fn suspect(&self) {
-        if self.exchange.as_ref().is_some_and(Exchange::suspect) {
+    /// Nothing at all came for longer than usual: the server is looked after, if that is its to explain.
+    fn suspect(&self) -> bool {
+        let is_its_own = self.exchange.as_ref().is_some_and(Exchange::suspect);
+        if is_its_own {
             self.server.suspect();
             self.server.probe();
         }
+        is_its_own
     }
 }
 
@@ -329,12 +343,10 @@ const MAX_TRIES: usize = 3;
 /// The reason of those that move on without a failure.
 pub(super) const SILENCE: &str = "silence";
 
-const YXDOMAIN: Rcode = Rcode(6);
-
 /// Whether no other server is asked: it is an answer, or the refusal to give a forged one, which must not be
 /// shopped around until somebody gives it (RFC 8914 section 4).
 fn is_final(rcode: Rcode, message: &[u8], layout: &Layout) -> bool {
-    matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN | YXDOMAIN)
+    rcode.is_answer()
         || layout
             .edns(message)
             .is_some_and(|edns| edns.extended_errors().any(|error| error.is_validation_failure()))

@@ -226,9 +226,13 @@ impl Server {
         now: Instant,
     ) {
         self.core.series.count(result);
-        if result.is_ok() {
+        if let Ok(rcode) = result {
             self.core.upstream_series.observe(now - started);
-            self.core.latency.observe(now - started, now);
+            if rcode.is_answer() {
+                self.core.latency.observe(now - started, now);
+            } else {
+                self.core.latency.observe_failure(self.core.limits.query, now);
+            }
         }
         self.core.judge(result.map(|_| ()), started, now);
     }
@@ -299,7 +303,8 @@ impl Opening {
                 }
             }
             Err(error) => {
-                if error.is_outage() {
+                // A server that is asked by datagrams lives, whether it has TCP or not.
+                if error.is_outage() && !self.core.is_udp {
                     self.core.note_failure(&error, begun, Instant::now());
                 }
                 self.connection.end(&error);

@@ -225,10 +225,12 @@ fn read_address(address: &libc::sockaddr_storage) -> Option<SocketAddr> {
 
 fn read_note(header: &libc::msghdr) -> Asked {
     // SAFETY: the header describes a Note and how much of it the kernel has filled.
-    let control = unsafe { libc::CMSG_FIRSTHDR(header) };
-    // SAFETY: it is null or points to a control message inside of the Note.
-    let Some(found) = (unsafe { control.as_ref() }) else { return Asked::Unknown };
-    match (found.cmsg_level, found.cmsg_type) {
+    let found: *const libc::cmsghdr = unsafe { libc::CMSG_FIRSTHDR(header) };
+    if found.is_null() {
+        return Asked::Unknown;
+    }
+    // SAFETY: it points to a control message inside of the Note.
+    match unsafe { ((*found).cmsg_level, (*found).cmsg_type) } {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             let Some(mut info) = read_data::<libc::in_pktinfo>(found) else {
                 return Asked::Unknown;
@@ -252,16 +254,16 @@ fn read_note(header: &libc::msghdr) -> Asked {
 }
 
 /// The data of a control message; `None` when there is less of it than there should be.
-fn read_data<T: Copy>(control: &libc::cmsghdr) -> Option<T> {
-    // SAFETY: computes a length only.
-    let needed = unsafe { libc::CMSG_LEN(size_of::<T>() as _) } as usize;
-    if (control.cmsg_len as usize) < needed {
+fn read_data<T: Copy>(control: *const libc::cmsghdr) -> Option<T> {
+    // SAFETY: the caller has found it inside of a Note; the other one computes a length only.
+    let (len, needed) = unsafe { ((*control).cmsg_len, libc::CMSG_LEN(size_of::<T>() as _)) };
+    if (len as usize) < needed as usize {
         return None;
     }
     let mut data = MaybeUninit::<T>::uninit();
     // SAFETY: by its length the control message has so many octets of data, and T is plain data of the kernel's.
     unsafe {
-        let from = libc::CMSG_DATA(ptr::from_ref(control));
+        let from = libc::CMSG_DATA(control);
         ptr::copy_nonoverlapping(from, data.as_mut_ptr().cast::<u8>(), size_of::<T>());
         Some(data.assume_init())
     }
