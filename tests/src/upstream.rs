@@ -265,7 +265,7 @@ impl Setup {
 /// A TCP and a UDP socket with one port: another try when the UDP port is somebody else's. Alone: without UDP.
 async fn bind(address: SocketAddr, alone: bool) -> (TcpListener, Option<UdpSocket>) {
     for _ in 0..100 {
-        let listener = listen(address);
+        let listener = listen(address).await;
         let address = listener.local_addr().expect("a bound socket");
         if alone {
             return (listener, None);
@@ -367,11 +367,26 @@ fn begin_connection(to: SocketAddr) -> Connecting {
     connecting
 }
 
-/// Listens with SO_REUSEADDR, so that a server can come back to its address while old connections linger.
-fn listen(address: SocketAddr) -> TcpListener {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
-        .expect("a socket");
-    socket.set_reuseaddr(true).expect("an option of a socket");
-    socket.bind(address).expect("an address of this machine that is free");
-    socket.listen(1024).expect("a listening socket")
+/// Listens with SO_REUSEADDR, so that a server can come back to its address while old connections linger. Somebody
+/// else's connection may have the port for a moment.
+async fn listen(address: SocketAddr) -> TcpListener {
+    for _ in 0..LISTEN_TRIES {
+        match try_listen(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            result => return result.expect("an address of this machine"),
+        }
+    }
+    try_listen(address).expect("an address of this machine that is free")
+}
+
+/// Ten seconds or so.
+const LISTEN_TRIES: usize = 200;
+
+fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }
