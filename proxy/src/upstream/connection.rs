@@ -134,11 +134,13 @@ impl Connection {
         matches!(self.state().phase, Phase::Connecting)
     }
 
-    /// When something was asked or heard last, of a connection that is open and waits for nothing.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
+    /// Whether it is open, waits for nothing, and nothing was asked for so long; or for half of what either side
+    /// lets it be idle, when that is less.
+    pub(super) fn is_quiet_for(&self, interval: Duration, now: Instant) -> bool {
         let state = self.state();
-        let is_quiet = matches!(state.phase, Phase::Open { .. }) && state.pending.is_idle();
-        is_quiet.then(|| state.last_received.map_or(state.last_used, |at| at.max(state.last_used)))
+        matches!(state.phase, Phase::Open { .. })
+            && state.pending.is_idle()
+            && state.last_used + interval.min(state.idle_limit / 2) <= now
     }
 
     /// Whether it takes questions, or would if it were not suspect.

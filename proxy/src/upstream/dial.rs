@@ -95,9 +95,9 @@ impl Dialer {
     }
 }
 
-/// TLS handshakes of one upstream at a time, so that a reconnect of all its servers leaves the workers time for
-/// queries: our guess.
-pub(super) const MAX_HANDSHAKES: usize = 4;
+/// TLS handshakes of one upstream at a time: one for each of the sixteen servers that it can have, so that those that
+/// stall take no place from one that is well.
+pub(super) const MAX_HANDSHAKES: usize = 16;
 
 /// How soon a dead peer of a quiet connection is noticed: our guess, well within the idle limit.
 const KEEPALIVE: Duration = Duration::from_secs(10);

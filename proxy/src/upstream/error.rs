@@ -20,25 +20,31 @@ pub enum ExchangeError {
     #[error("connection refused: nothing serves there, or a firewall rejects it")]
     Refused,
     /// The network does not lead there.
-    #[error("cannot connect: {0}")]
+    #[error("cannot connect: {0}; is there a route to the address?")]
     Unreachable(Arc<io::Error>),
     /// TCP or TLS took too long to be set up.
-    #[error("no connection within {0:?}")]
+    #[error(
+        "no connection within {0:?}: is the address right, or does a firewall drop what is sent there?"
+    )]
     ConnectTimeout(Duration),
     /// The server is not who it should be, or speaks no TLS that we take.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     /// The connection ended with the query outstanding.
-    #[error("the connection was closed before the answer came")]
+    #[error(
+        "the connection was closed before the answer came: see the server's log and its limits"
+    )]
     Closed,
     /// The answer took too long.
-    #[error("no answer within {0:?}")]
+    #[error("no answer within {0:?}: the server, or who it asks, is slow or gone")]
     Timeout(Duration),
     /// The server answered this ID with something that was not asked.
-    #[error("the answer is for another question")]
+    #[error(
+        "the answer is for another question: the server mixes answers up, or somebody forges them"
+    )]
     Mismatch,
     /// What came is no DNS message.
-    #[error("the answer is malformed")]
+    #[error("the answer is malformed: is this a DNS server?")]
     Malformed,
     /// TC over a stream, where nothing needs to be cut, or nothing over TCP after TC in a datagram.
     #[error("the answer was truncated, and none that is whole is to be had over TCP")]
@@ -47,7 +53,7 @@ pub enum ExchangeError {
     #[error("the answer is {0}")]
     Rcode(Rcode),
     /// This machine could not even try.
-    #[error("no socket for the query: {0}")]
+    #[error("no socket for the query: {0}; this machine is short of files, memory or ports")]
     Local(Arc<io::Error>),
     /// Our own bound on what one server is asked at a time.
     #[error("connections.maxInFlight: {0} queries wait on each of its connections")]
@@ -95,7 +101,7 @@ impl ExchangeError {
     }
 
     /// All words that [`Self::reason`] can return.
-    pub const REASONS: [&'static str; 21] = [
+    pub const REASONS: [&'static str; 22] = [
         "connection_refused",
         "unreachable",
         "connect_timeout",
@@ -106,6 +112,7 @@ impl ExchangeError {
         "untrusted",
         "bad_certificate",
         "client_certificate",
+        "handshake_broken",
         "protocol",
         "closed",
         "timeout",
@@ -192,4 +199,58 @@ pub enum MaterialError {
     /// It cannot be used as a client certificate.
     #[error("tls.clientCertificate is unusable: {0}")]
     ClientCertificate(Arc<str>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each; a new variant does not compile until it has its place here.
+    fn each() -> Vec<ExchangeError> {
+        let io = || Arc::new(io::Error::other("x"));
+        let limit = Duration::from_secs(1);
+        let all = vec![
+            ExchangeError::Refused,
+            ExchangeError::Unreachable(io()),
+            ExchangeError::ConnectTimeout(limit),
+            ExchangeError::Handshake(HandshakeError::Untrusted),
+            ExchangeError::Handshake(HandshakeError::Broken(io())),
+            ExchangeError::Closed,
+            ExchangeError::Timeout(limit),
+            ExchangeError::Mismatch,
+            ExchangeError::Malformed,
+            ExchangeError::Truncated,
+            ExchangeError::Rcode(Rcode::BADVERS),
+            ExchangeError::Local(io()),
+            ExchangeError::InFlight(512),
+            ExchangeError::Loop,
+            ExchangeError::Material(MaterialError::NoAuthority),
+        ];
+        for error in &all {
+            match error {
+                ExchangeError::Refused
+                | ExchangeError::Unreachable(_)
+                | ExchangeError::ConnectTimeout(_)
+                | ExchangeError::Handshake(_)
+                | ExchangeError::Closed
+                | ExchangeError::Timeout(_)
+                | ExchangeError::Mismatch
+                | ExchangeError::Malformed
+                | ExchangeError::Truncated
+                | ExchangeError::Rcode(_)
+                | ExchangeError::Local(_)
+                | ExchangeError::InFlight(_)
+                | ExchangeError::Loop
+                | ExchangeError::Material(_) => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_reason_is_one_that_metrics_know() {
+        for error in each() {
+            assert!(ExchangeError::REASONS.contains(&error.reason()), "{error}");
+        }
+    }
 }

@@ -116,11 +116,11 @@ impl Pool {
         self.lock().iter().filter_map(|connection| connection.load(now)).any(|load| load.is_open)
     }
 
-    /// When a connection was used last, if all are open and wait for nothing.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
+    /// Whether there are connections, and nothing happens on any of them.
+    pub(super) fn is_quiet_for(&self, interval: Duration, now: Instant) -> bool {
         let connections = self.lock();
-        let quiet = connections.iter().map(|connection| connection.quiet_since());
-        quiet.collect::<Option<Vec<_>>>()?.into_iter().max()
+        !connections.is_empty()
+            && connections.iter().all(|connection| connection.is_quiet_for(interval, now))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {

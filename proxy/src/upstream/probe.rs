@@ -52,7 +52,8 @@ impl Server {
         match self.health().standing(now) {
             Standing::Doubtful => true,
             Standing::Up => {
-                self.pool().quiet_since().is_some_and(|since| since + self.probe_interval() <= now)
+                // Soon enough that neither side closes the connection as idle.
+                self.pool().is_quiet_for(self.health_check().interval, now)
             }
             Standing::Down | Standing::Out => false,
         }

@@ -153,12 +153,6 @@ impl Server {
         self.core.latency.p95().map(|p95| p95.max(LEAST_DELAY))
     }
 
-    /// How long nothing may be heard of a server in use before it is asked whether it lives: soon enough that
-    /// neither side closes the connection as idle.
-    pub(super) fn probe_interval(&self) -> Duration {
-        self.core.health_check.interval.min(self.core.connections.idle_timeout / 2)
-    }
-
     /// How long after a question a silence is suspect: long enough that it is not mere bad luck, and short
     /// enough that there is time left to do something about it.
     pub(super) fn patience(&self) -> Duration {

@@ -355,6 +355,10 @@ async fn the_idle_limit_that_a_server_grants_is_kept() {
 
     asked.await.unwrap().unwrap();
     let answered = Instant::now();
+    let minute = Duration::from_secs(60);
+    let half = answered + Duration::from_millis(2500);
+    assert!(!lab.connection.is_quiet_for(minute, answered));
+    assert!(lab.connection.is_quiet_for(minute, half), "it is time to use it, before it is closed");
     lab.driver.await.unwrap();
     let seconds = answered.elapsed().as_secs();
     assert!((5..7).contains(&seconds), "{seconds} s");

@@ -53,7 +53,9 @@ pub enum HandshakeError {
     #[error("TLS handshake failed: {0}")]
     Protocol(#[source] rustls::Error),
     /// The connection ended during the handshake.
-    #[error("the connection broke during the TLS handshake: {0}")]
+    #[error(
+        "the connection broke during the TLS handshake: does the server speak DNS over TLS on this port? ({0})"
+    )]
     Broken(#[source] Arc<io::Error>),
 }
 
@@ -67,7 +69,8 @@ impl HandshakeError {
             Self::Untrusted => "untrusted",
             Self::BadCertificate(_) => "bad_certificate",
             Self::ClientCertificate(_) => "client_certificate",
-            Self::Protocol(_) | Self::Broken(_) => "protocol",
+            Self::Protocol(_) => "protocol",
+            Self::Broken(_) => "handshake_broken",
         }
     }
 }

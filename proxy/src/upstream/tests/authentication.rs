@@ -103,7 +103,7 @@ async fn a_plain_server_gets_no_query_where_tls_is_wanted() {
     });
     let fixture = Fixture::new(lab(&Authority::new("the lab's")), &[address]);
 
-    assert_eq!(reason(&fixture).await, "protocol");
+    assert_eq!(reason(&fixture).await, "handshake_broken");
 
     let octets = seen.await.unwrap();
     assert_eq!(octets[0], 22, "a TLS handshake record, and nothing else");
