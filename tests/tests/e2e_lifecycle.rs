@@ -37,10 +37,12 @@ fn versions(namespace: &Namespace) -> BTreeMap<String, String> {
 #[ignore = "needs a cluster: make e2e"]
 fn at_rest_nothing_is_written() {
     let namespace = running("rest");
-    // Status follows what pods report for the first time; then there is nothing more to say.
+    // Status follows what pods report for the first time; then there is nothing more to say. The operator looks
+    // every five seconds, so whatever is to come has come within a longer pause.
+    namespace.wait("default", "UpstreamsHealthy");
     let mut settled = versions(&namespace);
     eventually("rest", || {
-        std::thread::sleep(Duration::from_secs(3));
+        std::thread::sleep(Duration::from_secs(7));
         let now = versions(&namespace);
         (std::mem::replace(&mut settled, now.clone()) == now).then_some(())
     });

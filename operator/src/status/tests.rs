@@ -241,6 +241,13 @@ fn an_upstream_is_as_healthy_as_for_the_pod_that_is_worst_off() {
             UpstreamState::Healthy,
         ),
         (
+            "one looks whether a silence means anything",
+            [("Healthy", None), ("Suspect", None)],
+            "True Healthy",
+            UpstreamState::Healthy,
+        ),
+        ("all do", [("Suspect", None), ("Suspect", None)], "True Healthy", UpstreamState::Healthy),
+        (
             "one has not asked",
             [("Healthy", None), ("Unknown", None)],
             "True Healthy",

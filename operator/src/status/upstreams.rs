@@ -66,9 +66,11 @@ pub(super) fn ready(upstreams: &[UpstreamStatus]) -> String {
 /// What one pod makes of an upstream: its state, and the worst of its servers' reasons.
 type Seen<'a> = (UpstreamState, Option<(Reason, &'a ServerReport)>);
 
-/// One server that answers is enough; the others are not asked then.
+/// One server that answers is enough; the others are not asked then. One that is suspect has answered and was silent
+/// for a moment: whether it fails is being found out, and a status that says so each time would never rest.
 fn seen_by_one_pod(report: &UpstreamReport) -> Seen<'_> {
-    let is_healthy = report.servers.iter().any(|server| server.state == "Healthy");
+    let answers = |server: &ServerReport| matches!(&*server.state, "Healthy" | "Suspect");
+    let is_healthy = report.servers.iter().any(answers);
     let failing = report.servers.iter().filter(|server| server.state == "Unhealthy");
     let worst = failing
         .map(|server| (Reason::of_report(server.reason.as_deref()), server))
