@@ -49,7 +49,7 @@ step "A name of the cluster: it went to the cluster's own DNS"
 run "kubectl -n demo exec client -- dig +search +short kubernetes.default.svc"
 
 step "What the resolver saw"
-run "kubectl -n demo logs deployment/resolver --tail=2"
+run "kubectl -n demo logs deployment/resolver | grep -v dnsproxy-loop | tail -2"
 
 cat <<TEXT
 
