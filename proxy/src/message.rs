@@ -88,21 +88,21 @@ impl Header {
 
 /// One question (RFC 1035 section 4.1.2).
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Question {
+pub struct Question<'m> {
     /// The name asked for, spelled as the client spelled it.
-    pub name: Name,
+    pub name: Name<'m>,
     /// The type asked for.
     pub qtype: Qtype,
     /// The class asked for.
     pub qclass: Qclass,
 }
 
-impl Question {
+impl<'m> Question<'m> {
     /// Reads the first question of a message and the offset of what follows it.
     ///
     /// A compressed name is refused: nothing stands before the first question that a pointer could
     /// lead to (RFC 1035 section 4.1.4).
-    pub fn read(message: &[u8]) -> Result<(Self, usize), NameError> {
+    pub fn read(message: &'m [u8]) -> Result<(Self, usize), NameError> {
         let (name, end) = Name::read(message, HEADER_LEN)?;
         let (Some(qtype), Some(qclass)) = (u16_at(message, end), u16_at(message, end + 2)) else {
             return Err(NameError::Incomplete);
@@ -118,10 +118,16 @@ impl Question {
     }
 
     /// Whether `other` asks for the same, without regard to the case of letters (RFC 5452 section 9.1).
-    pub fn matches(&self, other: &Self) -> bool {
+    pub fn matches(&self, other: &Question<'_>) -> bool {
         self.qtype == other.qtype
             && self.qclass == other.qclass
             && self.name.eq_ignore_case(&other.name)
+    }
+
+    /// The same question with a name of its own.
+    pub fn into_owned(self) -> Question<'static> {
+        let Self { name, qtype, qclass } = self;
+        Question { name: name.into_owned(), qtype, qclass }
     }
 
     /// The length in a message, in octets.

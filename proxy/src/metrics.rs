@@ -14,6 +14,9 @@ use crate::{
     query_log::QueryLogWriter, upstream::Metrics as UpstreamMetrics,
 };
 
+pub mod family;
+pub mod sharded;
+
 /// The parts' metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {

@@ -17,7 +17,7 @@ use crate::{
     limits::{InFlight, Limits},
     listener::{Client, Transport},
     message::{
-        Qtype, Query, Rcode, Rejection, Request,
+        Header, Qtype, Query, Rcode, Rejection, Request,
         edns::ExtendedError,
         reply::{self, Terms},
         truncate,
@@ -37,8 +37,8 @@ pub type Answer = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 pub enum Verdict {
     /// Nothing: it cannot be replied to.
     Silence,
-    /// A reply, at once.
-    Reply(Vec<u8>),
+    /// The reply that was written.
+    Reply,
     /// A reply, when an upstream has answered or the deadline has come.
     Later(Answer),
 }
@@ -64,51 +64,52 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Decides what a client's message gets.
-    pub fn answer(self: &Arc<Self>, message: &[u8], client: Client) -> Verdict {
-        let started = Instant::now();
+    /// Decides what a client's message gets. A reply that can be given at once is written to `out`, which is empty
+    /// and keeps its capacity from one message to the next.
+    pub fn answer(
+        self: &Arc<Self>,
+        message: &[u8],
+        client: Client,
+        started: Instant,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
         let query = match Query::read(message) {
             Ok(query) => query,
-            Err(rejection) => return self.reject(rejection, client, started),
+            Err(rejection) => return self.reject(rejection, client, started, out),
         };
         self.metrics.count_query(client.transport, query.question.qtype);
-        let job = Job { pipeline: Arc::clone(self), query, client, started };
+        let job = Job { query, client, started };
         match self.access.check(client.address, started) {
             Admission::Allowed => {}
-            Admission::Denied => {
-                return job.refuse(&prohibited());
-            }
-            Admission::TooMany => return job.slow_down(),
+            Admission::Denied => return self.refuse(&job, &prohibited(), out),
+            Admission::TooMany => return self.slow_down(&job, out),
         }
         if job.query.question.qtype == Qtype::ANY {
-            return job.reply(reply::any, Source::Local);
+            reply::any(&job.query, self.terms(client), out);
+            return self.replied(&job, Rcode::NOERROR, Source::Local, out);
         }
         let Some(route) = self.upstreams.route(&job.query.question) else {
-            return job.refuse(&ExtendedError::new(ExtendedError::OTHER, "no route for this name"));
+            return self.refuse(&job, &other("no route for this name"), out);
         };
         if self.loop_guard.as_ref().is_some_and(|guard| guard.stops(client.address, route.name())) {
             self.metrics.count_loop();
-            return job.fail(&ExtendedError::new(
-                ExtendedError::OTHER,
-                "a question of the cluster's DNS would go back to it",
-            ));
+            return self.fail(&job, "a question of the cluster's DNS would go back to it", out);
         }
         if self.upstreams.stop_loop(&job.query.question, started) {
-            return job.fail(&ExtendedError::new(ExtendedError::OTHER, "a forwarding loop"));
+            return self.fail(&job, "a forwarding loop", out);
         }
         let Some(place) = self.in_flight.enter(self.limits.max_in_flight) else {
-            return job.limit(Limit::InFlight);
+            return self.limit(&job, Limit::InFlight, out);
         };
         let Some(place_on_route) = route.enter() else {
-            return job.limit(Limit::InFlightOnRoute);
+            return self.limit(&job, Limit::InFlightOnRoute, out);
         };
-        let route = Arc::clone(route);
+        let (pipeline, route, job) = (Arc::clone(self), Arc::clone(route), job.into_owned());
         Verdict::Later(Box::pin(async move {
-            let request = job.request();
-            let deadline = job.started + job.pipeline.limits.query_deadline;
-            let exchanged = job.pipeline.upstreams.exchange(&route, request, deadline).await;
+            let deadline = started + pipeline.limits.query_deadline;
+            let exchanged = pipeline.upstreams.exchange(&route, job.request(), deadline).await;
             drop((place, place_on_route));
-            job.finish(exchanged)
+            pipeline.finish(&job, exchanged)
         }))
     }
 
@@ -118,7 +119,13 @@ impl Pipeline {
     }
 
     /// A message that is no answerable query is one of its client's all the same: access holds for it, too.
-    fn reject(&self, mut rejection: Rejection, client: Client, started: Instant) -> Verdict {
+    fn reject(
+        &self,
+        mut rejection: Rejection<'_>,
+        client: Client,
+        started: Instant,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
         let Rejection::Error { question, rcode, .. } = &mut rejection else {
             return Verdict::Silence;
         };
@@ -140,8 +147,8 @@ impl Pipeline {
         if let Some(question) = question {
             self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
         }
-        reply::rejection(&rejection, reason.as_ref(), self.terms(client))
-            .map_or(Verdict::Silence, Verdict::Reply)
+        reply::rejection(&rejection, reason.as_ref(), self.terms(client), out);
+        Verdict::Reply
     }
 
     fn terms(&self, client: Client) -> Terms {
@@ -151,6 +158,101 @@ impl Pipeline {
         };
         Terms { udp_payload: self.limits.edns_buffer_size, keepalive }
     }
+
+    fn refuse(&self, job: &Job<'_>, reason: &ExtendedError, out: &mut Vec<u8>) -> Verdict {
+        self.error(job, Rcode::REFUSED, Source::Refused, reason, out)
+    }
+
+    /// A bound of ours is reached: the client learns at once which one.
+    fn limit(&self, job: &Job<'_>, limit: Limit, out: &mut Vec<u8>) -> Verdict {
+        self.metrics.count_limited(limit);
+        self.fail(job, limit.label(), out)
+    }
+
+    fn fail(&self, job: &Job<'_>, reason: &str, out: &mut Vec<u8>) -> Verdict {
+        self.error(job, Rcode::SERVFAIL, Source::Local, &other(reason), out)
+    }
+
+    fn error(
+        &self,
+        job: &Job<'_>,
+        rcode: Rcode,
+        source: Source,
+        reason: &ExtendedError,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        reply::error(&job.query, rcode, Some(reason), self.terms(job.client), out);
+        self.replied(job, rcode, source, out)
+    }
+
+    /// Over the rate limit: a datagram, of which the sender may be forged, is sent to TCP by a reply that
+    /// is no longer than the query; over TCP the client is refused.
+    fn slow_down(&self, job: &Job<'_>, out: &mut Vec<u8>) -> Verdict {
+        match job.client.transport {
+            Transport::Udp => {
+                reply::truncated(&job.query, self.terms(job.client), out);
+                self.replied(job, Rcode::NOERROR, Source::Refused, out)
+            }
+            Transport::Tcp => self.refuse(job, &over_the_limit(), out),
+        }
+    }
+
+    fn replied(&self, job: &Job<'_>, rcode: Rcode, source: Source, out: &mut Vec<u8>) -> Verdict {
+        self.hand_over(job, rcode, source, None, out);
+        Verdict::Reply
+    }
+
+    /// Turns what the upstreams gave into the client's reply.
+    fn finish(
+        &self,
+        job: &Job<'_>,
+        exchanged: Result<crate::upstream::Answer, crate::upstream::Failure>,
+    ) -> Vec<u8> {
+        let terms = self.terms(job.client);
+        match exchanged {
+            Ok(answer) => {
+                let upstream = Arc::clone(&answer.upstream);
+                let (mut out, rcode) = reply::relay(
+                    &job.query,
+                    answer.message,
+                    &answer.layout,
+                    answer.is_secure,
+                    terms,
+                );
+                self.hand_over(job, rcode, Source::Upstream, Some(&upstream), &mut out);
+                out
+            }
+            Err(failure) => {
+                if failure.is_limit() {
+                    self.metrics.count_limited(Limit::InFlightOnConnections);
+                }
+                let mut out = Vec::new();
+                reply::error(&job.query, Rcode::SERVFAIL, Some(&failure.ede()), terms, &mut out);
+                self.hand_over(job, Rcode::SERVFAIL, Source::Local, None, &mut out);
+                out
+            }
+        }
+    }
+
+    /// Makes the reply fit, counts it and logs it.
+    fn hand_over(
+        &self,
+        job: &Job<'_>,
+        rcode: Rcode,
+        source: Source,
+        upstream: Option<&str>,
+        reply: &mut Vec<u8>,
+    ) {
+        let Job { query, client, started } = job;
+        let limit = match client.transport {
+            Transport::Udp => query.udp_limit(self.limits.edns_buffer_size),
+            Transport::Tcp => usize::from(u16::MAX),
+        };
+        truncate::fit(reply, limit);
+        let (client, question, duration) = (*client, &query.question, started.elapsed());
+        self.metrics.count_response(rcode, source, duration);
+        self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
+    }
 }
 
 fn prohibited() -> ExtendedError {
@@ -158,108 +260,33 @@ fn prohibited() -> ExtendedError {
 }
 
 fn over_the_limit() -> ExtendedError {
-    ExtendedError::new(ExtendedError::OTHER, "access.rateLimit")
+    other("access.rateLimit")
+}
+
+fn other(reason: &str) -> ExtendedError {
+    ExtendedError::new(ExtendedError::OTHER, reason)
 }
 
 /// One well-formed query on its way.
-struct Job {
-    pipeline: Arc<Pipeline>,
-    query: Query,
+struct Job<'m> {
+    query: Query<'m>,
     client: Client,
     started: Instant,
 }
 
-impl Job {
+impl Job<'_> {
+    /// The same one, that may wait.
+    fn into_owned(self) -> Job<'static> {
+        let Self { query, client, started } = self;
+        Job { query: query.into_owned(), client, started }
+    }
+
     fn request(&self) -> Request {
         Request {
-            question: self.query.question.clone(),
-            recursion_desired: self.query.header.has(crate::message::Header::RD),
-            checking_disabled: self.query.header.has(crate::message::Header::CD),
+            question: self.query.question.clone().into_owned(),
+            recursion_desired: self.query.header.has(Header::RD),
+            checking_disabled: self.query.header.has(Header::CD),
             dnssec_ok: self.query.dnssec_ok(),
         }
-    }
-
-    fn refuse(self, reason: &ExtendedError) -> Verdict {
-        self.reply(
-            |query, terms| reply::error(query, Rcode::REFUSED, Some(reason), terms),
-            Source::Refused,
-        )
-    }
-
-    /// A bound of ours is reached: the client learns at once which one.
-    fn limit(self, limit: Limit) -> Verdict {
-        self.pipeline.metrics.count_limited(limit);
-        self.fail(&ExtendedError::new(ExtendedError::OTHER, limit.label()))
-    }
-
-    fn fail(self, reason: &ExtendedError) -> Verdict {
-        self.reply(
-            |query, terms| reply::error(query, Rcode::SERVFAIL, Some(reason), terms),
-            Source::Local,
-        )
-    }
-
-    /// Over the rate limit: a datagram, of which the sender may be forged, is sent to TCP by a reply that
-    /// is no longer than the query; over TCP the client is refused.
-    fn slow_down(self) -> Verdict {
-        match self.client.transport {
-            Transport::Udp => self.reply(reply::truncated, Source::Refused),
-            Transport::Tcp => self.refuse(&over_the_limit()),
-        }
-    }
-
-    fn reply(self, write: impl FnOnce(&Query, Terms) -> Vec<u8>, source: Source) -> Verdict {
-        let reply = write(&self.query, self.pipeline.terms(self.client));
-        Verdict::Reply(self.hand_over(reply, source, None))
-    }
-
-    /// Turns what the upstreams gave into the client's reply.
-    fn finish(
-        self,
-        exchanged: Result<crate::upstream::Answer, crate::upstream::Failure>,
-    ) -> Vec<u8> {
-        let terms = self.pipeline.terms(self.client);
-        match exchanged {
-            Ok(answer) => {
-                let upstream = Arc::clone(&answer.upstream);
-                let reply = reply::relay(
-                    &self.query,
-                    answer.message,
-                    &answer.layout,
-                    answer.is_secure,
-                    terms,
-                );
-                self.hand_over(reply, Source::Upstream, Some(&upstream))
-            }
-            Err(failure) => {
-                if failure.is_limit() {
-                    self.pipeline.metrics.count_limited(Limit::InFlightOnConnections);
-                }
-                let reply = reply::error(&self.query, Rcode::SERVFAIL, Some(&failure.ede()), terms);
-                self.hand_over(reply, Source::Local, None)
-            }
-        }
-    }
-
-    /// Makes the reply fit, counts it and logs it.
-    fn hand_over(&self, mut reply: Vec<u8>, source: Source, upstream: Option<&str>) -> Vec<u8> {
-        let limit = match self.client.transport {
-            Transport::Udp => self.query.udp_limit(self.pipeline.limits.edns_buffer_size),
-            Transport::Tcp => usize::from(u16::MAX),
-        };
-        truncate::fit(&mut reply, limit);
-        let rcode = reply::rcode(&reply);
-        let duration = self.started.elapsed();
-        self.pipeline.metrics.count_response(rcode, source, duration);
-        let record = Record {
-            client: self.client,
-            question: &self.query.question,
-            rcode,
-            source,
-            upstream,
-            duration,
-        };
-        self.pipeline.query_log.note(&record);
-        reply
     }
 }

@@ -32,7 +32,7 @@ pub struct Record<'q> {
     /// Who asked.
     pub client: Client,
     /// What was asked.
-    pub question: &'q Question,
+    pub question: &'q Question<'q>,
     /// What was answered.
     pub rcode: Rcode,
     /// Where the reply came from.

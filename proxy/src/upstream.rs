@@ -179,13 +179,13 @@ impl Upstreams {
     }
 
     /// The route for a question, by the longest zone.
-    pub fn route(&self, question: &Question) -> Option<&Arc<Route>> {
+    pub fn route(&self, question: &Question<'_>) -> Option<&Arc<Route>> {
         self.routing.routes.get(self.routing.zones.find(question)?)
     }
 
     /// Whether a client's question is one of our own that has come back. Then the server that it was sent to is
     /// taken out.
-    pub fn stop_loop(&self, question: &Question, now: Instant) -> bool {
+    pub fn stop_loop(&self, question: &Question<'_>, now: Instant) -> bool {
         self.probes.stop(question, now)
     }
 

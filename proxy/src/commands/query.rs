@@ -98,7 +98,7 @@ const DEFAULT_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 /// As long as `dig` waits for one try.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn parse(words: &[String], default_port: u16) -> anyhow::Result<(SocketAddr, Question)> {
+fn parse(words: &[String], default_port: u16) -> anyhow::Result<(SocketAddr, Question<'static>)> {
     let (servers, rest): (Vec<_>, Vec<_>) =
         words.iter().map(String::as_str).partition(|word| word.starts_with('@'));
     let server = match servers.as_slice() {
@@ -164,7 +164,7 @@ fn tls(args: &QueryArgs) -> anyhow::Result<TlsSettings> {
     })
 }
 
-async fn ask(settings: UpstreamSettings, question: Question) -> Result<Answer, String> {
+async fn ask(settings: UpstreamSettings, question: Question<'static>) -> Result<Answer, String> {
     let route = RouteSettings {
         name: "query".into(),
         zones: vec![Name::root()],

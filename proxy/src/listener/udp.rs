@@ -6,11 +6,11 @@
 
 use std::{
     cell::RefCell,
-    future::Future,
+    future::{Future, pending, poll_fn},
     io,
     net::SocketAddr,
     os::fd::AsFd,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -91,6 +91,22 @@ enum Asked {
     V6(libc::in6_pktinfo),
 }
 
+/// Waits for the next configuration; for ever when there will be none.
+async fn change(mut pipeline: watch::Receiver<Arc<Pipeline>>) -> watch::Receiver<Arc<Pipeline>> {
+    match pipeline.changed().await {
+        Ok(()) => pipeline,
+        Err(_) => pending().await,
+    }
+}
+
+/// How much of what had arrived was taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Taken {
+    All,
+    /// A whole batch: there may be more.
+    Batch,
+}
+
 /// A query that waits for its answer.
 struct Waiting {
     answer: Answer,
@@ -123,29 +139,35 @@ impl UdpListener {
     /// Serves until `stop`, and then what has arrived by that time.
     pub async fn serve(mut self, stop: CancellationToken) -> io::Result<()> {
         let mut current = self.pipeline.borrow_and_update().clone();
+        // Made once: each of these takes a lock when it is made, and another one when it goes.
+        let mut stopped = pin!(stop.cancelled());
+        let mut change = pin!(change(self.pipeline.clone()));
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => {
+                () = stopped.as_mut() => {
                     // Where it cannot be done, what was taken is still answered.
                     self.refuse_more().ok();
                     return self.serve_rest(&current).await;
                 }
                 // At once, asked or not: what an old configuration holds open would else stay with it.
-                Ok(()) = self.pipeline.changed() => {
-                    current = self.pipeline.borrow_and_update().clone();
+                mut pipeline = change.as_mut() => {
+                    current = pipeline.borrow_and_update().clone();
+                    change.set(self::change(pipeline));
                 }
                 Some((reply, origin)) = self.waiting.next() => self.reply(reply, origin).await,
                 () = self.pulse.as_mut(), if !self.waiting.is_empty() => {
                     self.pulse.as_mut().reset(Instant::now() + PULSE);
                 }
-                ready = self.socket.readable() => {
-                    if let Err(error) = ready.and_then(|()| self.take(&current)) {
-                        self.survive(error).await?;
-                    }
+                ready = poll_fn(|cx| self.socket.poll_recv_ready(cx)) => {
+                    let taken = ready.and_then(|()| self.take(&current));
                     self.send().await;
-                    // The rest of the worker has its turn: TCP, upstreams, other addresses.
-                    tokio::task::yield_now().await;
+                    match taken {
+                        Ok(Taken::All) => {}
+                        // The rest of the worker has its turn: TCP, upstreams, other addresses.
+                        Ok(Taken::Batch) => tokio::task::yield_now().await,
+                        Err(error) => self.survive(error).await?,
+                    }
                 }
             }
         }
@@ -180,28 +202,27 @@ impl UdpListener {
     }
 
     /// Takes a batch, if there is one.
-    fn take(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<()> {
-        let is_empty = match self.receive(pipeline) {
-            Ok(count) => count < BATCH,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+    fn take(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<Taken> {
+        match self.receive(pipeline) {
+            Ok(BATCH..) => return Ok(Taken::Batch),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
-        };
-        if is_empty {
-            // Saves the system call that would only say so: whatever comes from now on is news to the runtime.
-            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-            self.socket.try_io(Interest::READABLE, nothing).ok();
         }
-        Ok(())
+        // Saves the system call that would only say so: whatever comes from now on is news to the runtime.
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        self.socket.try_io(Interest::READABLE, nothing).ok();
+        Ok(Taken::All)
     }
 
     fn receive(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<usize> {
         let Self { socket, waiting, outbox, .. } = self;
+        let now = Instant::now();
         let take = |query: &[u8], origin: Origin| {
             let client =
                 Client { address: origin.client.ip().to_canonical(), transport: Transport::Udp };
-            match pipeline.answer(query, client) {
-                Verdict::Silence => {}
-                Verdict::Reply(reply) => outbox.push(reply, origin),
+            match outbox.write(origin, |out| pipeline.answer(query, client, now, out)) {
+                Verdict::Silence | Verdict::Reply => {}
                 Verdict::Later(answer) => waiting.push(Waiting { answer, origin }),
             }
         };
@@ -221,11 +242,11 @@ impl UdpListener {
 
     /// Sends a reply, together with those that are ready as well.
     async fn reply(&mut self, reply: Vec<u8>, origin: Origin) {
-        self.outbox.push(reply, origin);
+        self.outbox.push(&reply, origin);
         while !self.outbox.is_full()
             && let Some(Some((reply, origin))) = self.waiting.next().now_or_never()
         {
-            self.outbox.push(reply, origin);
+            self.outbox.push(&reply, origin);
         }
         self.send().await;
     }

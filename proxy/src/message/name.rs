@@ -3,17 +3,17 @@
 //! Labels are octets, not text: a dot or a NUL inside a label is an ordinary octet, so two names that
 //! look alike when printed are still told apart. Only [`std::fmt::Display`] escapes (RFC 4343 section 2.1).
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// The longest name, in octets, its root label included (RFC 1035 section 2.3.4).
 pub const MAX_NAME_LEN: usize = 255;
 /// The longest label (RFC 1035 section 2.3.4).
 pub const MAX_LABEL_LEN: usize = 63;
 
-/// A whole name, uncompressed, ending in the root label.
+/// A whole name, uncompressed, ending in the root label; its octets are its own, or those of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Name {
-    wire: Box<[u8]>,
+pub struct Name<'m> {
+    wire: Cow<'m, [u8]>,
 }
 
 /// Why octets or text are not a name.
@@ -39,17 +39,22 @@ pub enum NameError {
     Escape,
 }
 
-impl Name {
+impl<'m> Name<'m> {
     /// The root of the name tree.
     pub fn root() -> Self {
-        Self { wire: Box::new([0]) }
+        Self { wire: Cow::Borrowed(&[0]) }
     }
 
     /// Reads an uncompressed name at `offset`, and the offset of what follows it.
-    pub fn read(message: &[u8], offset: usize) -> Result<(Self, usize), NameError> {
+    pub fn read(message: &'m [u8], offset: usize) -> Result<(Self, usize), NameError> {
         let rest = message.get(offset..).ok_or(NameError::Incomplete)?;
         let wire = rest.get(..uncompressed_len(rest)?).ok_or(NameError::Incomplete)?;
-        Ok((Self { wire: wire.into() }, offset + wire.len()))
+        Ok((Self { wire: Cow::Borrowed(wire) }, offset + wire.len()))
+    }
+
+    /// The same name with octets of its own.
+    pub fn into_owned(self) -> Name<'static> {
+        Name { wire: Cow::Owned(self.wire.into_owned()) }
     }
 
     /// The octets, from the first length to the root label.
@@ -85,18 +90,26 @@ impl Name {
     }
 
     /// Whether both are the same name. Length octets are below 64, so folding them changes nothing.
-    pub fn eq_ignore_case(&self, other: &Self) -> bool {
+    pub fn eq_ignore_case(&self, other: &Name<'_>) -> bool {
         self.wire.eq_ignore_ascii_case(&other.wire)
     }
 
     /// Whether this is `zone` or a name below it, label by label.
-    pub fn is_within(&self, zone: &Self) -> bool {
+    pub fn is_within(&self, zone: &Name<'_>) -> bool {
         self.suffixes().any(|suffix| suffix.eq_ignore_ascii_case(&zone.wire))
     }
 
     /// The wire form in lower case: equal for equal names.
     pub fn to_folded(&self) -> Box<[u8]> {
         self.wire.to_ascii_lowercase().into()
+    }
+
+    /// The same, in a buffer of the caller's.
+    pub fn fold<'b>(&self, buffer: &'b mut [u8; MAX_NAME_LEN]) -> &'b [u8] {
+        let folded = buffer.get_mut(..self.wire.len()).unwrap_or_default();
+        folded.copy_from_slice(&self.wire);
+        folded.make_ascii_lowercase();
+        folded
     }
 }
 
@@ -118,7 +131,7 @@ fn uncompressed_len(octets: &[u8]) -> Result<usize, NameError> {
     }
 }
 
-impl FromStr for Name {
+impl FromStr for Name<'static> {
     type Err = NameError;
 
     /// Reads presentation format (RFC 1035 section 5.1); the dot at the end may be missing.
@@ -172,7 +185,7 @@ fn escaped(octets: &mut std::str::Bytes<'_>) -> Result<u8, NameError> {
     u8::try_from(value).map_err(|_| NameError::Escape)
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.wire.len() == 1 {
             return f.write_str(".");
@@ -197,7 +210,7 @@ impl fmt::Display for Name {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Name {
+    fn name(text: &str) -> Name<'static> {
         text.parse().unwrap()
     }
 
@@ -262,9 +275,12 @@ mod tests {
         ];
 
         for (text, expected) in cases {
-            assert_eq!(text.parse::<Name>(), Err(expected), "{text:?}");
+            assert_eq!(text.parse::<Name<'_>>(), Err(expected), "{text:?}");
         }
-        assert_eq!("a".repeat(64).parse::<Name>(), Err(NameError::LabelTooLong));
-        assert_eq!(format!("{}x", "abcdefg.".repeat(32)).parse::<Name>(), Err(NameError::TooLong));
+        assert_eq!("a".repeat(64).parse::<Name<'_>>(), Err(NameError::LabelTooLong));
+        assert_eq!(
+            format!("{}x", "abcdefg.".repeat(32)).parse::<Name<'_>>(),
+            Err(NameError::TooLong)
+        );
     }
 }

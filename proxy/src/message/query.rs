@@ -13,11 +13,11 @@ use super::{
 
 /// A well-formed query with one question.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Query {
+pub struct Query<'m> {
     /// The header as it was received.
     pub header: Header,
     /// The one question.
-    pub question: Question,
+    pub question: Question<'m>,
     /// The OPT record, when there is one.
     pub edns: Option<ClientEdns>,
 }
@@ -35,7 +35,7 @@ pub struct ClientEdns {
 
 /// What is done with a message that is no answerable query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejection {
+pub enum Rejection<'m> {
     /// Nothing is sent.
     Silence,
     /// An error is sent.
@@ -43,7 +43,7 @@ pub enum Rejection {
         /// The header to reply to.
         header: Header,
         /// The question to repeat, when it could be read.
-        question: Option<Question>,
+        question: Option<Question<'m>>,
         /// The error.
         rcode: Rcode,
         /// Whether the reply has an OPT record, and its DO bit.
@@ -51,9 +51,9 @@ pub enum Rejection {
     },
 }
 
-impl Query {
+impl<'m> Query<'m> {
     /// Reads a message from a client.
-    pub fn read(message: &[u8]) -> Result<Self, Rejection> {
+    pub fn read(message: &'m [u8]) -> Result<Self, Rejection<'m>> {
         let header = Header::read(message).ok_or(Rejection::Silence)?;
         if header.has(Header::QR) {
             return Err(Rejection::Silence);
@@ -80,6 +80,12 @@ impl Query {
             }
             None => Ok(Self { header, question, edns: extras.edns.map(ClientEdns::from) }),
         }
+    }
+
+    /// The same query with a question of its own, that may wait.
+    pub fn into_owned(self) -> Query<'static> {
+        let Self { header, question, edns } = self;
+        Query { header, question: question.into_owned(), edns }
     }
 
     /// The largest reply over UDP, in octets, within our own `ceiling` (RFC 6891 section 6.2.3, RFC 9715).
@@ -361,7 +367,8 @@ mod tests {
         ];
 
         for (why, offered, expected) in cases {
-            let mut query = Query::read(&message(0, [1, 0, 0, 0], &[QUESTION])).unwrap();
+            let octets = message(0, [1, 0, 0, 0], &[QUESTION]);
+            let mut query = Query::read(&octets).unwrap();
             query.edns = offered.map(|udp_payload| ClientEdns {
                 udp_payload,
                 dnssec_ok: false,

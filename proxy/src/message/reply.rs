@@ -27,62 +27,64 @@ const MAX_RELAYED_ERRORS: usize = 4;
 /// How long clients may remember the answer to ANY, in seconds (RFC 8482 section 6 leaves it open).
 const ANY_TTL: u32 = 3600;
 
-/// The reply to a message that is no answerable query; `None` for silence.
+/// Writes the reply to a message that is no answerable query: nothing for silence.
 pub fn rejection(
-    rejection: &Rejection,
+    rejection: &Rejection<'_>,
     reason: Option<&ExtendedError>,
     terms: Terms,
-) -> Option<Vec<u8>> {
-    let Rejection::Error { header, question, rcode, edns } = rejection else { return None };
-    let mut out = start(*header, question.as_ref(), *rcode, 0, edns.is_some());
+    out: &mut Vec<u8>,
+) {
+    let Rejection::Error { header, question, rcode, edns } = rejection else { return };
+    start(*header, question.as_ref(), *rcode, 0, edns.is_some(), out);
     if let Some(dnssec_ok) = *edns {
-        let mut opt = OptWriter::start(&mut out, terms.udp_payload, *rcode, dnssec_ok);
+        let mut opt = OptWriter::start(out, terms.udp_payload, *rcode, dnssec_ok);
         if let Some(reason) = reason {
             opt.extended_error(reason);
         }
         opt.finish();
     }
-    Some(out)
 }
 
-/// A reply with no records but, to EDNS clients, the reason.
-pub fn error(query: &Query, rcode: Rcode, reason: Option<&ExtendedError>, terms: Terms) -> Vec<u8> {
-    let mut out = start(query.header, Some(&query.question), rcode, 0, query.edns.is_some());
-    write_opt(&mut out, query, rcode, reason.map(std::slice::from_ref).unwrap_or_default(), terms);
-    out
+/// Writes a reply with no records but, to EDNS clients, the reason.
+pub fn error(
+    query: &Query<'_>,
+    rcode: Rcode,
+    reason: Option<&ExtendedError>,
+    terms: Terms,
+    out: &mut Vec<u8>,
+) {
+    start(query.header, Some(&query.question), rcode, 0, query.edns.is_some(), out);
+    write_opt(out, query, rcode, reason.map(std::slice::from_ref).unwrap_or_default(), terms);
 }
 
-/// An empty reply that sends the client to TCP.
-pub fn truncated(query: &Query, terms: Terms) -> Vec<u8> {
-    let mut out = error(query, Rcode::NOERROR, None, terms);
-    super::truncate::set_truncated(&mut out);
-    out
+/// Writes an empty reply that sends the client to TCP.
+pub fn truncated(query: &Query<'_>, terms: Terms, out: &mut Vec<u8>) {
+    error(query, Rcode::NOERROR, None, terms, out);
+    super::truncate::set_truncated(out);
 }
 
-/// The reply to ANY: one HINFO record that says so (RFC 8482 section 4.2).
-pub fn any(query: &Query, terms: Terms) -> Vec<u8> {
-    let mut out =
-        start(query.header, Some(&query.question), Rcode::NOERROR, 1, query.edns.is_some());
+/// Writes the reply to ANY: one HINFO record that says so (RFC 8482 section 4.2).
+pub fn any(query: &Query<'_>, terms: Terms, out: &mut Vec<u8>) {
+    start(query.header, Some(&query.question), Rcode::NOERROR, 1, query.edns.is_some(), out);
     out.extend_from_slice(&[0xc0, 12]);
     out.extend_from_slice(&Qtype::HINFO.0.to_be_bytes());
     out.extend_from_slice(&query.question.qclass.0.to_be_bytes());
     out.extend_from_slice(&ANY_TTL.to_be_bytes());
     out.extend_from_slice(b"\x00\x09\x07RFC8482\x00");
-    write_opt(&mut out, query, Rcode::NOERROR, &[], terms);
-    out
+    write_opt(out, query, Rcode::NOERROR, &[], terms);
 }
 
-/// Turns an upstream's message into the reply to `query`.
+/// Turns an upstream's message into the reply to `query`, and tells its whole response code.
 ///
 /// `is_secure` says whether the message came over an authenticated connection: only then AD means
 /// anything, and only a client that set AD or DO is told (RFC 6840 section 5.8).
 pub fn relay(
-    query: &Query,
+    query: &Query<'_>,
     message: Vec<u8>,
     layout: &Layout,
     is_secure: bool,
     terms: Terms,
-) -> Vec<u8> {
+) -> (Vec<u8>, Rcode) {
     let rcode = layout.rcode(&message);
     // Without an OPT record there is no room for the upper bits, and the lower ones alone would lie.
     let rcode = if rcode.0 > 15 && query.edns.is_none() { Rcode::SERVFAIL } else { rcode };
@@ -93,9 +95,10 @@ pub fn relay(
         .collect();
     let had_question = u16_at(&message, 4) == Some(1);
     if !had_question {
-        let mut out = start(query.header, Some(&query.question), rcode, 0, query.edns.is_some());
+        let mut out = Vec::with_capacity(MIN_CAPACITY);
+        start(query.header, Some(&query.question), rcode, 0, query.edns.is_some(), &mut out);
         write_opt(&mut out, query, rcode, &errors, terms);
-        return out;
+        return (out, rcode);
     }
     let mut out = message;
     out.truncate(layout.end);
@@ -112,29 +115,24 @@ pub fn relay(
         let additionals = u16_at(&out, 10).unwrap_or_default();
         set_u16(&mut out, 10, additionals.saturating_add(1));
     }
-    out
+    (out, rcode)
 }
 
-/// The whole response code of a reply of ours.
-pub fn rcode(reply: &[u8]) -> Rcode {
-    Layout::of(reply).map_or(Rcode::SERVFAIL, |layout| layout.rcode(reply))
-}
-
-/// Header and question of a reply that is written from scratch.
+/// Writes header and question of a reply that is written from scratch.
 fn start(
     header: Header,
-    question: Option<&Question>,
+    question: Option<&Question<'_>>,
     rcode: Rcode,
     answers: u16,
     has_opt: bool,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(MIN_CAPACITY);
+    out: &mut Vec<u8>,
+) {
+    out.reserve(MIN_CAPACITY);
     let counts = [u16::from(question.is_some()), answers, 0, u16::from(has_opt)];
-    Header { id: header.id, flags: flags(header, rcode), counts }.write(&mut out);
+    Header { id: header.id, flags: flags(header, rcode), counts }.write(out);
     if let Some(question) = question {
-        question.write(&mut out);
+        question.write(out);
     }
-    out
 }
 
 /// Room for header, a long question and an OPT record with a reason.
@@ -148,7 +146,7 @@ fn flags(query: Header, rcode: Rcode) -> u16 {
 
 fn write_opt(
     out: &mut Vec<u8>,
-    query: &Query,
+    query: &Query<'_>,
     rcode: Rcode,
     errors: &[ExtendedError],
     terms: Terms,
@@ -166,7 +164,7 @@ fn write_opt(
 }
 
 /// The upstream's question differs in letter case at most, so it has the same length.
-fn restore_question(out: &mut [u8], question: &Question) {
+fn restore_question(out: &mut [u8], question: &Question<'_>) {
     let name = question.name.as_wire();
     if let Some(octets) = out.get_mut(super::HEADER_LEN..super::HEADER_LEN + name.len()) {
         octets.copy_from_slice(name);

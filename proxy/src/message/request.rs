@@ -9,11 +9,11 @@ use super::{
     edns::{OptWriter, option},
 };
 
-/// One question to an upstream. Equal requests may share one exchange.
+/// One question to an upstream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Request {
     /// What is asked.
-    pub question: Question,
+    pub question: Question<'static>,
     /// RD, as the client set it.
     pub recursion_desired: bool,
     /// CD, as the client set it.
@@ -51,6 +51,15 @@ impl Request {
             }
             opt.finish();
         }
+    }
+
+    /// Whether no answer could tell the two apart.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self { question, recursion_desired, checking_disabled, dnssec_ok } = self;
+        question.matches(&other.question)
+            && *recursion_desired == other.recursion_desired
+            && *checking_disabled == other.checking_disabled
+            && *dnssec_ok == other.dnssec_ok
     }
 
     fn flags(&self) -> u16 {

@@ -7,13 +7,14 @@ use std::{fmt, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
 
 use crate::{
     listener::Transport,
     message::{Qtype, Rcode},
+    metrics::family::{ShardedFamily, ShardedHistogram},
 };
 
 /// Where a reply came from.
@@ -70,17 +71,18 @@ const QTYPES: [u16; 16] = [1, 2, 5, 6, 12, 15, 16, 28, 33, 35, 43, 46, 48, 64, 6
 /// The rcodes that have a label of their own; all others are `other`.
 const RCODES: [u16; 7] = [0, 1, 2, 3, 4, 5, 16];
 
-/// Seconds: from an answer at once to the longest deadline.
-const BUCKETS: [f64; 14] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 4.0,
+/// Microseconds: from an answer at once to the longest deadline.
+const BUCKETS: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 4_000_000,
 ];
 
 /// The pipeline's families; clones share them.
 #[derive(Clone)]
 pub struct PipelineMetrics {
-    queries: Vec<Counter>,
-    responses: Vec<Counter>,
-    duration: Histogram,
+    queries: ShardedFamily<QueryLabels>,
+    responses: ShardedFamily<ResponseLabels>,
+    duration: ShardedHistogram,
     loops: Counter,
     limited: [Counter; Limit::ALL.len()],
 }
@@ -105,11 +107,20 @@ struct ResponseLabels {
 impl PipelineMetrics {
     /// Registers the families, with every series that there will ever be.
     pub fn register(registry: &mut Registry) -> Self {
-        let queries = Family::<QueryLabels, Counter>::default();
+        let query =
+            |transport: Transport, qtype| QueryLabels { transport: transport.label(), qtype };
+        let queries = ShardedFamily::new(
+            (Transport::ALL.iter())
+                .flat_map(|&transport| qtype_labels().map(move |qtype| query(transport, qtype))),
+        );
         registry.register("dnsproxy_queries", "Queries of clients", queries.clone());
-        let responses = Family::<ResponseLabels, Counter>::default();
+        let response = |rcode, source: Source| ResponseLabels { rcode, source: source.label() };
+        let responses = ShardedFamily::new(
+            (Source::ALL.iter())
+                .flat_map(|&source| rcode_labels().map(move |rcode| response(rcode, source))),
+        );
         registry.register("dnsproxy_responses", "Replies to clients", responses.clone());
-        let duration = Histogram::new(BUCKETS);
+        let duration = ShardedHistogram::new(BUCKETS.map(Duration::from_micros));
         registry.register(
             "dnsproxy_query_duration_seconds",
             "From a query to its reply",
@@ -127,19 +138,9 @@ impl PipelineMetrics {
             "Queries that got SERVFAIL at once because of a bound",
             limited.clone(),
         );
-
-        let query =
-            |transport: Transport, qtype| QueryLabels { transport: transport.label(), qtype };
-        let response = |rcode, source: Source| ResponseLabels { rcode, source: source.label() };
         Self {
-            queries: (Transport::ALL.iter())
-                .flat_map(|&transport| qtype_labels().map(move |qtype| query(transport, qtype)))
-                .map(|labels| queries.get_or_create_owned(&labels))
-                .collect(),
-            responses: (Source::ALL.iter())
-                .flat_map(|&source| rcode_labels().map(move |rcode| response(rcode, source)))
-                .map(|labels| responses.get_or_create_owned(&labels))
-                .collect(),
+            queries,
+            responses,
             duration,
             loops,
             limited: Limit::ALL
@@ -163,19 +164,15 @@ impl PipelineMetrics {
     /// Counts a query.
     pub fn count_query(&self, transport: Transport, qtype: Qtype) {
         let column = QTYPES.iter().position(|&known| known == qtype.0).unwrap_or(QTYPES.len());
-        if let Some(counter) = self.queries.get(transport.index() * (QTYPES.len() + 1) + column) {
-            counter.inc();
-        }
+        self.queries.count(transport.index() * (QTYPES.len() + 1) + column);
     }
 
     /// Counts a reply.
     pub fn count_response(&self, rcode: Rcode, source: Source, duration: Duration) {
         let row = Source::ALL.iter().position(|&known| known == source).unwrap_or_default();
         let column = RCODES.iter().position(|&known| known == rcode.0).unwrap_or(RCODES.len());
-        if let Some(counter) = self.responses.get(row * (RCODES.len() + 1) + column) {
-            counter.inc();
-        }
-        self.duration.observe(duration.as_secs_f64());
+        self.responses.count(row * (RCODES.len() + 1) + column);
+        self.duration.observe(duration);
     }
 }
 

@@ -96,7 +96,7 @@ impl Connection {
     /// Asks; what comes of it is told to the [`Asked`].
     pub(super) fn ask(
         self: &Arc<Self>,
-        request: &Request,
+        request: &Arc<Request>,
         edns: Option<RequestEdns>,
         now: Instant,
     ) -> Result<Asked, ExchangeError> {
@@ -105,7 +105,7 @@ impl Connection {
         if !state.is_taking {
             return Err(ExchangeError::Closed);
         }
-        let id = state.pending.insert(request.question.clone(), reply)?;
+        let id = state.pending.insert(request, reply)?;
         state.last_used = now;
         write_frame(request, id, edns, &mut state.outgoing);
         drop(state);

@@ -41,7 +41,11 @@ pub(super) struct Watch {
 
 impl LoopProbes {
     /// A name below `zone` for a question to `server`; `None` when the zone leaves no room for it.
-    pub(super) fn begin(&self, server: &Arc<Server>, zone: &Name) -> Option<(Name, Watch)> {
+    pub(super) fn begin(
+        &self,
+        server: &Arc<Server>,
+        zone: &Name<'_>,
+    ) -> Option<(Name<'static>, Watch)> {
         let label = random_label();
         // A name of one label would be answered by many a resolver itself.
         let below = if zone.label_count() == 0 { format!("{TOP}.") } else { zone.to_string() };
@@ -53,7 +57,7 @@ impl LoopProbes {
     }
 
     /// Whether this question is one of ours that has come back; then its server is taken out.
-    pub(super) fn stop(&self, question: &Question, now: Instant) -> bool {
+    pub(super) fn stop(&self, question: &Question<'_>, now: Instant) -> bool {
         if question.qtype != Qtype::HINFO || self.shared.count.load(Ordering::Acquire) == 0 {
             return false;
         }

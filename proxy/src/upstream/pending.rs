@@ -4,12 +4,14 @@
 //! possible; the ID of a question that nobody waits for any more stays taken, lest its late answer meets a
 //! newer question. Such IDs are bounded by [`Pending::is_worn`], after which the connection is replaced.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::oneshot;
 
 use super::{error::ExchangeError, random};
-use crate::message::{HEADER_LEN, Header, Layout, Opcode, Question, Rcode, edns::option, u16_at};
+use crate::message::{
+    HEADER_LEN, Header, Layout, Opcode, Question, Rcode, Request, edns::option, u16_at,
+};
 
 /// A usable message of an upstream, and where its parts are.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub(super) struct Pending {
 
 #[derive(Debug)]
 struct Waiting {
-    question: Question,
+    request: Arc<Request>,
     /// `None` once nobody waits.
     reply: Option<Reply>,
 }
@@ -62,7 +64,7 @@ impl Pending {
     /// Takes a question in and gives it an ID.
     pub(super) fn insert(
         &mut self,
-        question: Question,
+        request: &Arc<Request>,
         reply: Reply,
     ) -> Result<u16, ExchangeError> {
         if self.live >= self.max_live {
@@ -74,7 +76,7 @@ impl Pending {
         }
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.questions.insert(id, Waiting { question, reply: Some(reply) });
+        self.questions.insert(id, Waiting { request: Arc::clone(request), reply: Some(reply) });
         self.live += 1;
         Ok(id)
     }
@@ -104,11 +106,11 @@ impl Pending {
     /// Hands a message to who waits for it; an error ends the connection.
     pub(super) fn receive(&mut self, message: &[u8]) -> Result<Received, ExchangeError> {
         let header = read_header(message).ok_or(ExchangeError::Malformed)?;
-        let Some(Waiting { question, reply }) = self.questions.remove(&header.id) else {
+        let Some(Waiting { request, reply }) = self.questions.remove(&header.id) else {
             return Ok(Received::Unexpected);
         };
         self.live -= usize::from(reply.is_some());
-        let result = check(message, header, &question);
+        let result = check(message, header, &request.question);
         let ends_connection = match &result {
             Err(error @ (ExchangeError::Mismatch | ExchangeError::Malformed)) => {
                 Some(error.clone())
@@ -140,7 +142,7 @@ pub(super) fn read_header(message: &[u8]) -> Option<Header> {
         .filter(|header| header.has(Header::QR) && header.opcode() == Opcode::QUERY)
 }
 
-fn check(message: &[u8], header: Header, question: &Question) -> Result<Layout, ExchangeError> {
+fn check(message: &[u8], header: Header, question: &Question<'_>) -> Result<Layout, ExchangeError> {
     // An error may come without the question (RFC 1035 section 4.1.1 asks for none); the ID has to do.
     let is_bare_error =
         header.counts[0] == 0 && !matches!(header.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN);
@@ -159,7 +161,7 @@ fn keepalive(message: &[u8], layout: &Layout) -> Option<u16> {
 }
 
 /// Whether a message repeats this one question, letter case aside.
-pub(super) fn repeats(message: &[u8], header: Header, question: &Question) -> bool {
+pub(super) fn repeats(message: &[u8], header: Header, question: &Question<'_>) -> bool {
     let name = question.name.as_wire();
     let Some(asked) = message.get(HEADER_LEN..HEADER_LEN + name.len()) else { return false };
     let rest = message.get(HEADER_LEN + name.len()..).and_then(|rest| rest.first_chunk::<4>());
@@ -184,7 +186,7 @@ mod tests {
 
     fn ask(pending: &mut Pending, name: &str) -> (u16, Answered) {
         let (reply, answered) = oneshot::channel();
-        (pending.insert(request(name).question, reply).unwrap(), answered)
+        (pending.insert(&request(name).into(), reply).unwrap(), answered)
     }
 
     fn answer(name: &str, id: u16) -> Vec<u8> {
@@ -235,7 +237,7 @@ mod tests {
         let mut pending = Pending::new(MAX_IN_FLIGHT);
         let waits: Vec<_> = (0..MAX_IN_FLIGHT).map(|_| ask(&mut pending, "a.example.")).collect();
         let (reply, _) = oneshot::channel();
-        let refused = pending.insert(request("a.example.").question, reply);
+        let refused = pending.insert(&request("a.example.").into(), reply);
         assert!(matches!(refused, Err(ExchangeError::InFlight(_))));
 
         for (id, _) in waits.iter().take(MAX_GIVEN_UP) {

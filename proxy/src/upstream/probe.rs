@@ -35,7 +35,7 @@ impl Server {
     }
 
     /// Asks what may come back to us, and waits whether it does.
-    pub(super) fn probe_for_loop(self: &Arc<Self>, zone: &Name, probes: &LoopProbes) {
+    pub(super) fn probe_for_loop(self: &Arc<Self>, zone: &Name<'_>, probes: &LoopProbes) {
         let Some((name, watch)) = probes.begin(self, zone) else { return };
         let server = Arc::clone(self);
         self.tasks().spawn(async move {
@@ -69,7 +69,7 @@ impl Drop for Probed<'_> {
     }
 }
 
-fn request(name: Name, qtype: Qtype) -> Arc<Request> {
+fn request(name: Name<'static>, qtype: Qtype) -> Arc<Request> {
     let question = Question { name, qtype, qclass: Qclass::IN };
     Arc::new(Request {
         question,
@@ -109,7 +109,7 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
 
 /// Asks on the connections that are suspect. One that is alive, with slow names only, answers and is suspect no
 /// more; so it is not ended, and nobody there has to ask again.
-fn hail(server: &Server, request: &Request, now: Instant) -> Vec<Asked> {
+fn hail(server: &Server, request: &Arc<Request>, now: Instant) -> Vec<Asked> {
     let suspects = server.pool().suspects();
     let asked = suspects.iter().map(|way| way.ask(request, Some(server.edns_of_streams()), now));
     asked.filter_map(Result::ok).collect()
@@ -154,7 +154,8 @@ mod tests {
         let now = Instant::now();
         let [gone, silent] =
             [(); 2].map(|()| Arc::new(Connection::new(&ConnectionLimits::default(), now)));
-        let asked = [&gone, &silent].map(|way| way.ask(&request("a.example."), None, now).unwrap());
+        let asked =
+            [&gone, &silent].map(|way| way.ask(&request("a.example.").into(), None, now).unwrap());
         let mut hails = Vec::from(asked);
         gone.end(&ExchangeError::Closed);
 

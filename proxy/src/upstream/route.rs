@@ -155,19 +155,16 @@ pub(super) struct Zones {
 
 impl Zones {
     /// Sends a zone to the route with this index. The first one to claim a zone keeps it.
-    pub(super) fn insert(&mut self, zone: &Name, route: usize) {
+    pub(super) fn insert(&mut self, zone: &Name<'_>, route: usize) {
         self.routes.entry(zone.to_folded()).or_insert(route);
     }
 
     /// The index of the route for a question.
-    pub(super) fn find(&self, question: &Question) -> Option<usize> {
-        let mut folded = [0; MAX_NAME_LEN];
-        let wire = question.name.as_wire();
-        let folded = folded.get_mut(..wire.len())?;
-        folded.copy_from_slice(wire);
-        folded.make_ascii_lowercase();
+    pub(super) fn find(&self, question: &Question<'_>) -> Option<usize> {
+        let mut buffer = [0; MAX_NAME_LEN];
+        let folded = question.name.fold(&mut buffer);
         // DS belongs to the parent's side of a zone cut (RFC 4035 section 3.1.4.1).
-        let skipped = usize::from(question.qtype == Qtype::DS && wire.len() > 1);
+        let skipped = usize::from(question.qtype == Qtype::DS && folded.len() > 1);
         suffixes(folded).skip(skipped).find_map(|zone| self.routes.get(zone).copied())
     }
 }

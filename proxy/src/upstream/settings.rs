@@ -57,7 +57,7 @@ impl Default for ConnectionLimits {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HealthCheck {
     /// The name that is asked for.
-    pub name: Name,
+    pub name: Name<'static>,
     /// The type that is asked for.
     pub qtype: Qtype,
     /// Failures in a row after which a server is down.
@@ -166,7 +166,7 @@ pub struct RouteSettings {
     /// The name that logs use.
     pub name: Arc<str>,
     /// The zones. Without any the route is never chosen by name.
-    pub zones: Vec<Name>,
+    pub zones: Vec<Name<'static>>,
     /// The names of its upstreams, in the order of the manifest.
     pub upstreams: Vec<Arc<str>>,
     /// Which of their servers is asked first.

@@ -68,7 +68,7 @@ async fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
 async fn receive(
     socket: &UdpSocket,
     id: u16,
-    question: &Question,
+    question: &Question<'_>,
     offered: usize,
     series: &ServerSeries,
 ) -> Result<Datagram, ExchangeError> {
@@ -88,7 +88,7 @@ async fn receive(
 const USUAL_LEN: usize = 128;
 
 /// Reads a datagram; `None` when it is not the answer.
-fn read(message: &[u8], id: u16, question: &Question) -> Option<Datagram> {
+fn read(message: &[u8], id: u16, question: &Question<'_>) -> Option<Datagram> {
     let header = read_header(message).filter(|header| header.id == id)?;
     // A server that cannot read EDNS may answer with a bare header (RFC 6891 section 7).
     let is_bare_error = header.counts[0] == 0 && header.rcode() == Rcode::FORMERR;

@@ -131,11 +131,12 @@ impl Connection {
         }
         while self.waiting.len() < MAX_WAITING && self.outbox.unsent().len() < MAX_UNSENT {
             let Some(message) = self.inbox.take() else { return };
-            let verdict = self.pipeline.answer(message, self.client);
+            let mut reply = Vec::new();
+            let verdict = self.pipeline.answer(message, self.client, Instant::now(), &mut reply);
             self.note_progress();
             match verdict {
                 Verdict::Silence => {}
-                Verdict::Reply(reply) => self.queue(&reply),
+                Verdict::Reply => self.queue(&reply),
                 Verdict::Later(answer) => self.wait_for(answer),
             }
         }

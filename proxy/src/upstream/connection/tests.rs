@@ -42,7 +42,7 @@ impl Lab {
     fn ask(&self, name: &'static str) -> JoinHandle<Result<Response, ExchangeError>> {
         let connection = Arc::clone(&self.connection);
         self.tasks.spawn(async move {
-            let mut asked = connection.ask(&request(name), None, Instant::now())?;
+            let mut asked = connection.ask(&request(name).into(), None, Instant::now())?;
             poll_fn(|cx| asked.poll(cx)).await
         })
     }
@@ -231,8 +231,10 @@ async fn when_the_server_hangs_up_everybody_learns_it() {
 async fn a_silent_connection_gets_no_new_questions_until_something_comes() {
     let mut lab = Lab::open();
     let now = Instant::now();
-    let (mut slow, quick) =
-        (lab.connection.ask(&request("a.example."), None, now).unwrap(), lab.ask("b.example."));
+    let (mut slow, quick) = (
+        lab.connection.ask(&request("a.example.").into(), None, now).unwrap(),
+        lab.ask("b.example."),
+    );
     let (_, query) = (lab.read().await, lab.read().await);
     assert_eq!(slow.silent_since(), now);
 
@@ -250,7 +252,7 @@ async fn a_silent_connection_gets_no_new_questions_until_something_comes() {
 #[tokio::test]
 async fn questions_are_taken_while_the_connection_is_made_and_leave_when_it_is_open() {
     let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
-    let mut asked = connection.ask(&request("a.example."), None, Instant::now()).unwrap();
+    let mut asked = connection.ask(&request("a.example.").into(), None, Instant::now()).unwrap();
     assert_eq!(asked.could_be_answered_from(), None);
     let (ours, mut wire) = duplex(1 << 20);
     let (series, tasks) = (Lab::series(), Tasks::default());
@@ -266,7 +268,7 @@ async fn questions_are_taken_while_the_connection_is_made_and_leave_when_it_is_o
 #[tokio::test(start_paused = true)]
 async fn the_time_that_a_connection_takes_to_be_made_is_no_silence_of_the_server() {
     let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
-    let asked = connection.ask(&request("a.example."), None, Instant::now()).unwrap();
+    let asked = connection.ask(&request("a.example.").into(), None, Instant::now()).unwrap();
     tokio::time::advance(Duration::from_millis(90)).await;
     let (ours, mut wire) = duplex(1 << 20);
     let (opened, tasks) = (Instant::now(), Tasks::default());
@@ -280,7 +282,7 @@ async fn the_time_that_a_connection_takes_to_be_made_is_no_silence_of_the_server
 #[tokio::test]
 async fn who_waits_for_a_connection_that_cannot_be_made_learns_why() {
     let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
-    let mut asked = connection.ask(&request("a.example."), None, Instant::now()).unwrap();
+    let mut asked = connection.ask(&request("a.example.").into(), None, Instant::now()).unwrap();
 
     connection.end(&ExchangeError::Refused);
 
@@ -333,7 +335,7 @@ async fn an_idle_connection_is_closed_and_one_that_waits_is_not() {
 async fn octets_that_never_become_a_message_are_no_sign_of_life() {
     let mut lab = Lab::open();
     let now = Instant::now();
-    let asked = lab.connection.ask(&request("a.example."), None, now).unwrap();
+    let asked = lab.connection.ask(&request("a.example.").into(), None, now).unwrap();
     let answer = frame(&answer_to(&lab.read().await));
     for octet in answer.chunks(1).take(4) {
         lab.wire.write_all(octet).await.unwrap();

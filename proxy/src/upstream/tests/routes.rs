@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn the_longest_zone_wins_and_ds_goes_to_the_parent() {
-    let zone = |text: &str| text.parse::<Name>().unwrap();
+    let zone = |text: &str| text.parse::<Name<'_>>().unwrap();
     let upstreams = ["public", "corp", "lab"]
         .map(|name| settings(name, Transport::Udp, &["192.0.2.1:53".parse().unwrap()]));
     let route = |name: &str, zones: &[&str]| RouteSettings {
