@@ -160,3 +160,8 @@ impl fmt::Debug for Cache {
         write!(f, "Cache({} octets)", self.store.bytes())
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

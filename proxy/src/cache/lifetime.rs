@@ -136,3 +136,6 @@ fn unite(message: &[u8], records: &mut [Record]) {
         set.iter_mut().for_each(|record| record.ttl = shortest);
     }
 }
+
+#[cfg(test)]
+mod tests;
