@@ -12,15 +12,16 @@ use crate::{
     access::{Access, RateLimit},
     admin::{Admin, Readiness},
     args::RunArgs,
+    cache::Cache,
     cluster_dns::LoopGuard,
-    config::{Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
+    config::{CacheSettings, Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
     limits::InFlight,
     listener::{
         Connections,
         bind::{self, BindError, Endpoint, Held, Sockets},
     },
     metrics::Metrics,
-    pipeline::Pipeline,
+    pipeline::{Caching, Flights, Pipeline},
     query_log::QueryLog,
     shutdown::{Event, Signals, Tasks},
     telemetry::Telemetry,
@@ -71,8 +72,25 @@ pub struct App {
     serving: Tasks,
     background: Tasks,
     surroundings: Surroundings,
+    lasting: Lasting,
     failed: CancellationToken,
     readiness: Arc<Readiness>,
+}
+
+/// What all configurations share, so that it outlives a reload.
+#[derive(Clone)]
+struct Lasting {
+    cache: Arc<Cache>,
+    flights: Arc<Flights>,
+    in_flight: Arc<InFlight>,
+}
+
+impl Lasting {
+    fn new(config: &Config, metrics: &Metrics) -> Self {
+        let size = config.cache.as_ref().map_or(0, CacheSettings::octets);
+        let cache = Arc::new(Cache::new(size, metrics.cache.clone()));
+        Self { cache, flights: Arc::default(), in_flight: Arc::default() }
+    }
 }
 
 /// One address that is served.
@@ -98,7 +116,8 @@ impl App {
             tasks: background.clone(),
             placement: Placement::default(),
         };
-        let first = make_pipeline(&config, None, Arc::default(), &metrics, &surroundings);
+        let lasting = Lasting::new(&config, &metrics);
+        let first = make_pipeline(&config, None, &lasting, &metrics, &surroundings);
         let (pipeline, pipelines) = watch::channel(Arc::new(first));
         let (status, statuses) = watch::channel(ConfigStatus::loaded(&config));
         let failed = CancellationToken::new();
@@ -136,6 +155,7 @@ impl App {
             serving,
             background,
             surroundings,
+            lasting,
             failed,
             readiness,
         };
@@ -197,9 +217,16 @@ impl App {
         let sockets = bind::bind(&new, self.workers.count(), &self.held)?;
 
         let previous = self.pipeline.borrow().clone();
-        let in_flight = Arc::clone(&previous.in_flight);
-        let next =
-            make_pipeline(&config, Some(&previous), in_flight, &self.metrics, &self.surroundings);
+        let next = make_pipeline(
+            &config,
+            Some(&previous),
+            &self.lasting,
+            &self.metrics,
+            &self.surroundings,
+        );
+        if let Some(settings) = &config.cache {
+            self.lasting.cache.set_capacity(settings.octets());
+        }
         next.upstreams.keep(&self.background);
         self.pipeline.send_replace(Arc::new(next));
         let known = std::mem::replace(&mut self.config, config).notices;
@@ -289,7 +316,7 @@ fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<Endpoint> {
 fn make_pipeline(
     config: &Config,
     previous: Option<&Pipeline>,
-    in_flight: Arc<InFlight>,
+    lasting: &Lasting,
     metrics: &Metrics,
     surroundings: &Surroundings,
 ) -> Pipeline {
@@ -309,14 +336,19 @@ fn make_pipeline(
         config.routes.clone(),
         surroundings,
     );
+    let Lasting { cache, flights, in_flight } = lasting.clone();
+    let caching = config.cache.as_ref().map(|settings| Caching::new(cache, settings));
     Pipeline {
         access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),
+        caching,
         upstreams: Arc::new(upstreams),
+        flights,
         loop_guard: (!config.cluster_endpoints.is_empty())
             .then(|| LoopGuard::new(config.cluster_endpoints.iter().copied())),
         limits: config.limits,
         in_flight,
         metrics: metrics.pipeline.clone(),
         query_log,
+        tasks: surroundings.tasks.clone(),
     }
 }

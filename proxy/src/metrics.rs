@@ -10,8 +10,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    config::metrics::ConfigMetrics, listener::ListenerMetrics, pipeline::PipelineMetrics,
-    query_log::QueryLogWriter, upstream::Metrics as UpstreamMetrics,
+    cache::CacheMetrics, config::metrics::ConfigMetrics, listener::ListenerMetrics,
+    pipeline::PipelineMetrics, query_log::QueryLogWriter, upstream::Metrics as UpstreamMetrics,
 };
 
 pub mod family;
@@ -24,6 +24,8 @@ pub struct Metrics {
     pub listener: ListenerMetrics,
     /// Of the way of queries.
     pub pipeline: PipelineMetrics,
+    /// Of the cache.
+    pub cache: CacheMetrics,
     /// Of the upstreams.
     pub upstream: UpstreamMetrics,
     /// Of the configuration.
@@ -39,6 +41,7 @@ impl Metrics {
         let metrics = Self {
             listener: ListenerMetrics::register(&mut registry),
             pipeline: PipelineMetrics::register(&mut registry),
+            cache: CacheMetrics::register(&mut registry),
             upstream: UpstreamMetrics::register(&mut registry),
             config: ConfigMetrics::register(&mut registry),
             query_log: QueryLogWriter::start(&mut registry)?,

@@ -1,37 +1,45 @@
 //! The way of one query: the one place where the order of steps stands.
 //!
 //! ```text
-//! well-formed? -> access -> ANY -> route -> loop guard -> limits -> upstream -> reply
+//! well-formed? -> access -> ANY -> route -> loop guard -> cache -> limits -> upstream -> cache -> reply
 //! ```
 //!
 //! Whatever happens on the way, a well-formed query gets exactly one reply, at the latest at
 //! `limits.queryDeadline`. Access holds for messages that are not well-formed as well. Sockets belong to [`crate::listener`], connections to [`crate::upstream`].
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::{
     access::{Access, Verdict as Admission},
+    cache::{Entry, How, Key, Scope},
     cluster_dns::LoopGuard,
     limits::{InFlight, Limits},
     listener::{Client, Transport},
     message::{
-        Header, Qtype, Query, Rcode, Rejection, Request,
+        Header, Qtype, Query, Question, Rcode, Rejection, Request,
         edns::ExtendedError,
         reply::{self, Terms},
         truncate,
     },
     query_log::{QueryLog, Record},
-    upstream::Upstreams,
+    shutdown::Tasks,
+    upstream::{Route, Upstreams},
 };
 
+mod caching;
+mod flights;
 pub mod metrics;
+mod waiting;
 
+pub use caching::Caching;
+pub use flights::Flights;
 pub use metrics::{Limit, PipelineMetrics, Source};
+pub use waiting::{Answer, Finished};
 
-/// A reply that is still being made.
-pub type Answer = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
+use caching::Recalled;
+use waiting::{Places, Waiting};
 
 /// What a message gets.
 pub enum Verdict {
@@ -49,8 +57,12 @@ pub enum Verdict {
 pub struct Pipeline {
     /// Who may ask.
     pub access: Access,
+    /// What is remembered, when anything is.
+    pub caching: Option<Caching>,
     /// Whom to ask.
     pub upstreams: Arc<Upstreams>,
+    /// What is being asked, over all workers and reloads.
+    pub flights: Arc<Flights>,
     /// The guard of the cluster's DNS, when there is one.
     pub loop_guard: Option<LoopGuard>,
     /// The bounds.
@@ -61,6 +73,8 @@ pub struct Pipeline {
     pub metrics: PipelineMetrics,
     /// Which queries are logged.
     pub query_log: QueryLog,
+    /// Who waits for questions that go on without a client.
+    pub tasks: Tasks,
 }
 
 impl Pipeline {
@@ -95,22 +109,35 @@ impl Pipeline {
             self.metrics.count_loop();
             return self.fail(&job, "a question of the cluster's DNS would go back to it", out);
         }
+        let scope = self.scope(route);
+        let stale = match self.recall(&job, scope) {
+            Recalled::Reply { entry, how, source, is_due } => {
+                if is_due {
+                    self.refresh(&job, route, scope);
+                }
+                self.give(&job, &entry, how, source, None, out);
+                return Verdict::Reply;
+            }
+            Recalled::Nothing { stale } => stale,
+        };
         if self.upstreams.stop_loop(&job.query.question, started) {
             return self.fail(&job, "a forwarding loop", out);
         }
-        let Some(place) = self.in_flight.enter(self.limits.max_in_flight) else {
-            return self.limit(&job, Limit::InFlight, out);
+        let places = match self.enter(route) {
+            Ok(places) => places,
+            Err(limit) => return self.limit(&job, limit, out),
         };
-        let Some(place_on_route) = route.enter() else {
-            return self.limit(&job, Limit::InFlightOnRoute, out);
-        };
-        let (pipeline, route, job) = (Arc::clone(self), Arc::clone(route), job.into_owned());
-        Verdict::Later(Box::pin(async move {
-            let deadline = started + pipeline.limits.query_deadline;
-            let exchanged = pipeline.upstreams.exchange(&route, job.request(), deadline).await;
-            drop((place, place_on_route));
-            pipeline.finish(&job, exchanged)
-        }))
+        let job = job.into_owned();
+        let (flight, _) = self.exchange(route, Arc::new(job.request()), scope, started);
+        let waiting = Waiting { pipeline: Arc::clone(self), job, _places: places };
+        Verdict::Later(Answer::new(waiting, flight, stale))
+    }
+
+    /// Places among the queries that wait, unless a bound is reached.
+    fn enter(&self, route: &Route) -> Result<Places, Limit> {
+        let place = self.in_flight.enter(self.limits.max_in_flight).ok_or(Limit::InFlight)?;
+        let place_on_route = route.enter().ok_or(Limit::InFlightOnRoute)?;
+        Ok((place, place_on_route))
     }
 
     /// The bounds that listeners need.
@@ -202,36 +229,18 @@ impl Pipeline {
         Verdict::Reply
     }
 
-    /// Turns what the upstreams gave into the client's reply.
-    fn finish(
+    /// Writes an answer.
+    fn give(
         &self,
         job: &Job<'_>,
-        exchanged: Result<crate::upstream::Answer, crate::upstream::Failure>,
-    ) -> Vec<u8> {
-        let terms = self.terms(job.client);
-        match exchanged {
-            Ok(answer) => {
-                let upstream = Arc::clone(&answer.upstream);
-                let (mut out, rcode) = reply::relay(
-                    &job.query,
-                    answer.message,
-                    &answer.layout,
-                    answer.is_secure,
-                    terms,
-                );
-                self.hand_over(job, rcode, Source::Upstream, Some(&upstream), &mut out);
-                out
-            }
-            Err(failure) => {
-                if failure.is_limit() {
-                    self.metrics.count_limited(Limit::InFlightOnConnections);
-                }
-                let mut out = Vec::new();
-                reply::error(&job.query, Rcode::SERVFAIL, Some(&failure.ede()), terms, &mut out);
-                self.hand_over(job, Rcode::SERVFAIL, Source::Local, None, &mut out);
-                out
-            }
-        }
+        entry: &Entry,
+        how: How,
+        source: Source,
+        upstream: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        entry.write(&job.query, how, self.terms(job.client), job.started, out);
+        self.hand_over(job, entry.rcode(), source, upstream, out);
     }
 
     /// Makes the reply fit, counts it and logs it.
@@ -279,6 +288,19 @@ impl Job<'_> {
     fn into_owned(self) -> Job<'static> {
         let Self { query, client, started } = self;
         Job { query: query.into_owned(), client, started }
+    }
+
+    /// What its answer is found by.
+    fn key(&self, scope: Scope) -> Key<'_> {
+        let Question { name, qtype, qclass } = &self.query.question;
+        Key {
+            name: name.as_wire(),
+            qtype: *qtype,
+            qclass: *qclass,
+            dnssec_ok: self.query.dnssec_ok(),
+            checking_disabled: self.query.header.has(Header::CD),
+            scope,
+        }
     }
 
     fn request(&self) -> Request {

@@ -12,7 +12,11 @@
 //! There is no way from a TLS upstream to plain text: its `dial::Security` is decided when it is built.
 //! Caching, and what a client is told, are left to the pipeline.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -193,10 +197,10 @@ impl Upstreams {
     pub async fn exchange(
         &self,
         route: &Route,
-        request: Request,
+        request: Arc<Request>,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
-        Search::new(route, Arc::new(request), deadline).run().await
+        Search::new(route, request, deadline).run().await
     }
 
     /// What is known of the servers.
@@ -267,5 +271,23 @@ fn compile(settings: RouteSettings, upstreams: &[Arc<Upstream>], known: &[Arc<Ro
     let predecessor = known.iter().find(|route| *route.name() == settings.name);
     let in_flight = predecessor.map(|route| Arc::clone(route.in_flight())).unwrap_or_default();
     let (own, fallback) = (servers_of(&settings.upstreams), servers_of(&settings.fallback));
-    Route::new(settings, own, fallback, in_flight)
+    let identity = identity(&settings, upstreams);
+    Route::new(settings, own, fallback, in_flight, identity)
+}
+
+/// See [`Route::identity`]. The same for the same settings, whatever their names.
+fn identity(route: &RouteSettings, upstreams: &[Arc<Upstream>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for names in [&route.upstreams, &route.fallback] {
+        for name in names {
+            let named = upstreams.iter().map(|upstream| &upstream.settings);
+            for UpstreamSettings { servers, transport, .. } in
+                named.filter(|settings| settings.name == *name)
+            {
+                (servers, transport).hash(&mut hasher);
+            }
+        }
+        names.len().hash(&mut hasher);
+    }
+    hasher.finish()
 }

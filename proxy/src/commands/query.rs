@@ -179,7 +179,7 @@ async fn ask(settings: UpstreamSettings, question: Question<'static>) -> Result<
         Request { question, recursion_desired: true, checking_disabled: false, dnssec_ok: false };
     let Some(route) = upstreams.route(&request.question) else { return Err("no route".to_owned()) };
     let deadline = Instant::now() + PATIENCE;
-    let answer = upstreams.exchange(route, request, deadline).await;
+    let answer = upstreams.exchange(route, request.into(), deadline).await;
     surroundings.tasks.cancel();
     answer.map_err(|failure| match failure.telling() {
         Some(attempt) => format!("{}: {}", attempt.server, attempt.error),

@@ -28,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Client, ListenerMetrics, Transport, Trouble, bind::Hold};
-use crate::pipeline::{Answer, Pipeline, Verdict};
+use crate::pipeline::{Answer, Finished, Pipeline, Verdict};
 
 mod batch;
 mod outbox;
@@ -114,10 +114,10 @@ struct Waiting {
 }
 
 impl Future for Waiting {
-    type Output = (Vec<u8>, Origin);
+    type Output = (Finished, Origin);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = ready!(self.answer.as_mut().poll(cx));
+        let reply = ready!(Pin::new(&mut self.answer).poll(cx));
         Poll::Ready((reply, self.origin))
     }
 }
@@ -241,12 +241,12 @@ impl UdpListener {
     }
 
     /// Sends a reply, together with those that are ready as well.
-    async fn reply(&mut self, reply: Vec<u8>, origin: Origin) {
-        self.outbox.push(&reply, origin);
+    async fn reply(&mut self, reply: Finished, origin: Origin) {
+        self.outbox.write(origin, |out| reply.write(out));
         while !self.outbox.is_full()
             && let Some(Some((reply, origin))) = self.waiting.next().now_or_never()
         {
-            self.outbox.push(&reply, origin);
+            self.outbox.write(origin, |out| reply.write(out));
         }
         self.send().await;
     }

@@ -83,7 +83,7 @@ fn nanos(duration: Duration) -> u64 {
 impl EncodeMetric for ShardedHistogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let seconds = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64();
-        let bounds = self.bounds.iter().map(|&bound| seconds(bound)).chain([f64::MAX]);
+        let bounds = self.bounds.iter().map(|&bound| seconds(bound)).chain([f64::INFINITY]);
         let buckets: Vec<_> =
             bounds.enumerate().map(|(index, bound)| (bound, self.counters.total(index))).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

@@ -22,6 +22,10 @@ use crate::{
 pub enum Source {
     /// An upstream.
     Upstream,
+    /// The cache.
+    Cache,
+    /// The cache, where there was no better one to be had in time.
+    Stale,
     /// The proxy itself.
     Local,
     /// The proxy, which would not answer this client.
@@ -29,12 +33,14 @@ pub enum Source {
 }
 
 impl Source {
-    const ALL: [Self; 3] = [Self::Upstream, Self::Local, Self::Refused];
+    const ALL: [Self; 5] = [Self::Upstream, Self::Cache, Self::Stale, Self::Local, Self::Refused];
 
     /// The word in metrics and logs.
     pub fn label(self) -> &'static str {
         match self {
             Self::Upstream => "upstream",
+            Self::Cache => "cache",
+            Self::Stale => "stale",
             Self::Local => "local",
             Self::Refused => "refused",
         }

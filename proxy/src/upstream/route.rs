@@ -35,6 +35,7 @@ pub struct Route {
     in_flight: Arc<InFlight>,
     /// Whose turn it is, for [`Policy::RoundRobin`].
     turn: AtomicUsize,
+    identity: u64,
     start: Instant,
     /// Milliseconds from `start` to the last question.
     used: AtomicU64,
@@ -47,6 +48,7 @@ impl Route {
         servers: Vec<Arc<Server>>,
         fallback: Vec<Arc<Server>>,
         in_flight: Arc<InFlight>,
+        identity: u64,
     ) -> Self {
         Self {
             settings,
@@ -55,6 +57,7 @@ impl Route {
             hedges: HedgeBudget::default(),
             in_flight,
             turn: AtomicUsize::new(0),
+            identity,
             start: Instant::now(),
             used: AtomicU64::new(0),
         }
@@ -63,6 +66,12 @@ impl Route {
     /// The name that logs use.
     pub fn name(&self) -> &Arc<str> {
         &self.settings.name
+    }
+
+    /// A hash of who its upstreams are: where they are, how they are spoken to and what proves who they are. Answers
+    /// of other upstreams are other answers.
+    pub fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// A place for one more question, unless `maxInFlight` of this route wait.

@@ -78,7 +78,7 @@ impl Default for HealthCheck {
 }
 
 /// How an upstream is spoken to.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Transport {
     /// DNS over TLS (RFC 7858), and nothing else ever.
     Tls(TlsSettings),
@@ -100,7 +100,7 @@ impl Transport {
 }
 
 /// What an upstream must prove, and how we prove ourselves to it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct TlsSettings {
     /// Sent as SNI and required in the certificate. `None`: the certificate must name the IP address.
     pub server_name: Option<ServerName<'static>>,
@@ -117,7 +117,7 @@ pub struct TlsSettings {
 }
 
 /// What a server must prove. Nothing weaker exists.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Authentication {
     /// A path to a trusted authority and the right name, and a pin when there are pins.
     Pkix,
@@ -126,7 +126,7 @@ pub enum Authentication {
 }
 
 /// The authorities that are trusted.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Roots {
     /// Those of the Mozilla root program.
     Mozilla,
@@ -137,7 +137,7 @@ pub enum Roots {
 }
 
 /// The certificate that we show to a server.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum ClientCertificate {
     /// PEM files: the certificate with its intermediates, and the private key.
     Pem {
@@ -151,7 +151,7 @@ pub enum ClientCertificate {
 }
 
 /// Octets that no log may show.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Secret(pub Arc<[u8]>);
 
 impl fmt::Debug for Secret {

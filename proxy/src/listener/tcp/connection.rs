@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     listener::{Client, Transport, registry::Admission},
-    pipeline::{Answer, Pipeline, Verdict},
+    pipeline::{Answer, Finished, Pipeline, Verdict},
 };
 
 /// Queries of one connection that wait at a time: our guess, generous for a stub resolver.
@@ -96,7 +96,7 @@ impl Connection {
         tokio::select! {
             biased;
             () = stop.cancelled(), if self.intake == Intake::Open => self.intake = Intake::rest(reader.as_ref())?,
-            Some(reply) = self.waiting.next(), if may_queue => self.queue(&reply),
+            Some(reply) = self.waiting.next(), if may_queue => self.queue(&written(reply)),
             taken = writer.write(self.outbox.unsent()), if !self.outbox.unsent().is_empty() => self.note_sent(taken?)?,
             read = self.intake.read(&mut reader, self.inbox.end()), if may_read => self.intake = self.intake.after(read?),
             // What the client does not take by now is given up: it could go on like that for ever.
@@ -167,6 +167,12 @@ impl Connection {
     fn note_progress(&mut self) {
         self.progress = Instant::now();
     }
+}
+
+fn written(reply: Finished) -> Vec<u8> {
+    let mut out = Vec::new();
+    reply.write(&mut out);
+    out
 }
 
 /// To close with octets unread would break the connection off, and replies on their way would be lost.

@@ -36,10 +36,6 @@ impl Outbox {
         result
     }
 
-    pub(super) fn push(&mut self, reply: &[u8], origin: Origin) {
-        self.write(origin, |out| out.extend_from_slice(reply));
-    }
-
     pub(super) fn is_full(&self) -> bool {
         self.waiting >= BATCH
     }

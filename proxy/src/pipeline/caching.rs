@@ -1,0 +1,195 @@
+//! The cache as one manifest uses it: what is looked up before an upstream is asked, and learnt from its answer.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Job, Limit, Pipeline, Source, flights::Flight, waiting::Outcome};
+use crate::{
+    cache::{Bounds, Cache, Entry, Found, How, Key, Policy, PrefetchPolicy, Scope, StalePolicy},
+    config::CacheSettings,
+    message::{Header, Question, Rcode, Request},
+    upstream::{self, Failure, Route},
+};
+
+/// The cache of the process, with what a manifest says about it.
+#[derive(Debug)]
+pub struct Caching {
+    /// What all manifests share.
+    pub cache: Arc<Cache>,
+    /// Which TTLs are kept and shown.
+    pub bounds: Bounds,
+    /// What is done about answers that have expired, or are about to.
+    pub policy: Policy,
+    /// How long an upstream is waited for when there is a stale answer.
+    pub stale_after: Duration,
+}
+
+impl Caching {
+    /// The cache, used as the settings say.
+    pub fn new(cache: Arc<Cache>, settings: &CacheSettings) -> Self {
+        // Destructured without `..`: what is new must be used. The size is the cache's own.
+        let CacheSettings {
+            size: _,
+            min_ttl,
+            max_ttl,
+            negative_max_ttl,
+            failure_ttl,
+            serve_stale,
+            prefetch,
+        } = settings;
+        let bounds = Bounds {
+            min_ttl: seconds(*min_ttl),
+            max_ttl: seconds(*max_ttl),
+            negative_max_ttl: seconds(*negative_max_ttl),
+            failure_ttl: seconds(*failure_ttl),
+        };
+        let policy = Policy {
+            stale: serve_stale.map(|stale| StalePolicy {
+                max_age: seconds(stale.max_age),
+                ttl: seconds(stale.ttl),
+            }),
+            prefetch: prefetch.map(|prefetch| PrefetchPolicy {
+                min_hits: u8::try_from(prefetch.min_hits).unwrap_or(u8::MAX),
+                remaining_percent: u8::try_from(prefetch.remaining_percent).unwrap_or(100),
+            }),
+        };
+        let stale_after = serve_stale.map_or(Duration::MAX, |stale| stale.after);
+        Self { cache, bounds, policy, stale_after }
+    }
+}
+
+/// What the answer to a request is found by.
+pub(super) fn key_of(request: &Request, scope: Scope) -> Key<'_> {
+    let Request { question, recursion_desired: _, checking_disabled, dnssec_ok } = request;
+    let Question { name, qtype, qclass } = question;
+    Key {
+        name: name.as_wire(),
+        qtype: *qtype,
+        qclass: *qclass,
+        dnssec_ok: *dnssec_ok,
+        checking_disabled: *checking_disabled,
+        scope,
+    }
+}
+
+/// Whole seconds, as TTLs are.
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// What the cache knows about a question.
+pub(super) enum Recalled {
+    /// A reply that is given at once.
+    Reply {
+        entry: Entry,
+        how: How,
+        source: Source,
+        /// Whether the upstream should be asked for a fresh one meanwhile.
+        is_due: bool,
+    },
+    /// The upstream is asked first; and what is given when it has no answer in time.
+    Nothing { stale: Option<Entry> },
+}
+
+impl Pipeline {
+    /// Where answers to the questions of a route belong: they are found again only under the same conditions.
+    pub(super) fn scope(&self, route: &Route) -> Scope {
+        let bounds = self.caching.as_ref().map(|caching| caching.bounds);
+        Scope(route.identity() ^ bounds.map_or(0, Bounds::fingerprint))
+    }
+
+    /// Looks a question up. One without RD asks what an upstream knows without asking further, which is not for us
+    /// to say; so it goes past the cache.
+    pub(super) fn recall(&self, job: &Job<'_>, scope: Scope) -> Recalled {
+        let Some(caching) = self.caching.as_ref().filter(|_| job.query.header.has(Header::RD))
+        else {
+            return Recalled::Nothing { stale: None };
+        };
+        let now = |entry, how, source, is_due| Recalled::Reply { entry, how, source, is_due };
+        match caching.cache.find(&job.key(scope), &caching.policy, job.started) {
+            Found::Fresh { entry, refresh } => now(entry, How::Cached, Source::Cache, refresh),
+            // It is known to fail: nobody need wait to learn it again (RFC 8767 section 5).
+            Found::Failure { stale: Some(entry), .. } => {
+                now(entry, self.how_stale(), Source::Stale, false)
+            }
+            Found::Failure { failure, stale: None } => {
+                now(failure, How::Cached, Source::Cache, false)
+            }
+            Found::Stale(entry) if entry.was_given_stale() => {
+                now(entry, self.how_stale(), Source::Stale, true)
+            }
+            Found::Stale(entry) => Recalled::Nothing { stale: Some(entry) },
+            Found::Miss => Recalled::Nothing { stale: None },
+        }
+    }
+
+    /// How a stale answer is given.
+    pub(super) fn how_stale(&self) -> How {
+        let policy = self.caching.as_ref().and_then(|caching| caching.policy.stale);
+        policy.map_or(How::Fresh, |stale| How::Stale { ttl: stale.ttl })
+    }
+
+    /// The exchange for a question, which others may wait for already, and whether it has just begun.
+    pub(super) fn exchange(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        request: Arc<Request>,
+        scope: Scope,
+        started: Instant,
+    ) -> (Flight, bool) {
+        self.flights.join(&request, scope, || {
+            let (pipeline, route) = (Arc::clone(self), Arc::clone(route));
+            let (request, deadline) = (Arc::clone(&request), started + self.limits.query_deadline);
+            async move {
+                let exchanged =
+                    pipeline.upstreams.exchange(&route, Arc::clone(&request), deadline).await;
+                pipeline.learn(&request, scope, exchanged)
+            }
+        })
+    }
+
+    /// Asks the upstreams, for whoever wants to know next.
+    pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, route: &Arc<Route>, scope: Scope) {
+        // Where clients find no place, this can wait.
+        let Ok(places) = self.enter(route) else { return };
+        let (flight, is_new) = self.exchange(route, Arc::new(job.request()), scope, job.started);
+        if is_new {
+            self.tasks.spawn(async move {
+                flight.await;
+                drop(places);
+            });
+        }
+    }
+
+    /// Makes of an exchange what all who wait for it get, and remembers it.
+    fn learn(
+        &self,
+        request: &Request,
+        scope: Scope,
+        exchanged: Result<upstream::Answer, Failure>,
+    ) -> Outcome {
+        let (key, now) = (key_of(request, scope), Instant::now());
+        let bounds = self.caching.as_ref().map_or(Bounds::NONE, |caching| caching.bounds);
+        let is_limit = exchanged.as_ref().is_err_and(Failure::is_limit);
+        let outcome = match exchanged {
+            Ok(answer) => {
+                let upstream::Answer { message, layout, upstream, server: _, is_secure } = answer;
+                let entry = Entry::of_upstream(&key, message, &layout, is_secure, &bounds, now);
+                Outcome { entry, upstream: Some(upstream) }
+            }
+            Err(failure) => {
+                let errors = [failure.ede()];
+                let entry = Entry::of_failure(&key, Rcode::SERVFAIL, &errors, &bounds, now);
+                Outcome { entry, upstream: None }
+            }
+        };
+        if is_limit {
+            // Our own bound says nothing about the name.
+            self.metrics.count_limited(Limit::InFlightOnConnections);
+        } else if let Some(caching) = self.caching.as_ref().filter(|_| request.recursion_desired) {
+            caching.cache.insert(&outcome.entry);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,236 @@
+//! Equal questions that wait at the same time share one exchange.
+//!
+//! That spares the upstream, and whoever would forge its answer gets one try and not as many as there are clients
+//! (CVE-2020-25686 is about resolvers that asked once for each). Questions are equal when no answer could tell them
+//! apart: name without regard to case, type, class, RD, CD, DO, and the scope, which says where they would go.
+//!
+//! An exchange belongs to all who wait for it, over all workers: it goes on until it has an outcome, or until the
+//! last one has left.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures::{
+    FutureExt,
+    future::{Shared, WeakShared},
+};
+
+use super::waiting::Outcome;
+use crate::{
+    cache::Scope,
+    message::{Request, name::MAX_NAME_LEN},
+};
+
+/// An exchange that is on its way; clones wait for the same one.
+pub type Flight = Shared<Exchange>;
+
+type Exchange = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// The exchanges that are on their way, of the whole process. Each is held by at least one query that waits, and
+/// those are bounded by `limits.maxInFlight`.
+pub struct Flights {
+    shards: [Mutex<HashMap<u64, Known>>; SHARDS],
+    /// Unknown to clients, so that none can make others' questions meet in one place.
+    seed: RandomState,
+    /// Tells a flight from the next one in its place.
+    next: AtomicU64,
+}
+
+/// So many that workers seldom meet.
+const SHARDS: usize = 16;
+
+struct Known {
+    number: u64,
+    request: Arc<Request>,
+    scope: Scope,
+    flight: WeakShared<Exchange>,
+}
+
+/// Takes a flight off the list at its end, however that comes.
+struct Landing {
+    flights: Arc<Flights>,
+    hash: u64,
+    number: u64,
+}
+
+impl Flights {
+    /// The exchange for a question: the one that is on its way, or else the one that is made of `exchange`. Also
+    /// tells whether it is that one.
+    pub fn join<F>(
+        self: &Arc<Self>,
+        request: &Arc<Request>,
+        scope: Scope,
+        exchange: impl FnOnce() -> F,
+    ) -> (Flight, bool)
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let hash = self.hash(request, scope);
+        let mut known = self.shard(hash);
+        let found = known.get(&hash);
+        let is_other = |other: &&Known| !other.request.is_same(request) || other.scope != scope;
+        let is_taken = found.is_some_and(|found| is_other(&found));
+        if let Some(flight) = found.filter(|_| !is_taken).and_then(|found| found.flight.upgrade()) {
+            return (flight, false);
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let landing = Landing { flights: Arc::clone(self), hash, number };
+        let exchange = exchange();
+        let exchange: Exchange = Box::pin(async move {
+            let outcome = exchange.await;
+            drop(landing);
+            outcome
+        });
+        let flight = exchange.shared();
+        // Two questions of one hash: the second one goes alone.
+        if let Some(weak) = flight.downgrade().filter(|_| !is_taken) {
+            let (request, flight) = (Arc::clone(request), weak);
+            known.insert(hash, Known { number, request, scope, flight });
+        }
+        drop(known);
+        (flight, true)
+    }
+
+    fn hash(&self, request: &Request, scope: Scope) -> u64 {
+        let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
+        let flags = [*recursion_desired, *checking_disabled, *dnssec_ok];
+        let kind = (question.qtype.0, question.qclass.0, flags, scope.0);
+        let mut buffer = [0; MAX_NAME_LEN];
+        self.seed.hash_one((question.name.fold(&mut buffer), kind))
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<u64, Known>> {
+        let index = usize::try_from(hash % SHARDS as u64).unwrap_or_default();
+        let [first, ..] = &self.shards;
+        self.shards.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut known = self.flights.shard(self.hash);
+        if known.get(&self.hash).is_some_and(|known| known.number == self.number) {
+            known.remove(&self.hash);
+        }
+    }
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { shards, seed: RandomState::new(), next: AtomicU64::new(0) }
+    }
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flights")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::oneshot, time::Instant};
+
+    use super::{super::caching::key_of, *};
+    use crate::{
+        cache::{Bounds, Entry},
+        message::{Qclass, Qtype, Question, Rcode},
+    };
+
+    const SCOPE: Scope = Scope(1);
+
+    fn request(name: &str) -> Request {
+        let question =
+            Question { name: name.parse().unwrap(), qtype: Qtype::A, qclass: Qclass::IN };
+        Request { question, recursion_desired: true, checking_disabled: false, dnssec_ok: false }
+    }
+
+    fn outcome() -> Outcome {
+        let request = request("a.example.");
+        let key = key_of(&request, SCOPE);
+        let entry = Entry::of_failure(&key, Rcode::REFUSED, &[], &Bounds::NONE, Instant::now());
+        Outcome { entry, upstream: None }
+    }
+
+    /// Joins, and returns what makes the exchange end when it is a new one.
+    fn join(
+        flights: &Arc<Flights>,
+        request: &Request,
+        scope: Scope,
+    ) -> (Flight, Option<oneshot::Sender<()>>) {
+        let (end, ended) = oneshot::channel::<()>();
+        let (flight, is_new) = flights.join(&Arc::new(request.clone()), scope, || async {
+            ended.await.ok();
+            outcome()
+        });
+        (flight, is_new.then_some(end))
+    }
+
+    #[tokio::test]
+    async fn only_questions_that_no_answer_could_tell_apart_share_an_exchange() {
+        type Change = fn(&mut Request);
+        let cases: [(&str, Change, Scope, bool); 7] = [
+            (
+                "the same in another case",
+                |request| request.question.name = "A.exAMPle.".parse().unwrap(),
+                SCOPE,
+                true,
+            ),
+            (
+                "another name",
+                |request| request.question.name = "b.example.".parse().unwrap(),
+                SCOPE,
+                false,
+            ),
+            ("another type", |request| request.question.qtype = Qtype::AAAA, SCOPE, false),
+            ("another class", |request| request.question.qclass = Qclass::CH, SCOPE, false),
+            ("without RD", |request| request.recursion_desired = false, SCOPE, false),
+            ("with CD", |request| request.checking_disabled = true, SCOPE, false),
+            ("another route", |_| {}, Scope(2), false),
+        ];
+
+        for (why, change, scope, expected) in cases {
+            let flights = Arc::default();
+            let (_first, _end) = join(&flights, &request("a.example."), SCOPE);
+            let mut second = request("a.example.");
+            change(&mut second);
+            assert_eq!(join(&flights, &second, scope).1.is_none(), expected, "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_leaves_ends_it_for_nobody_else() {
+        let flights = Arc::default();
+        let (mut first, end) = join(&flights, &request("a.example."), SCOPE);
+        let (second, _) = join(&flights, &request("a.example."), SCOPE);
+        assert!((&mut first).now_or_never().is_none());
+        drop(first);
+
+        end.unwrap().send(()).unwrap();
+        assert_eq!(second.await.entry.rcode(), Rcode::REFUSED);
+    }
+
+    #[tokio::test]
+    async fn what_is_over_or_given_up_is_not_joined_any_more() {
+        let flights = Arc::default();
+        let (given_up, end) = join(&flights, &request("a.example."), SCOPE);
+        drop(given_up);
+        assert!(end.unwrap().is_closed(), "the last one has left");
+
+        let (over, end) = join(&flights, &request("a.example."), SCOPE);
+        end.unwrap().send(()).unwrap();
+        over.clone().await;
+        assert!(join(&flights, &request("a.example."), SCOPE).1.is_some());
+        assert!(flights.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+}
