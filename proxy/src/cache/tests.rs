@@ -106,6 +106,11 @@ fn a_collision_of_hashes_is_a_miss() {
     cache.store.insert(hash, Upstream::address("attacker.example.", 60).entry(&BOUNDS, now));
 
     assert!(matches!(cache.find(&key(&query), &POLICY, now), Found::Miss));
+
+    let own = Upstream::empty("victim.example.", Qtype::A, Rcode::SERVFAIL).entry(&BOUNDS, now);
+    cache.store.insert(hash, own);
+    let found = cache.find(&key(&query), &POLICY, now);
+    assert!(matches!(found, Found::Miss), "a failure is no answer, wherever it is");
 }
 
 #[test]
@@ -116,6 +121,10 @@ fn what_comes_later_finds_its_place() {
         ..Upstream::empty(NAME, Qtype::A, Rcode::NXDOMAIN)
     };
     let nodata = Upstream::denial(NAME, Qtype::A, Rcode::NOERROR, 60);
+    let ipv6 = Upstream {
+        answers: vec![record(SELF, 28, 60, &[0; 16])],
+        ..Upstream::empty(NAME, Qtype::AAAA, Rcode::NOERROR)
+    };
     let ds = Upstream::denial(NAME, Qtype::DS, Rcode::NXDOMAIN, 60);
     let without_soa = Upstream::empty(NAME, Qtype::A, Rcode::NXDOMAIN);
     let (a, aaaa, mx) = (Qtype::A, Qtype::AAAA, Qtype::MX);
@@ -140,7 +149,7 @@ fn what_comes_later_finds_its_place() {
         ("an answer shows that the name exists again", vec![nxdomain(60), address()], mx, "miss"),
         (
             "a denial ends the answer to what was asked",
-            vec![Upstream { qtype: aaaa, ..address() }, nxdomain(60)],
+            vec![ipv6, nxdomain(60)],
             aaaa,
             "fresh NXDOMAIN",
         ),
