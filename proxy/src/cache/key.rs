@@ -96,3 +96,53 @@ impl Base {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key<'_> = Key {
+        name: b"\x03www\x07example\0",
+        qtype: Qtype::A,
+        qclass: Qclass::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+        scope: Scope(7),
+    };
+
+    #[test]
+    fn the_hash_depends_on_all_that_tells_answers_apart() {
+        let hasher = KeyHasher::default();
+        let base = hasher.base(&KEY);
+        let longest = [63; MAX_NAME_LEN];
+        let cases = [
+            ("a letter's case", Key { name: b"\x03wWW\x07EXAMPLE\0", ..KEY }, true),
+            ("a letter", Key { name: b"\x03wwx\x07example\0", ..KEY }, false),
+            ("where a label ends", Key { name: b"\x04www\x07\x06xample\0", ..KEY }, false),
+            ("the longest name", Key { name: &longest, ..KEY }, false),
+            ("the class", Key { qclass: Qclass::CH, ..KEY }, false),
+            ("DO", Key { dnssec_ok: true, ..KEY }, false),
+            ("CD", Key { checking_disabled: true, ..KEY }, false),
+            ("the scope", Key { scope: Scope(8), ..KEY }, false),
+        ];
+
+        for (why, key, is_same) in cases {
+            assert_eq!(hasher.base(&key) == base, is_same, "{why}");
+        }
+        assert_ne!(KeyHasher::default().base(&KEY), base, "another process hashes otherwise");
+    }
+
+    #[test]
+    fn the_slots_of_a_name_are_all_different() {
+        let base = KeyHasher::default().base(&KEY);
+        let of_types = (0..=u16::MAX).map(Qtype);
+        let slots = of_types.flat_map(|qtype| [Slot::Answer(qtype), Slot::Failure(qtype)]);
+        let mut hashes: Vec<_> = slots.chain([Slot::Denial]).map(|slot| base.slot(slot)).collect();
+
+        let all = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+
+        assert_eq!(hashes.len(), all);
+    }
+}

@@ -40,12 +40,13 @@ pub(super) fn settle(message: &mut [u8], start: usize, facts: &Facts, bounds: &B
     let mut records = read(message, start);
     let verdict = facts.judge(message, &records, bounds);
     for record in &mut records {
-        record.ttl = bounds.clip(record.ttl);
-        if let Verdict::Negative(ttl) = verdict
-            && (facts.answers_end..facts.authorities_end).contains(&record.start)
-        {
-            record.ttl = record.ttl.min(ttl);
-        }
+        record.ttl = match verdict {
+            Verdict::Positive => bounds.clip(record.ttl),
+            Verdict::Negative(ttl) if facts.has_authority(record) => {
+                ttl.min(bounds.cap(record.ttl))
+            }
+            Verdict::Negative(_) | Verdict::Failure | Verdict::Fleeting => bounds.cap(record.ttl),
+        };
     }
     unite(message, &mut records);
     for record in &records {
@@ -88,7 +89,7 @@ impl Facts {
             Rcode::NOERROR if self.has_data(records) => Verdict::Positive,
             Rcode::NOERROR | Rcode::NXDOMAIN => self
                 .denial_ttl(message, records)
-                .map_or(Verdict::Fleeting, |ttl| Verdict::Negative(bounds.clip_negative(ttl))),
+                .map_or(Verdict::Fleeting, |ttl| Verdict::Negative(bounds.cap_negative(ttl))),
             _ => Verdict::Failure,
         }
     }
@@ -99,13 +100,16 @@ impl Facts {
         answers.any(|record| record.rtype == self.qtype || self.qtype == Qtype::ANY)
     }
 
+    fn has_authority(&self, record: &Record) -> bool {
+        (self.answers_end..self.authorities_end).contains(&record.start)
+    }
+
     /// The lesser of the SOA record's TTL and its MINIMUM, which is the last of its data.
     fn denial_ttl(&self, message: &[u8], records: &[Record]) -> Option<u32> {
         /// Two names and five numbers.
         const MIN_LEN: usize = 1 + 1 + 5 * 4;
-        let is_authority =
-            |record: &&Record| (self.answers_end..self.authorities_end).contains(&record.start);
-        let soa = records.iter().filter(is_authority).find(|record| record.rtype == Qtype::SOA)?;
+        let mut authorities = records.iter().filter(|record| self.has_authority(record));
+        let soa = authorities.find(|record| record.rtype == Qtype::SOA)?;
         let data = soa.data_of(message);
         let minimum = u32_at(data, data.len().checked_sub(4)?)?;
         (data.len() >= MIN_LEN).then(|| normal(soa.ttl).min(normal(minimum)))

@@ -15,7 +15,7 @@ use super::Entry;
 /// Bounds of TTLs, in seconds, for what is kept and for what clients see.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Bounds {
-    /// No TTL is shorter, not even one of 0.
+    /// No TTL of a positive answer is shorter, not even one of 0.
     pub min_ttl: u32,
     /// No TTL is longer, whatever `min_ttl` says.
     pub max_ttl: u32,
@@ -37,14 +37,19 @@ impl Bounds {
         hasher.finish()
     }
 
-    /// A TTL within the bounds.
+    /// A TTL of a positive answer, within the bounds.
     pub(super) fn clip(&self, ttl: u32) -> u32 {
-        normal(ttl).max(self.min_ttl).min(self.max_ttl)
+        self.cap(normal(ttl).max(self.min_ttl))
     }
 
-    /// The same for a negative answer.
-    pub(super) fn clip_negative(&self, ttl: u32) -> u32 {
-        self.clip(ttl).min(self.negative_max_ttl)
+    /// A TTL of whatever is no positive answer.
+    pub(super) fn cap(&self, ttl: u32) -> u32 {
+        normal(ttl).min(self.max_ttl)
+    }
+
+    /// How long a negative answer may live.
+    pub(super) fn cap_negative(&self, ttl: u32) -> u32 {
+        self.cap(ttl).min(self.negative_max_ttl)
     }
 }
 

@@ -135,3 +135,6 @@ impl Entry {
         Name::read(self.key().name, 0).map_or_else(|_| Name::root(), |(name, _)| name)
     }
 }
+
+#[cfg(test)]
+mod tests;

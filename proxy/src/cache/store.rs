@@ -133,3 +133,6 @@ impl Hasher for Hash {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;
