@@ -4,7 +4,7 @@
 //! manifest makes it run out of memory. Where no standard gives a number, it is our guess at several
 //! times what anybody was seen to use.
 
-use crate::units::Duration;
+use crate::units::{ByteSize, Duration};
 
 /// Resolver services; our guess (OpenShift's DNS operator stops at 15).
 pub const UPSTREAMS: u32 = 64;
@@ -47,6 +47,8 @@ pub const REFERENCE: u32 = 253;
 pub const ADDRESS: u32 = 64;
 /// A duration with every unit.
 pub const DURATION: u32 = 32;
+/// A size with its unit: 20 digits, a dot, nine digits and `Mi`.
+pub const SIZE_TEXT: u32 = 32;
 /// A pin: `sha256//` and 44 characters.
 pub const PIN: u32 = 52;
 /// A path of a file (Linux: PATH_MAX).
@@ -68,6 +70,30 @@ pub const IDLE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs
 pub const HEALTH_CHECK: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3600)];
 /// The shortest and the longest of each step of a shutdown; our guess: kubelet waits as long.
 pub const SHUTDOWN: [Duration; 2] = [Duration::from_secs(0), Duration::from_secs(600)];
+
+/// The smallest cache that is worth one (our guess, a few thousand answers), and the largest (our guess,
+/// more than machines have).
+pub const CACHE_SIZE: [ByteSize; 2] = [ByteSize::from_mebi(1), ByteSize::from_mebi(1 << 20)];
+/// The least TTL may be an hour at most, as in dnsmasq: a larger one makes answers wrong.
+pub const MIN_TTL: [Duration; 2] = [Duration::from_secs(0), HOUR];
+/// The largest TTL: a week at most (RFC 8767 section 4).
+pub const MAX_TTL: [Duration; 2] = [Duration::from_secs(1), WEEK];
+/// Negative answers: more than a day was found to be problematic (RFC 2308 section 5).
+pub const NEGATIVE_MAX_TTL: [Duration; 2] = [Duration::from_secs(0), DAY];
+/// Failures: at least one second, at most five minutes (RFC 9520 section 3.2).
+pub const FAILURE_TTL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
+/// The TTL of an expired answer: never zero (RFC 8767 section 4), and our guess at how long a client may
+/// be left with it.
+pub const STALE_TTL: [Duration; 2] = [Duration::from_secs(1), HOUR];
+/// How long an expired answer may be served: our guess, RFC 8767 section 5 speaks of one to three days.
+pub const STALE_MAX_AGE: [Duration; 2] = [Duration::from_secs(1), WEEK];
+/// How often an answer is used before it is worth asking for again: our guess.
+pub const PREFETCH_HITS: u32 = 1_000_000;
+/// The last part of a TTL, in percent: earlier than at half of it, every answer is asked for twice.
+pub const PREFETCH_PERCENT: u32 = 50;
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The smallest EDNS buffer (RFC 6891 §6.2.3) and the largest that does not invite fragments
 /// (RFC 6891 §6.2.5 recommends 4096 as a maximum, RFC 9715 prefers 1400).

@@ -1,6 +1,6 @@
 //! What holds where a manifest says nothing. Every constant says who chose it.
 
-use crate::units::Duration;
+use crate::units::{ByteSize, Duration};
 
 /// The time within which every query is answered: below the 5 s that resolvers of libc wait.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(4);
@@ -44,8 +44,31 @@ pub const SHUTDOWN_DRAIN: Duration = Duration::from_secs(10);
 pub const LISTEN: &str = "127.0.0.1:5300";
 /// Of the queries that are logged, one in so many: all of them.
 pub const ONE_IN: u32 = 1;
+/// How much memory a pod may have: what the proxy needs at rest, its cache, and room for a large configuration;
+/// our guess.
+pub const MEMORY_LIMIT: &str = "128Mi";
 /// How many pods: the fewest that survive the loss of one.
 pub const REPLICAS: i32 = 2;
+/// The size of the cache where there is no memory limit to take it from: our guess, half a million answers.
+pub const CACHE_SIZE: ByteSize = ByteSize::from_mebi(64);
+/// The least TTL: what the zone's owner said.
+pub const MIN_TTL: Duration = Duration::from_secs(0);
+/// The largest TTL: CoreDNS's default.
+pub const MAX_TTL: Duration = Duration::from_secs(3600);
+/// The largest TTL of a negative answer: our guess, an unknown name of today may be tomorrow's service.
+pub const NEGATIVE_MAX_TTL: Duration = Duration::from_secs(300);
+/// How long a failure is remembered: the least that RFC 9520 section 3.2 asks for, as recovery counts more.
+pub const FAILURE_TTL: Duration = Duration::from_secs(1);
+/// How long a client waits before it gets an expired answer: RFC 8767 section 5.
+pub const STALE_AFTER: Duration = Duration::from_millis(1800);
+/// The TTL of an expired answer: RFC 8767 section 4.
+pub const STALE_TTL: Duration = Duration::from_secs(30);
+/// How long after its expiry an answer may be served: the least that RFC 8767 section 5 speaks of.
+pub const STALE_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How often an answer must have been used to be asked for again: our guess, once is no habit.
+pub const PREFETCH_MIN_HITS: u32 = 3;
+/// How much of its TTL is left then, in percent: unbound's and CoreDNS's choice.
+pub const PREFETCH_REMAINING_PERCENT: u32 = 10;
 /// The cluster's domain where it cannot be discovered: kubeadm's default.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Who may ask: loopback, private (RFC 1918), shared (RFC 6598), link-local and unique local addresses.

@@ -6,6 +6,7 @@
 //! the place where it stands is for [`crate::validate`].
 
 pub use address::{AddressError, ListenerAddress, ServerAddress};
+pub use byte_size::{ByteSize, ByteSizeError};
 pub use duration::{Duration, DurationError};
 pub use name::{Name, NameError};
 pub use network::{Network, NetworkError};
@@ -15,6 +16,7 @@ pub use server_name::{ServerName, ServerNameError};
 pub use zone::{Zone, ZoneError};
 
 mod address;
+mod byte_size;
 mod duration;
 mod name;
 mod network;

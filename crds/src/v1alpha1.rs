@@ -10,6 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use access::{Access, RateLimit};
+pub use cache::{Cache, CacheMode, Prefetch, ServeStale};
 pub use cluster_dns::{ClusterDns, ClusterDnsMode};
 pub use limits::{Limits, Shutdown};
 pub use listener::{DnsListener, Listeners};
@@ -28,6 +29,7 @@ pub use workload::{PodSpecTemplate, PodTemplate, TemplateMetadata, Workload};
 use crate::bounds;
 
 pub mod access;
+pub mod cache;
 pub mod cluster_dns;
 pub mod limits;
 pub mod listener;
@@ -92,6 +94,10 @@ pub struct DnsProxySpec {
     /// How names of the cluster are resolved.
     #[serde(default, rename = "clusterDNS", skip_serializing_if = "Option::is_none")]
     pub cluster_dns: Option<ClusterDns>,
+
+    /// Which answers are kept, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
 
     /// Who may ask, and how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,6 +18,7 @@ pub(crate) use report::excerpt;
 pub use routes::weaker_fallbacks;
 
 mod access;
+mod cache;
 mod cluster_dns;
 mod limits;
 mod listeners;
@@ -77,6 +78,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
         upstreams,
         routes,
         cluster_dns,
+        cache,
         access,
         limits,
         listeners,
@@ -88,6 +90,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     upstreams::check(upstreams, place, &mut report);
     routes::check(routes.as_deref(), upstreams, &mut report);
     cluster_dns::check(cluster_dns.as_ref(), &mut report);
+    cache::check(cache.as_ref(), workload.as_ref(), place, &mut report);
     access::check(access.as_ref(), &mut report);
     limits::check(limits.as_ref(), &mut report);
     listeners::check(listeners.as_ref(), &proxy.spec, place, &mut report);

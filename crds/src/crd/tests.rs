@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     defaults,
     manifest::parse_one,
-    units::{Duration, Name, Pin, RecordType},
+    units::{ByteSize, Duration, Name, Pin, RecordType},
     validate::{Place, problems},
 };
 
@@ -199,6 +199,18 @@ fn the_schema_has_the_defaults_that_the_constants_say() {
         parts().into_iter().filter_map(|(path, part)| Some((path, part.default?.0))).collect();
 
     let expected = [
+        (".spec.cache.failureTTL", json!("1s")),
+        (".spec.cache.maxTTL", json!("1h")),
+        (".spec.cache.minTTL", json!("0s")),
+        (".spec.cache.mode", json!("Enabled")),
+        (".spec.cache.negativeMaxTTL", json!("5m")),
+        (".spec.cache.prefetch.minHits", json!(defaults::PREFETCH_MIN_HITS)),
+        (".spec.cache.prefetch.mode", json!("Enabled")),
+        (".spec.cache.prefetch.remainingPercent", json!(defaults::PREFETCH_REMAINING_PERCENT)),
+        (".spec.cache.serveStale.after", json!("1.8s")),
+        (".spec.cache.serveStale.maxAge", json!("24h")),
+        (".spec.cache.serveStale.mode", json!("Enabled")),
+        (".spec.cache.serveStale.ttl", json!("30s")),
         (".spec.clusterDNS.mode", json!("Forward")),
         (".spec.limits.ednsBufferSize", json!(defaults::EDNS_BUFFER_SIZE)),
         (".spec.limits.maxInFlight", json!(defaults::MAX_IN_FLIGHT)),
@@ -241,6 +253,7 @@ fn the_schema_has_the_defaults_that_the_constants_say() {
 fn every_pattern_refuses_what_the_parser_refuses_too() {
     let samples: BTreeMap<&str, fn(&str) -> bool> = BTreeMap::from([
         (Name::PATTERN, (|text| text.parse::<Name>().is_ok()) as fn(&str) -> bool),
+        (ByteSize::PATTERN, |text| text.parse::<ByteSize>().is_ok()),
         (Duration::PATTERN, |text| text.parse::<Duration>().is_ok()),
         (Pin::PATTERN, |text| text.parse::<Pin>().is_ok()),
         (RecordType::PATTERN, |text| text.parse::<RecordType>().is_ok()),
@@ -301,6 +314,11 @@ fn the_rules_of_the_schema_refuse_what_validation_refuses() {
             "listeners",
             upstream("") + ", listeners: {dns: {addresses: ['127.0.0.1:53']}}",
             "in a cluster the Service has the ports",
+        ),
+        (
+            "a least TTL that is the larger one",
+            upstream("") + ", cache: {minTTL: 90s, maxTTL: 1m}",
+            "minTTL is more than maxTTL",
         ),
         ("a class", upstream("") + ", service: {loadBalancerClass: a/b}", "need type LoadBalancer"),
         (

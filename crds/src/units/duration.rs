@@ -100,24 +100,33 @@ fn fraction(text: &str, unit: u64) -> Result<u64, DurationError> {
 }
 
 impl fmt::Display for Duration {
-    /// The largest units first, none that is zero.
+    /// The largest units first, none that is zero; a fraction only in the last one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
+        let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m")];
         for (number, unit) in parts.into_iter().filter(|(number, _)| *number > 0) {
             write!(f, "{number}{unit}")?;
         }
-        let (millis, below) = (self.0.subsec_millis(), self.0.subsec_nanos() % 1_000_000);
-        match (millis, below) {
-            (0, 0) if seconds == 0 => f.write_str("0s"),
-            (0, 0) => Ok(()),
-            (millis, 0) => write!(f, "{millis}ms"),
-            (millis, below) => {
-                let digits = format!("{below:06}");
-                write!(f, "{millis}.{}ms", digits.trim_end_matches('0'))
+        match (seconds % 60, nanos) {
+            (0, 0) if seconds > 0 => Ok(()),
+            (0, nanos) if nanos > 0 => {
+                decimal(f, u64::from(nanos / 1_000_000), nanos % 1_000_000, 6, "ms")
             }
+            (seconds, nanos) => decimal(f, seconds, nanos, 9, "s"),
         }
     }
+}
+
+/// A number with `fraction` of so many digits behind its dot, of which trailing zeros are left out.
+fn decimal(
+    f: &mut fmt::Formatter<'_>,
+    whole: u64,
+    fraction: u32,
+    digits: usize,
+    unit: &str,
+) -> fmt::Result {
+    let fraction = format!(".{fraction:0digits$}");
+    write!(f, "{whole}{}{unit}", fraction.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// `ms` stands before `m`, whose text it begins with.
@@ -138,7 +147,9 @@ mod tests {
         let cases = [
             // (why, text, milliseconds, canonical text)
             ("milliseconds are not minutes", "250ms", 250, "250ms"),
-            ("a fraction of a second", "1.5s", 1_500, "1s500ms"),
+            ("a fraction of a second", "1.5s", 1_500, "1.5s"),
+            ("a second and its thousandths", "1s800ms", 1_800, "1.8s"),
+            ("a minute and less than a second", "1m0.25s", 60_250, "1m250ms"),
             ("parts add up", "1m30s", 90_000, "1m30s"),
             ("the largest unit is used", "120s", 120_000, "2m"),
             ("any order", "5s1h", 3_605_000, "1h5s"),

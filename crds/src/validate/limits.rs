@@ -36,7 +36,7 @@ pub(super) fn check(limits: Option<&Limits>, report: &mut Report) {
     );
 }
 
-/// Warns of timeouts that the query deadline cuts off.
+/// Warns of times that the query deadline cuts off.
 pub(super) fn warn(proxy: &DnsProxy, report: &mut Report) {
     let deadline = proxy.spec.limits.as_ref().and_then(|limits| limits.query_deadline.as_deref());
     let deadline = deadline.map_or(Ok(defaults::QUERY_DEADLINE), str::parse);
@@ -49,5 +49,12 @@ pub(super) fn warn(proxy: &DnsProxy, report: &mut Report) {
         let message =
             format!("{query} is never reached: limits.queryDeadline ends a query after {deadline}");
         report.require(query <= *deadline, path, message);
+    }
+    let stale = proxy.spec.cache.as_ref().and_then(|cache| cache.serve_stale.as_ref());
+    let after = stale.and_then(|stale| stale.after.as_deref()?.parse::<Duration>().ok());
+    if let (Ok(deadline), Some(after)) = (deadline, after) {
+        let message =
+            format!("{after} is never reached: limits.queryDeadline ends a query after {deadline}");
+        report.require(after < deadline, "spec.cache.serveStale.after", message);
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     manifest,
-    v1alpha1::{Connections, HealthCheck},
+    v1alpha1::{Cache, Connections, HealthCheck, Prefetch},
 };
 
 const PIN: &str = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
@@ -432,6 +432,121 @@ fn the_clusters_dns_gets_narrow_zones() {
 }
 
 #[test]
+fn the_cache_has_bounds_that_a_message_and_a_pod_can_hold() {
+    let cache = |fields: &str| format!("cache: {{{fields}}}");
+    let memory = |fields: &str, limit: &str| {
+        format!("cache: {{{fields}}}, workload: {{resources: {{limits: {{{limit}}}}}}}")
+    };
+    assert_problems(
+        Place::File,
+        &[
+            ("the defaults", cache("serveStale: {}, prefetch: {}"), &[]),
+            (
+                "the ends of every range",
+                cache(
+                    "size: 1Ti, minTTL: 1h, maxTTL: 168h, negativeMaxTTL: 24h, failureTTL: 5m, \
+                     serveStale: {after: 1m, ttl: 1h, maxAge: 168h}, prefetch: {minHits: 1000000, remainingPercent: 50}",
+                ),
+                &[],
+            ),
+            (
+                "the other ends",
+                cache(
+                    "size: 1Mi, minTTL: 0s, maxTTL: 1s, negativeMaxTTL: 0s, failureTTL: 1s, \
+                     serveStale: {after: 10ms, ttl: 1s, maxAge: 1s}, prefetch: {minHits: 1, remainingPercent: 1}",
+                ),
+                &[],
+            ),
+            ("a size in octets", cache("size: 67108864"), &[]),
+            (
+                "all of it is off",
+                cache("mode: Disabled, serveStale: {mode: Disabled}, prefetch: {mode: Disabled}"),
+                &[],
+            ),
+            (
+                "no room for anything",
+                cache("size: 1000Ki"),
+                &["spec.cache.size: 1000Ki is out of range, 1Mi to 1Ti"],
+            ),
+            (
+                "a unit of others",
+                cache("size: 64MB"),
+                &["spec.cache.size: not a size: Kubernetes writes this unit as `M` (`64MB`)"],
+            ),
+            (
+                "longer than a day, a week, an hour",
+                cache(
+                    "minTTL: 61m, maxTTL: 8760h, negativeMaxTTL: 25h, serveStale: {ttl: 2h, maxAge: 169h}",
+                ),
+                &[
+                    "spec.cache.minTTL: 1h1m is out of range, 0s to 1h",
+                    "spec.cache.maxTTL: 8760h is out of range, 1s to 168h",
+                    "spec.cache.negativeMaxTTL: 25h is out of range, 0s to 24h",
+                    "spec.cache.serveStale.ttl: 2h is out of range, 1s to 1h",
+                    "spec.cache.serveStale.maxAge: 169h is out of range, 1s to 168h",
+                ],
+            ),
+            (
+                "failures that are remembered too briefly",
+                cache("failureTTL: 999ms"),
+                &["spec.cache.failureTTL: 999ms is out of range, 1s to 5m"],
+            ),
+            (
+                "and too long",
+                cache("failureTTL: 301s"),
+                &["spec.cache.failureTTL: 5m1s is out of range, 1s to 5m"],
+            ),
+            (
+                "a part of a second",
+                cache("minTTL: 1.5s, maxTTL: 2.5s, negativeMaxTTL: 500ms, serveStale: {ttl: 1.1s}"),
+                &[
+                    "spec.cache.minTTL: 1.5s is no TTL: they are whole seconds",
+                    "spec.cache.maxTTL: 2.5s is no TTL",
+                    "spec.cache.negativeMaxTTL: 500ms is no TTL",
+                    "spec.cache.serveStale.ttl: 1.1s is no TTL",
+                ],
+            ),
+            ("failures are in no message", cache("failureTTL: 1.5s"), &[]),
+            (
+                "a least TTL that is the larger one",
+                cache("minTTL: 90s, maxTTL: 1m"),
+                &["spec.cache.minTTL: 1m30s is more than maxTTL, 1m"],
+            ),
+            ("both the same", cache("minTTL: 1m, maxTTL: 60s"), &[]),
+            (
+                "stale at once, or never",
+                cache("serveStale: {after: 0s, maxAge: 0s}"),
+                &[
+                    "spec.cache.serveStale.after: 0s is out of range, 10ms to 1m",
+                    "spec.cache.serveStale.maxAge: 0s is out of range, 1s to 168h",
+                ],
+            ),
+        ],
+    );
+    assert_problems(
+        Place::File,
+        &[("a file knows no limit", memory("size: 1Gi", "memory: 128Mi"), &[])],
+    );
+    assert_problems(
+        Place::Cluster,
+        &[
+            ("three quarters", memory("size: 768Mi", "memory: 1Gi"), &[]),
+            (
+                "more than that",
+                memory("size: 769Mi", "memory: 1Gi"),
+                &["spec.cache.size: 769Mi is too much for pods that may have 1Gi: at most"],
+            ),
+            (
+                "more than the limit that pods have unless told otherwise",
+                cache("size: 1Gi"),
+                &["spec.cache.size: 1Gi is too much for pods that may have 128Mi: at most"],
+            ),
+            ("no limit", memory("size: 1Gi", "cpu: 1"), &[]),
+        ],
+    );
+}
+
+#[test]
 fn access_is_by_networks() {
     let access = |fields: &str| format!("access: {{{fields}}}");
     assert_problems(
@@ -507,6 +622,14 @@ fn what_the_schema_bounds_is_checked_again_for_objects_that_are_older() {
     let route = &mut old.spec.routes.as_mut().unwrap()[0];
     route.zones.clear();
     route.max_in_flight = Some(0);
+    old.spec.cache = Some(Cache {
+        prefetch: Some(Prefetch {
+            min_hits: Some(0),
+            remaining_percent: Some(51),
+            ..Prefetch::default()
+        }),
+        ..Cache::default()
+    });
 
     let paths: Vec<_> =
         problems(&old, Place::Cluster).into_iter().map(|problem| problem.path).collect();
@@ -520,6 +643,8 @@ fn what_the_schema_bounds_is_checked_again_for_objects_that_are_older() {
             "spec.upstreams[0].healthCheck.failureThreshold",
             "spec.routes[0].zones",
             "spec.routes[0].maxInFlight",
+            "spec.cache.prefetch.minHits",
+            "spec.cache.prefetch.remainingPercent",
             "spec.access.rateLimit.queriesPerSecond",
             "spec.access.rateLimit.burst",
             "spec.limits.maxInFlight",
@@ -682,7 +807,7 @@ fn an_objects_name_can_be_a_services() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_of() {
-    let cases: [(&str, String, &[&str]); 8] = [
+    let cases: [(&str, String, &[&str]); 10] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -712,6 +837,16 @@ fn what_is_probably_not_meant_is_warned_of() {
             "a timeout behind the deadline",
             "upstreams: [{name: a, addresses: [192.0.2.1], timeouts: {query: 5s}}]".into(),
             &["spec.upstreams[0].timeouts.query: 5s is never reached: limits.queryDeadline ends a query after 4s"],
+        ),
+        (
+            "stale answers behind the deadline",
+            "cache: {serveStale: {after: 3s}}, limits: {queryDeadline: 3s}".into(),
+            &["spec.cache.serveStale.after: 3s is never reached: limits.queryDeadline ends a query after 3s"],
+        ),
+        (
+            "stale answers in time",
+            "cache: {serveStale: {after: 3s}}".into(),
+            &[],
         ),
         (
             "what a single process does not use",

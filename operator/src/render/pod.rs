@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use dnsproxy_api::v1alpha1::{PodSpecTemplate, PodTemplate, TemplateMetadata};
+use dnsproxy_api::{
+    defaults,
+    v1alpha1::{PodSpecTemplate, PodTemplate, TemplateMetadata},
+};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, HTTPGetAction, PodSecurityContext, PodSpec,
@@ -152,7 +155,7 @@ fn default_resources() -> ResourceRequirements {
     };
     ResourceRequirements {
         requests: Some(quantities(&[("cpu", "50m"), ("memory", "32Mi")])),
-        limits: Some(quantities(&[("memory", "128Mi")])),
+        limits: Some(quantities(&[("memory", defaults::MEMORY_LIMIT)])),
         ..ResourceRequirements::default()
     }
 }
