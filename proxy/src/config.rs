@@ -31,10 +31,13 @@ pub mod metrics;
 pub mod reload;
 pub mod status;
 
+mod cache;
 mod cluster;
 mod files;
+mod memory;
 mod upstreams;
 
+pub use cache::{CacheSettings, PrefetchSettings, StaleSettings};
 pub use files::PublicFile;
 use files::Reader;
 pub(crate) use files::read_bounded;
@@ -54,6 +57,8 @@ pub struct Config {
     pub routes: Vec<RouteSettings>,
     /// The addresses that the cluster's DNS asks from.
     pub cluster_endpoints: Vec<IpAddr>,
+    /// What is kept; none when nothing is.
+    pub cache: Option<CacheSettings>,
     /// Who may ask.
     pub allow: Vec<Network>,
     /// Who may not.
@@ -207,6 +212,7 @@ impl Config {
             upstreams,
             routes,
             cluster_endpoints: parse_all(endpoints.map(Vec::as_slice).unwrap_or_default())?,
+            cache: cache::settings(spec.cache.as_ref())?,
             allow: allow
                 .map_or_else(|| parse_all(defaults::ACCESS_ALLOW), |allow| parse_all(&allow))?,
             deny: parse_all(&deny.unwrap_or_default())?,
