@@ -16,6 +16,7 @@ pub mod access;
 pub mod admin;
 pub mod app;
 pub mod args;
+pub mod cache;
 pub mod cluster_dns;
 pub mod commands;
 pub mod config;

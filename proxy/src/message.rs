@@ -6,6 +6,7 @@
 //! - [`query`]: what a client sent, or why it cannot be taken (RFC 1035, 6891, 8906, 9267, 9619).
 //! - [`request`]: what goes to an upstream, with an ID and an OPT record of our own (RFC 6891, 8467).
 //! - [`layout`]: where the records of an upstream's message are; refuses what has none.
+//! - [`strip`]: takes the OPT record out of an upstream's message.
 //! - [`reply`]: what goes back to the client; [`truncate`] makes it fit.
 //!
 //! Sockets, matching of answers and the choice of an rcode are left to others.
@@ -17,6 +18,7 @@ pub mod query;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod strip;
 pub mod truncate;
 mod types;
 
@@ -143,6 +145,12 @@ pub(crate) fn u16_at(message: &[u8], offset: usize) -> Option<u16> {
 pub(crate) fn u32_at(message: &[u8], offset: usize) -> Option<u32> {
     let octets = message.get(offset..offset.checked_add(4)?)?;
     octets.try_into().ok().map(u32::from_be_bytes)
+}
+
+pub(crate) fn set_u32(message: &mut [u8], offset: usize, value: u32) {
+    if let Some(octets) = message.get_mut(offset..offset + 4) {
+        octets.copy_from_slice(&value.to_be_bytes());
+    }
 }
 
 pub(crate) fn set_u16(message: &mut [u8], offset: usize, value: u16) {

@@ -14,6 +14,8 @@ use crate::{
     query_log::QueryLogWriter, upstream::Metrics as UpstreamMetrics,
 };
 
+pub mod sharded;
+
 /// The parts' metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     access::{Access, Verdict as Admission},
+    cache::{Bounds, Entry, How, Key, Scope},
     cluster_dns::LoopGuard,
     limits::{InFlight, Limits},
     listener::{Client, Transport},
@@ -179,6 +180,17 @@ impl Job {
         }
     }
 
+    fn key(&self) -> Key<'_> {
+        Key {
+            name: self.query.question.name.as_wire(),
+            qtype: self.query.question.qtype,
+            qclass: self.query.question.qclass,
+            dnssec_ok: self.query.dnssec_ok(),
+            checking_disabled: self.query.header.has(crate::message::Header::CD),
+            scope: Scope(0),
+        }
+    }
+
     fn refuse(self, reason: &ExtendedError) -> Verdict {
         self.reply(
             |query, terms| reply::error(query, Rcode::REFUSED, Some(reason), terms),
@@ -222,13 +234,17 @@ impl Job {
         match exchanged {
             Ok(answer) => {
                 let upstream = Arc::clone(&answer.upstream);
-                let reply = reply::relay(
-                    &self.query,
+                let (key, now) = (self.key(), Instant::now());
+                let entry = Entry::of_upstream(
+                    &key,
                     answer.message,
                     &answer.layout,
                     answer.is_secure,
-                    terms,
+                    &Bounds::NONE,
+                    now,
                 );
+                let mut reply = Vec::new();
+                entry.write(&self.query, How::Fresh, terms, now, &mut reply);
                 self.hand_over(reply, Source::Upstream, Some(&upstream))
             }
             Err(failure) => {

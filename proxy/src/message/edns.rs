@@ -2,6 +2,8 @@
 //!
 //! EDNS is hop by hop: what a client sent is read, never relayed, and what goes out is written anew.
 
+use std::{fmt, io::Write};
+
 use super::{Rcode, record::Record, u16_at};
 
 /// The option codes that matter here (IANA "DNS EDNS0 Option Codes").
@@ -93,6 +95,12 @@ pub struct ExtendedError {
 impl ExtendedError {
     /// Something without a code of its own; the text says what.
     pub const OTHER: u16 = 0;
+    /// The answer is older than its TTL allows.
+    pub const STALE_ANSWER: u16 = 3;
+    /// The failure was met before, and is remembered.
+    pub const CACHED_ERROR: u16 = 13;
+    /// As [`Self::STALE_ANSWER`], of an answer that the name does not exist.
+    pub const STALE_NXDOMAIN: u16 = 19;
     /// The client may not ask.
     pub const PROHIBITED: u16 = 18;
     /// No upstream could be reached.
@@ -161,10 +169,27 @@ impl<'o> OptWriter<'o> {
         self
     }
 
+    /// Appends options that are encoded already.
+    pub fn encoded(&mut self, options: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(options);
+        self
+    }
+
     /// Appends an extended error.
     pub fn extended_error(&mut self, error: &ExtendedError) -> &mut Self {
-        let data = [&error.code.to_be_bytes(), error.text_octets()].concat();
-        self.option(option::EXTENDED_ERROR, &data)
+        encode_error(error, self.out);
+        self
+    }
+
+    /// Appends an extended error of which the text, a short one, is made on the way.
+    pub fn explain(&mut self, code: u16, text: fmt::Arguments<'_>) -> &mut Self {
+        let start = self.out.len();
+        encode_error_code(code, 0, self.out);
+        // A vector takes whatever is written.
+        let _ = self.out.write_fmt(text);
+        let len = u16::try_from(self.out.len() - start - 4).unwrap_or_default();
+        super::set_u16(self.out, start + 2, len);
+        self
     }
 
     /// Pads the message that begins at `start` to a multiple of `block` octets (RFC 8467 section 4.1). Must be
@@ -183,6 +208,19 @@ impl<'o> OptWriter<'o> {
     pub fn finish(self) {
         let len = u16::try_from(self.out.len() - self.data).unwrap_or(u16::MAX);
         super::set_u16(self.out, self.data - 2, len);
+    }
+}
+
+/// Appends an extended error as an option (RFC 8914 section 2).
+pub(crate) fn encode_error(error: &ExtendedError, out: &mut Vec<u8>) {
+    let text = error.text_octets();
+    encode_error_code(error.code, u16::try_from(text.len()).unwrap_or_default(), out);
+    out.extend_from_slice(text);
+}
+
+fn encode_error_code(code: u16, text_len: u16, out: &mut Vec<u8>) {
+    for field in [option::EXTENDED_ERROR, 2 + text_len, code] {
+        out.extend_from_slice(&field.to_be_bytes());
     }
 }
 

@@ -1,0 +1,437 @@
+//! A finished answer, and how it is written for one client.
+//!
+//! One allocation holds what is needed to find the answer and to give it out: a few numbers, the message as
+//! the upstream sent it but for its OPT record, where its TTLs are, and the extended errors that came with it,
+//! encoded. Writing copies the message and patches what is the client's own: ID, RD, CD, the spelling of the
+//! name (RFC 4343; mixed case is some clients' defence), AD, the OPT record, and the age of the TTLs.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use triomphe::ThinArc;
+
+use super::{
+    Bounds, Key, Scope,
+    key::Slot,
+    lifetime::{self, Facts, Settled},
+    policy::PrefetchPolicy,
+};
+use crate::message::{
+    HEADER_LEN, Header, Layout, Name, Qclass, Qtype, Query, Rcode,
+    edns::{self, ExtendedError, OptWriter},
+    reply::{self, Terms},
+    set_u16, set_u32,
+    strip::remove_opt,
+    u16_at, u32_at,
+};
+
+/// Bounds what one upstream can make us repeat: our guess.
+const MAX_RELAYED_ERRORS: usize = 4;
+
+/// A finished answer; clones share it.
+#[derive(Clone)]
+pub struct Entry(ThinArc<Head, u8>);
+
+/// What is known of the octets: a message, two octets for the place of each of its TTLs, and extended errors as
+/// options.
+struct Head {
+    stored: Instant,
+    scope: Scope,
+    /// In seconds; zero is not to be kept.
+    lifetime: u32,
+    rcode: Rcode,
+    message_len: u16,
+    ttls: u16,
+    name_len: u8,
+    bits: u8,
+    /// Hits so far; the count stops at the greatest number, so that a hot name is only read.
+    hits: AtomicU8,
+    /// Whether somebody was told to renew it.
+    is_renewed: AtomicBool,
+}
+
+const DNSSEC_OK: u8 = 1;
+const CHECKING_DISABLED: u8 = 2;
+const NEGATIVE: u8 = 4;
+
+/// How an entry is given out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum How {
+    /// It just came: its TTLs are as they are.
+    Fresh,
+    /// It was found in the cache: it has aged, and a failure says that it is remembered.
+    Cached,
+    /// It is beyond its end: every TTL is this one, and the client is told (RFC 8767 section 4).
+    Stale {
+        /// In seconds.
+        ttl: u32,
+    },
+}
+
+impl Entry {
+    /// Makes an entry of an upstream's message that answers `key`.
+    ///
+    /// `is_secure` says whether the message came over an authenticated connection: only then AD means anything.
+    /// An error without a question gets the one of `key`; a message about something else becomes SERVFAIL that is
+    /// not kept.
+    pub fn of_upstream(
+        key: &Key<'_>,
+        mut message: Vec<u8>,
+        layout: &Layout,
+        is_secure: bool,
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Self {
+        let rcode = layout.rcode(&message);
+        let errors = relayed_errors(&message, layout);
+        if u16_at(&message, 4) == Some(0) {
+            let lifetime = if rcode.is_answer() || rcode.0 > 15 { 0 } else { bounds.failure_ttl };
+            return Self::without_records(key, rcode, lifetime, &errors, now);
+        }
+        if !is_about(&message, key) || message.len() > usize::from(u16::MAX) {
+            return Self::without_records(key, Rcode::SERVFAIL, 0, &[], now);
+        }
+        message.truncate(layout.end);
+        remove_opt(&mut message, layout);
+        let flags = u16_at(&message, 2).unwrap_or_default();
+        let kept = Header::AA | Header::TC | if is_secure { Header::AD } else { 0 };
+        set_u16(&mut message, 2, flags & kept);
+        let facts = Facts {
+            rcode,
+            qtype: key.qtype,
+            is_truncated: flags & Header::TC != 0,
+            answers_end: layout.answers_end,
+            authorities_end: layout.authorities_end,
+        };
+        let settled = lifetime::settle(&mut message, layout.questions_end, &facts, bounds);
+        Self::new(key, rcode, &settled, message, &errors, now)
+    }
+
+    /// Makes an entry of a failure of our own.
+    pub fn of_failure(
+        key: &Key<'_>,
+        rcode: Rcode,
+        errors: &[ExtendedError],
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Self {
+        let mut options = Vec::new();
+        errors.iter().for_each(|error| edns::encode_error(error, &mut options));
+        Self::without_records(key, rcode, bounds.failure_ttl, &options, now)
+    }
+
+    fn without_records(
+        key: &Key<'_>,
+        rcode: Rcode,
+        lifetime: u32,
+        errors: &[u8],
+        now: Instant,
+    ) -> Self {
+        let mut message = Vec::with_capacity(HEADER_LEN + key.name.len() + QUESTION_FIXED_LEN);
+        Header { id: 0, flags: 0, counts: [1, 0, 0, 0] }.write(&mut message);
+        message.extend_from_slice(key.name);
+        message.extend_from_slice(&key.qtype.0.to_be_bytes());
+        message.extend_from_slice(&key.qclass.0.to_be_bytes());
+        let settled = Settled { lifetime, is_negative: true, ttls: vec![] };
+        Self::new(key, rcode, &settled, message, errors, now)
+    }
+
+    fn new(
+        key: &Key<'_>,
+        rcode: Rcode,
+        settled: &Settled,
+        message: Vec<u8>,
+        errors: &[u8],
+        now: Instant,
+    ) -> Self {
+        let Settled { lifetime, is_negative, ttls } = settled;
+        let bit = |is_set, bit| if is_set { bit } else { 0 };
+        let head = Head {
+            stored: now,
+            scope: key.scope,
+            lifetime: *lifetime,
+            rcode,
+            message_len: u16::try_from(message.len()).unwrap_or_default(),
+            ttls: u16::try_from(ttls.len()).unwrap_or_default(),
+            name_len: u8::try_from(key.name.len()).unwrap_or_default(),
+            bits: bit(key.dnssec_ok, DNSSEC_OK)
+                | bit(key.checking_disabled, CHECKING_DISABLED)
+                | bit(*is_negative, NEGATIVE),
+            hits: AtomicU8::new(0),
+            is_renewed: AtomicBool::new(false),
+        };
+        let mut octets = message;
+        octets.extend(ttls.iter().flat_map(|at| at.to_be_bytes()));
+        octets.extend_from_slice(errors);
+        Self(ThinArc::from_header_and_slice(head, &octets))
+    }
+
+    /// How long it may be kept; zero is not at all.
+    pub fn lifetime(&self) -> Duration {
+        Duration::from_secs(self.head().lifetime.into())
+    }
+
+    /// The whole response code.
+    pub fn rcode(&self) -> Rcode {
+        self.head().rcode
+    }
+
+    /// Appends the reply to `query`, which must ask what the entry was made for.
+    ///
+    /// A message of which the capacity suffices is written without an allocation. It is not cut to what the client
+    /// can take.
+    pub fn write(&self, query: &Query, how: How, terms: Terms, now: Instant, out: &mut Vec<u8>) {
+        let start = out.len();
+        // Without an OPT record there is no room for the upper bits, and the lower ones alone would lie.
+        let has_room = self.rcode().0 <= 15 || query.edns.is_some();
+        let rcode = if has_room { self.rcode() } else { Rcode::SERVFAIL };
+        out.extend_from_slice(self.message());
+        if let Some(message) = out.get_mut(start..) {
+            self.address(message, query, rcode);
+            match how {
+                How::Fresh => {}
+                How::Cached => {
+                    let age = self.age(now);
+                    self.map_ttls(message, |ttl| ttl.saturating_sub(age));
+                }
+                How::Stale { ttl } => self.map_ttls(message, |_| ttl),
+            }
+        }
+        reply::write_opt(out, query, rcode, terms, |opt| {
+            opt.encoded(self.errors());
+            self.explain(how, now, opt);
+        });
+    }
+
+    /// Makes header and question those of the reply to `query`.
+    fn address(&self, message: &mut [u8], query: &Query, rcode: Rcode) {
+        let told = if query.wants_authentic_data() { u16::MAX } else { !Header::AD };
+        let flags = u16_at(message, 2).unwrap_or_default() & told;
+        let additionals = u16_at(message, 10).unwrap_or_default();
+        set_u16(message, 0, query.header.id);
+        set_u16(message, 2, flags | reply::flags(query.header, rcode));
+        set_u16(message, 10, additionals.saturating_add(query.edns.is_some().into()));
+        let name = query.question.name.as_wire();
+        if let Some(octets) = message.get_mut(HEADER_LEN..HEADER_LEN + name.len()) {
+            octets.copy_from_slice(name);
+        }
+        // A denial answers every type.
+        set_u16(message, HEADER_LEN + name.len(), query.question.qtype.0);
+    }
+
+    fn map_ttls(&self, message: &mut [u8], map: impl Fn(u32) -> u32) {
+        let (places, _) = self.ttl_places().as_chunks::<2>();
+        for place in places {
+            let at = usize::from(u16::from_be_bytes(*place));
+            let ttl = u32_at(message, at).unwrap_or_default();
+            set_u32(message, at, map(ttl));
+        }
+    }
+
+    /// Adds why the answer is not a fresh one (RFC 8914 sections 4.4, 4.14 and 4.20).
+    fn explain(&self, how: How, now: Instant, opt: &mut OptWriter<'_>) {
+        let age = self.age(now);
+        match how {
+            How::Cached if self.is_failure() => {
+                opt.explain(
+                    ExtendedError::CACHED_ERROR,
+                    format_args!("remembered for {age} s of {} s", self.head().lifetime),
+                );
+            }
+            How::Stale { .. } => {
+                let is_denial = self.rcode() == Rcode::NXDOMAIN;
+                let code = if is_denial {
+                    ExtendedError::STALE_NXDOMAIN
+                } else {
+                    ExtendedError::STALE_ANSWER
+                };
+                let expired = age.saturating_sub(self.head().lifetime);
+                opt.explain(code, format_args!("expired {expired} s ago"));
+            }
+            How::Fresh | How::Cached => {}
+        }
+    }
+
+    /// Where it is kept.
+    pub(super) fn slot(&self) -> Slot {
+        let qtype = self.qtype();
+        // A CNAME chain before a denial belongs to the type that was asked for.
+        let is_bare = u16_at(self.message(), 6) == Some(0);
+        match self.rcode() {
+            _ if self.is_failure() => Slot::Failure(qtype),
+            Rcode::NXDOMAIN if is_bare => Slot::of_denial(qtype).unwrap_or(Slot::Answer(qtype)),
+            _ => Slot::Answer(qtype),
+        }
+    }
+
+    /// What it was made for.
+    pub(super) fn key(&self) -> Key<'_> {
+        let head = self.head();
+        Key {
+            name: self.name(),
+            qtype: self.qtype(),
+            qclass: self.qclass(),
+            dnssec_ok: head.bits & DNSSEC_OK != 0,
+            checking_disabled: head.bits & CHECKING_DISABLED != 0,
+            scope: head.scope,
+        }
+    }
+
+    /// Whether it is what `slot` should hold for `key`.
+    pub(super) fn is_for(&self, key: &Key<'_>, slot: Slot) -> bool {
+        let own = self.key();
+        self.slot() == slot
+            && own.name.eq_ignore_ascii_case(key.name)
+            && Key { name: key.name, qtype: key.qtype, ..own } == *key
+    }
+
+    /// Whether it is younger than its lifetime.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.elapsed(now) < self.lifetime()
+    }
+
+    /// How long ago it ended; zero when it has not.
+    pub(super) fn expired(&self, now: Instant) -> Duration {
+        self.elapsed(now).saturating_sub(self.lifetime())
+    }
+
+    /// Whether it came later than `other`.
+    pub(super) fn is_newer(&self, other: &Self) -> bool {
+        self.head().stored > other.head().stored
+    }
+
+    /// Counts a hit.
+    pub(super) fn note_hit(&self) {
+        let hits = &self.head().hits;
+        // Two at once may count as one: no exactness is worth a shared write for each hit.
+        let before = hits.load(Ordering::Relaxed);
+        if before < u8::MAX {
+            hits.store(before + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hits so far.
+    pub(super) fn hits(&self) -> u8 {
+        self.head().hits.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller shall renew it: true once, when it was hit often enough and its time comes. By `jitter`
+    /// the time is between the first moment of the window and its middle, so that answers which came together
+    /// are not renewed together.
+    pub(super) fn is_to_be_renewed(
+        &self,
+        policy: &PrefetchPolicy,
+        jitter: u64,
+        now: Instant,
+    ) -> bool {
+        let head = self.head();
+        if self.hits() < policy.min_hits || head.is_renewed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let window = self.lifetime() * u32::from(policy.remaining_percent) / 100;
+        let share = 128 + u32::try_from(jitter % 128).unwrap_or_default();
+        let remaining = self.lifetime().saturating_sub(self.elapsed(now));
+        remaining <= window * share / 255 && !head.is_renewed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it says that there is no answer to be had.
+    pub(super) fn is_failure(&self) -> bool {
+        !self.rcode().is_answer()
+    }
+
+    /// Whether it says no: NXDOMAIN, NODATA or a failure.
+    pub(super) fn is_negative(&self) -> bool {
+        self.head().bits & NEGATIVE != 0
+    }
+
+    fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.head().stored)
+    }
+
+    /// Whole seconds since it came.
+    pub(super) fn age(&self, now: Instant) -> u32 {
+        u32::try_from(self.elapsed(now).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    fn head(&self) -> &Head {
+        &self.0.header.header
+    }
+
+    /// All octets behind the head.
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.0.slice
+    }
+
+    fn message(&self) -> &[u8] {
+        self.octets().get(..self.head().message_len.into()).unwrap_or_default()
+    }
+
+    fn ttl_places(&self) -> &[u8] {
+        let start = usize::from(self.head().message_len);
+        self.octets().get(start..start + 2 * usize::from(self.head().ttls)).unwrap_or_default()
+    }
+
+    fn errors(&self) -> &[u8] {
+        let start = usize::from(self.head().message_len) + 2 * usize::from(self.head().ttls);
+        self.octets().get(start..).unwrap_or_default()
+    }
+
+    fn name(&self) -> &[u8] {
+        let end = HEADER_LEN + usize::from(self.head().name_len);
+        self.octets().get(HEADER_LEN..end).unwrap_or_default()
+    }
+
+    fn qtype(&self) -> Qtype {
+        let at = HEADER_LEN + usize::from(self.head().name_len);
+        Qtype(u16_at(self.octets(), at).unwrap_or_default())
+    }
+
+    fn qclass(&self) -> Qclass {
+        let at = HEADER_LEN + usize::from(self.head().name_len) + 2;
+        Qclass(u16_at(self.octets(), at).unwrap_or_default())
+    }
+}
+
+/// Type and class of a question.
+const QUESTION_FIXED_LEN: usize = 4;
+
+/// The extended errors of an upstream, as options.
+fn relayed_errors(message: &[u8], layout: &Layout) -> Vec<u8> {
+    let mut options = Vec::new();
+    if let Some(edns) = layout.edns(message) {
+        edns.extended_errors()
+            .take(MAX_RELAYED_ERRORS)
+            .for_each(|error| edns::encode_error(&error, &mut options));
+    }
+    options
+}
+
+/// Whether the message has the question of `key`, in whatever case.
+fn is_about(message: &[u8], key: &Key<'_>) -> bool {
+    let end = HEADER_LEN + key.name.len();
+    let name = message.get(HEADER_LEN..end);
+    name.is_some_and(|name| name.eq_ignore_ascii_case(key.name))
+        && u16_at(message, end) == Some(key.qtype.0)
+        && u16_at(message, end + 2) == Some(key.qclass.0)
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Name::read(self.octets(), HEADER_LEN).map(|(name, _)| name.to_string());
+        write!(
+            f,
+            "Entry({} {} {}, {} s)",
+            name.unwrap_or_default(),
+            self.qtype(),
+            self.rcode(),
+            self.head().lifetime
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! What an answer is found by.
+//!
+//! The question as the client asked it, the two bits that change what an upstream answers (DO, RFC 3225; CD,
+//! RFC 4035 section 3.2.2), and the scope. The store knows entries by a keyed hash of these; what it finds is
+//! compared octet by octet, so that a collision is a miss and never a foreign answer.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use crate::message::{Qclass, Qtype, name::MAX_NAME_LEN};
+
+/// What rules, route and bounds decided: a hash of their content. Entries of different scopes never meet.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Scope(pub u64);
+
+/// What an answer is looked up by, and made for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Key<'q> {
+    /// The name in wire form, uncompressed, in any case.
+    pub name: &'q [u8],
+    /// The type asked for.
+    pub qtype: Qtype,
+    /// The class asked for.
+    pub qclass: Qclass,
+    /// DO of the query.
+    pub dnssec_ok: bool,
+    /// CD of the query.
+    pub checking_disabled: bool,
+    /// What was decided about the query.
+    pub scope: Scope,
+}
+
+/// The places where an entry for a key can be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Slot {
+    /// What there is of one type.
+    Answer(Qtype),
+    /// That there is nothing of any type: the name does not exist (RFC 2308 section 5).
+    Denial,
+    /// That asking for one type failed. Apart from the answers, which it must not shadow.
+    Failure(Qtype),
+}
+
+impl Slot {
+    /// Where a denial of the whole name is, when it matters for this type. DS belongs to the parent zone (RFC 4035
+    /// section 3.1.4.1): what is said about it holds for it alone.
+    pub(super) fn of_denial(qtype: Qtype) -> Option<Self> {
+        (qtype != Qtype::DS).then_some(Self::Denial)
+    }
+
+    /// A number that no other slot has.
+    fn number(self) -> u64 {
+        const KIND: u64 = 1 << 16;
+        match self {
+            Self::Answer(Qtype(qtype)) => qtype.into(),
+            Self::Denial => KIND,
+            Self::Failure(Qtype(qtype)) => 2 * KIND + u64::from(qtype),
+        }
+    }
+}
+
+/// The secret of this process that hashes depend on: who does not know it cannot make names collide.
+#[derive(Debug, Default)]
+pub(super) struct KeyHasher {
+    secret: RandomState,
+}
+
+/// The hash of all of a key but its type.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Base(u64);
+
+impl KeyHasher {
+    /// Hashes name, class, DO, CD and scope, without regard to the case of letters.
+    pub(super) fn base(&self, key: &Key<'_>) -> Base {
+        let mut folded = [0; MAX_NAME_LEN];
+        for (to, from) in folded.iter_mut().zip(key.name) {
+            *to = from.to_ascii_lowercase();
+        }
+        let bits = u64::from(key.dnssec_ok) << 1 | u64::from(key.checking_disabled);
+        let mut hasher = self.secret.build_hasher();
+        hasher.write(folded.get(..key.name.len()).unwrap_or(&folded));
+        hasher.write_u64(u64::from(key.qclass.0) << 2 | bits);
+        hasher.write_u64(key.scope.0);
+        Base(hasher.finish())
+    }
+}
+
+impl Base {
+    /// The hash of one slot. Those of a base differ, since an odd factor loses nothing.
+    pub(super) fn slot(self, slot: Slot) -> u64 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 ^ slot.number().wrapping_mul(ODD)
+    }
+
+    /// A number that is the same for every look at the same name.
+    pub(super) fn jitter(self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key<'_> = Key {
+        name: b"\x03www\x07example\0",
+        qtype: Qtype::A,
+        qclass: Qclass::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+        scope: Scope(7),
+    };
+
+    #[test]
+    fn the_hash_depends_on_all_that_tells_answers_apart() {
+        let hasher = KeyHasher::default();
+        let base = hasher.base(&KEY);
+        let longest = [63; MAX_NAME_LEN];
+        let cases = [
+            ("a letter's case", Key { name: b"\x03wWW\x07EXAMPLE\0", ..KEY }, true),
+            ("a letter", Key { name: b"\x03wwx\x07example\0", ..KEY }, false),
+            ("where a label ends", Key { name: b"\x04www\x07\x06xample\0", ..KEY }, false),
+            ("the longest name", Key { name: &longest, ..KEY }, false),
+            ("the class", Key { qclass: Qclass::CH, ..KEY }, false),
+            ("DO", Key { dnssec_ok: true, ..KEY }, false),
+            ("CD", Key { checking_disabled: true, ..KEY }, false),
+            ("the scope", Key { scope: Scope(8), ..KEY }, false),
+        ];
+
+        for (why, key, is_same) in cases {
+            assert_eq!(hasher.base(&key) == base, is_same, "{why}");
+        }
+        assert_ne!(KeyHasher::default().base(&KEY), base, "another process hashes otherwise");
+    }
+
+    #[test]
+    fn the_slots_of_a_name_are_all_different() {
+        let base = KeyHasher::default().base(&KEY);
+        let of_types = (0..=u16::MAX).map(Qtype);
+        let slots = of_types.flat_map(|qtype| [Slot::Answer(qtype), Slot::Failure(qtype)]);
+        let mut hashes: Vec<_> = slots.chain([Slot::Denial]).map(|slot| base.slot(slot)).collect();
+
+        let all = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+
+        assert_eq!(hashes.len(), all);
+    }
+}

@@ -1,0 +1,145 @@
+//! How long an upstream's answer lives.
+//!
+//! | what it is | lifetime |
+//! |---|---|
+//! | an answer, also YXDOMAIN (RFC 6672 section 2.2) | the shortest TTL of its answer and authority sections |
+//! | NXDOMAIN or NODATA, also at the end of a CNAME chain | the lesser of the SOA record's TTL and its MINIMUM (RFC 2308 section 5), and the TTLs of the chain |
+//! | the same without an SOA record: a referral, too | nothing says when it ends, so it is not kept |
+//! | a failure | `failureTTL` (RFC 9520 section 3.2) |
+//! | TC, or an rcode above 15, which belongs to one exchange | it is not kept |
+//!
+//! The TTLs that clients see are bounded alike, and made one within an RRset (RFC 2181 section 5.2).
+
+use super::{Bounds, policy::normal};
+use crate::message::{Qtype, Rcode, record::Record, set_u32, u32_at};
+
+/// What decides about the lifetime of a message.
+pub(super) struct Facts {
+    pub(super) rcode: Rcode,
+    pub(super) qtype: Qtype,
+    pub(super) is_truncated: bool,
+    /// Where the answer section ends.
+    pub(super) answers_end: usize,
+    /// Where the authority section ends.
+    pub(super) authorities_end: usize,
+}
+
+/// What was found and done.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Settled {
+    /// How long the message may be kept, in seconds; zero is not at all.
+    pub(super) lifetime: u32,
+    /// Whether it says no.
+    pub(super) is_negative: bool,
+    /// Where the TTLs of its records are, OPT records being gone.
+    pub(super) ttls: Vec<u16>,
+}
+
+/// Bounds the TTLs of a message in place, and says how long it lives. Records begin at `start`.
+pub(super) fn settle(message: &mut [u8], start: usize, facts: &Facts, bounds: &Bounds) -> Settled {
+    let mut records = read(message, start);
+    let verdict = facts.judge(message, &records, bounds);
+    for record in &mut records {
+        record.ttl = match verdict {
+            Verdict::Positive => bounds.clip(record.ttl),
+            Verdict::Negative(ttl) if facts.has_authority(record) => {
+                ttl.min(bounds.cap(record.ttl))
+            }
+            Verdict::Negative(_) | Verdict::Failure | Verdict::Fleeting => bounds.cap(record.ttl),
+        };
+    }
+    unite(message, &mut records);
+    for record in &records {
+        set_u32(message, record.fields + 4, record.ttl);
+    }
+    let ttls = records.iter().filter_map(|record| u16::try_from(record.fields + 4).ok());
+    Settled {
+        lifetime: facts.lifetime(&verdict, &records, bounds),
+        is_negative: matches!(verdict, Verdict::Negative(_) | Verdict::Failure),
+        ttls: ttls.collect(),
+    }
+}
+
+fn read(message: &[u8], start: usize) -> Vec<Record> {
+    let mut at = start;
+    std::iter::from_fn(|| {
+        let record = Record::read(message, at)?;
+        at = record.end;
+        Some(record)
+    })
+    .collect()
+}
+
+enum Verdict {
+    /// It must not be kept.
+    Fleeting,
+    /// It says what there is.
+    Positive,
+    /// It says that there is nothing, for so many seconds.
+    Negative(u32),
+    /// It is no answer.
+    Failure,
+}
+
+impl Facts {
+    fn judge(&self, message: &[u8], records: &[Record], bounds: &Bounds) -> Verdict {
+        match self.rcode {
+            _ if self.is_truncated || self.rcode.0 > 15 => Verdict::Fleeting,
+            Rcode::YXDOMAIN => Verdict::Positive,
+            Rcode::NOERROR if self.has_data(records) => Verdict::Positive,
+            Rcode::NOERROR | Rcode::NXDOMAIN => self
+                .denial_ttl(message, records)
+                .map_or(Verdict::Fleeting, |ttl| Verdict::Negative(bounds.cap_negative(ttl))),
+            _ => Verdict::Failure,
+        }
+    }
+
+    /// Whether there is an answer of the type asked for, maybe at the end of a CNAME chain.
+    fn has_data(&self, records: &[Record]) -> bool {
+        let mut answers = records.iter().take_while(|record| record.start < self.answers_end);
+        answers.any(|record| record.rtype == self.qtype || self.qtype == Qtype::ANY)
+    }
+
+    fn has_authority(&self, record: &Record) -> bool {
+        (self.answers_end..self.authorities_end).contains(&record.start)
+    }
+
+    /// The lesser of the SOA record's TTL and its MINIMUM, which is the last of its data.
+    fn denial_ttl(&self, message: &[u8], records: &[Record]) -> Option<u32> {
+        /// Two names and five numbers.
+        const MIN_LEN: usize = 1 + 1 + 5 * 4;
+        let mut authorities = records.iter().filter(|record| self.has_authority(record));
+        let soa = authorities.find(|record| record.rtype == Qtype::SOA)?;
+        let data = soa.data_of(message);
+        let minimum = u32_at(data, data.len().checked_sub(4)?)?;
+        (data.len() >= MIN_LEN).then(|| normal(soa.ttl).min(normal(minimum)))
+    }
+
+    fn lifetime(&self, verdict: &Verdict, records: &[Record], bounds: &Bounds) -> u32 {
+        let decisive = records.iter().take_while(|record| record.start < self.authorities_end);
+        let shortest = decisive.map(|record| record.ttl).min();
+        match *verdict {
+            Verdict::Fleeting => 0,
+            Verdict::Positive => shortest.unwrap_or_default(),
+            Verdict::Negative(ttl) => shortest.unwrap_or(ttl).min(ttl),
+            Verdict::Failure => bounds.failure_ttl,
+        }
+    }
+}
+
+/// Gives neighbours of one RRset the shortest of their TTLs. Owners are compared as they are written: one that is
+/// written in two ways is not worth following pointers for.
+fn unite(message: &[u8], records: &mut [Record]) {
+    const RRSIG: Qtype = Qtype(46);
+    let owner = |record: &Record| message.get(record.start..record.fields);
+    let is_one = |a: &Record, b: &Record| {
+        (a.rtype, a.class) == (b.rtype, b.class) && a.rtype != RRSIG && owner(a) == owner(b)
+    };
+    for set in records.chunk_by_mut(is_one) {
+        let shortest = set.iter().map(|record| record.ttl).min().unwrap_or_default();
+        set.iter_mut().for_each(|record| record.ttl = shortest);
+    }
+}
+
+#[cfg(test)]
+mod tests;
