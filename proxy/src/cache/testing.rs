@@ -36,16 +36,16 @@ impl Asked {
         Self(out)
     }
 
-    pub(super) fn query(&self) -> Query {
+    pub(super) fn query(&self) -> Query<'_> {
         Query::read(&self.0).unwrap()
     }
 }
 
-fn question(name: &str, qtype: Qtype) -> Question {
+fn question(name: &str, qtype: Qtype) -> Question<'static> {
     Question { name: name.parse().unwrap(), qtype, qclass: Qclass::IN }
 }
 
-pub(super) fn key(query: &Query) -> Key<'_> {
+pub(super) fn key<'q>(query: &'q Query<'_>) -> Key<'q> {
     Key {
         name: query.question.name.as_wire(),
         qtype: query.question.qtype,
@@ -121,7 +121,7 @@ impl Upstream {
     }
 
     /// What a client gets when the message just came.
-    pub(super) fn relayed(&self, query: &Query, is_secure: bool) -> Vec<u8> {
+    pub(super) fn relayed(&self, query: &Query<'_>, is_secure: bool) -> Vec<u8> {
         relay(query, self.message(), is_secure)
     }
 }
@@ -131,13 +131,13 @@ pub(super) fn entry_for(key: &Key<'_>, message: Vec<u8>, bounds: &Bounds, now: I
     Entry::of_upstream(key, message, &layout, true, bounds, now)
 }
 
-pub(super) fn relay(query: &Query, message: Vec<u8>, is_secure: bool) -> Vec<u8> {
+pub(super) fn relay(query: &Query<'_>, message: Vec<u8>, is_secure: bool) -> Vec<u8> {
     let (layout, now) = (Layout::of(&message).unwrap(), Instant::now());
     let entry = Entry::of_upstream(&key(query), message, &layout, is_secure, &Bounds::NONE, now);
     written(&entry, query, How::Fresh, now)
 }
 
-pub(super) fn written(entry: &Entry, query: &Query, how: How, now: Instant) -> Vec<u8> {
+pub(super) fn written(entry: &Entry, query: &Query<'_>, how: How, now: Instant) -> Vec<u8> {
     let mut out = Vec::new();
     entry.write(query, how, TERMS, now, &mut out);
     out

@@ -63,8 +63,8 @@ fn servfail() -> Upstream {
 fn an_answer_is_found_by_exactly_what_was_asked() {
     let now = Instant::now();
     let cache = cache_with(&[address()], now);
-    let name: Name = NAME.parse().unwrap();
-    let (upper, longer, other): (Name, Name, Name) = (
+    let name: Name<'_> = NAME.parse().unwrap();
+    let (upper, longer, other): (Name<'_>, Name<'_>, Name<'_>) = (
         "WWW.EXAMPLE.".parse().unwrap(),
         "a.www.example.".parse().unwrap(),
         "wwx.example.".parse().unwrap(),

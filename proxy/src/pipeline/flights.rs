@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// An exchange that is on its way; clones wait for the same one.
-pub type Flight = Shared<Exchange>;
+pub(super) type Flight = Shared<Exchange>;
 
 type Exchange = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 

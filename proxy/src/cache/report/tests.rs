@@ -31,7 +31,7 @@ fn cache(now: Instant) -> Cache {
     cache
 }
 
-fn name(text: &str) -> Option<Name> {
+fn name(text: &str) -> Option<Name<'static>> {
     Some(text.parse().unwrap())
 }
 
