@@ -12,6 +12,7 @@ use crate::{
     access::{Access, RateLimit},
     admin::{Admin, Readiness},
     args::RunArgs,
+    cache::Cache,
     cluster_dns::LoopGuard,
     config::{Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
     limits::InFlight,
@@ -62,6 +63,7 @@ pub struct App {
     listen: Vec<SocketAddr>,
     telemetry: Telemetry,
     metrics: Metrics,
+    cache: Arc<Cache>,
     pipeline: watch::Sender<Arc<Pipeline>>,
     status: watch::Sender<ConfigStatus>,
     config: Config,
@@ -92,6 +94,7 @@ impl App {
             .await
             .map_err(|source| StartError::Admin { address: args.admin, source })?;
 
+        let cache = Arc::new(Cache::new(cache_size(&config), metrics.cache.clone()));
         let (serving, background) = (Tasks::default(), Tasks::default());
         let surroundings = Surroundings {
             metrics: metrics.upstream.clone(),
@@ -117,6 +120,7 @@ impl App {
         let admin = Admin {
             registry,
             pipeline: pipelines,
+            cache: Arc::clone(&cache),
             config: statuses,
             readiness: Arc::clone(&readiness),
         };
@@ -127,6 +131,7 @@ impl App {
             listen: args.listen.clone(),
             telemetry,
             metrics,
+            cache,
             pipeline,
             status,
             config,
@@ -196,6 +201,7 @@ impl App {
         let new: Vec<_> = wanted.iter().copied().filter(|&wanted| !is_served(wanted)).collect();
         let sockets = bind::bind(&new, self.workers.count(), &self.held)?;
 
+        self.cache.set_capacity(cache_size(&config));
         let previous = self.pipeline.borrow().clone();
         let in_flight = Arc::clone(&previous.in_flight);
         let next =
@@ -278,6 +284,11 @@ fn worker_count(args: &RunArgs) -> usize {
     const MAX_DEFAULT: usize = 8;
     let default = || std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DEFAULT);
     args.workers.map_or_else(default, usize::from)
+}
+
+/// How much may be kept: nothing without a cache.
+fn cache_size(config: &Config) -> u64 {
+    config.cache.map_or(0, |cache| cache.size)
 }
 
 fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<Endpoint> {

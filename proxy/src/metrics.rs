@@ -10,8 +10,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    config::metrics::ConfigMetrics, listener::ListenerMetrics, pipeline::PipelineMetrics,
-    query_log::QueryLogWriter, upstream::Metrics as UpstreamMetrics,
+    cache::CacheMetrics, config::metrics::ConfigMetrics, listener::ListenerMetrics,
+    pipeline::PipelineMetrics, query_log::QueryLogWriter, upstream::Metrics as UpstreamMetrics,
 };
 
 pub mod sharded;
@@ -25,6 +25,8 @@ pub struct Metrics {
     pub pipeline: PipelineMetrics,
     /// Of the upstreams.
     pub upstream: UpstreamMetrics,
+    /// Of the cache.
+    pub cache: CacheMetrics,
     /// Of the configuration.
     pub config: ConfigMetrics,
     /// The query log, which counts what it drops.
@@ -39,6 +41,7 @@ impl Metrics {
             listener: ListenerMetrics::register(&mut registry),
             pipeline: PipelineMetrics::register(&mut registry),
             upstream: UpstreamMetrics::register(&mut registry),
+            cache: CacheMetrics::register(&mut registry),
             config: ConfigMetrics::register(&mut registry),
             query_log: QueryLogWriter::start(&mut registry)?,
         };
