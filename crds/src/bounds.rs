@@ -87,8 +87,8 @@ pub const FAILURE_TTL: [Duration; 2] = [Duration::from_secs(1), Duration::from_s
 pub const STALE_TTL: [Duration; 2] = [Duration::from_secs(1), HOUR];
 /// How long an expired answer may be served: our guess, RFC 8767 section 5 speaks of one to three days.
 pub const STALE_MAX_AGE: [Duration; 2] = [Duration::from_secs(1), WEEK];
-/// How often an answer is used before it is worth asking for again: our guess.
-pub const PREFETCH_HITS: u32 = 1_000_000;
+/// How often an answer is used before it is worth asking for again: each entry has one octet to count that.
+pub const PREFETCH_HITS: u32 = 255;
 /// The last part of a TTL, in percent: earlier than at half of it, every answer is asked for twice.
 pub const PREFETCH_PERCENT: u32 = 50;
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! The admin endpoints: health, metrics, and what runs. They change nothing.
+//! The admin endpoints: health, metrics, what runs, and the cache, which is all that can be changed here.
 //!
 //! `/readyz` depends on nothing outside of the process, so that an upstream's trouble never takes the
 //! proxy out of a Service (a proxy without upstreams still says why it cannot answer). The connections are
@@ -14,7 +14,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{FromRef, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -23,9 +23,14 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::status::ConfigStatus, pipeline::Pipeline};
+use crate::{cache::Cache, config::status::ConfigStatus, pipeline::Pipeline};
 
+pub mod cache;
+
+mod local;
 mod server;
+
+pub use local::CHANGE;
 
 /// What the endpoints show.
 #[derive(Clone)]
@@ -34,6 +39,8 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// What decides about queries.
     pub pipeline: watch::Receiver<Arc<Pipeline>>,
+    /// What is kept.
+    pub cache: Arc<Cache>,
     /// Which configuration runs.
     pub config: watch::Receiver<ConfigStatus>,
     /// Whether queries should come here.
@@ -98,12 +105,19 @@ impl Admin {
             .route("/metrics", get(metrics))
             .route("/config", get(config))
             .route("/upstreams", get(upstreams))
+            .merge(cache::routes())
             .with_state(self);
         let served = server::serve(listener, router, stop).await;
         if let Err(error) = &served {
             tracing::error!(%error, "the admin endpoints cannot be reached any more");
         }
         served
+    }
+}
+
+impl FromRef<Admin> for Arc<Cache> {
+    fn from_ref(admin: &Admin) -> Self {
+        Self::clone(&admin.cache)
     }
 }
 

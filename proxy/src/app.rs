@@ -14,7 +14,7 @@ use crate::{
     args::RunArgs,
     cache::Cache,
     cluster_dns::LoopGuard,
-    config::{CacheSettings, Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
+    config::{Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
     limits::InFlight,
     listener::{
         Connections,
@@ -87,8 +87,7 @@ struct Lasting {
 
 impl Lasting {
     fn new(config: &Config, metrics: &Metrics) -> Self {
-        let size = config.cache.as_ref().map_or(0, CacheSettings::octets);
-        let cache = Arc::new(Cache::new(size, metrics.cache.clone()));
+        let cache = Arc::new(Cache::new(cache_size(config), metrics.cache.clone()));
         Self { cache, flights: Arc::default(), in_flight: Arc::default() }
     }
 }
@@ -136,6 +135,7 @@ impl App {
         let admin = Admin {
             registry,
             pipeline: pipelines,
+            cache: Arc::clone(&lasting.cache),
             config: statuses,
             readiness: Arc::clone(&readiness),
         };
@@ -216,6 +216,7 @@ impl App {
         let new: Vec<_> = wanted.iter().copied().filter(|&wanted| !is_served(wanted)).collect();
         let sockets = bind::bind(&new, self.workers.count(), &self.held)?;
 
+        self.lasting.cache.set_capacity(cache_size(&config));
         let previous = self.pipeline.borrow().clone();
         let next = make_pipeline(
             &config,
@@ -224,9 +225,6 @@ impl App {
             &self.metrics,
             &self.surroundings,
         );
-        if let Some(settings) = &config.cache {
-            self.lasting.cache.set_capacity(settings.octets());
-        }
         next.upstreams.keep(&self.background);
         self.pipeline.send_replace(Arc::new(next));
         let known = std::mem::replace(&mut self.config, config).notices;
@@ -305,6 +303,11 @@ fn worker_count(args: &RunArgs) -> usize {
     const MAX_DEFAULT: usize = 8;
     let default = || std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DEFAULT);
     args.workers.map_or_else(default, usize::from)
+}
+
+/// How much may be kept: nothing without a cache.
+fn cache_size(config: &Config) -> u64 {
+    config.cache.map_or(0, |cache| cache.size)
 }
 
 fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<Endpoint> {

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    commands::{pins::PinsArgs, query::QueryArgs},
+    commands::{cache::CacheArgs, pins::PinsArgs, query::QueryArgs},
     telemetry::LogFormat,
 };
 
@@ -30,6 +30,8 @@ pub enum Command {
     Query(QueryArgs),
     /// Show the SPKI pins that a server presents.
     Pins(PinsArgs),
+    /// Look into the cache of a proxy that runs, or remove entries from it.
+    Cache(CacheArgs),
     /// Tell whether a proxy that runs is ready, by the exit code.
     Healthcheck(HealthcheckArgs),
 }

@@ -5,10 +5,12 @@
     reason = "a command talks to the one who called it, and serves nobody"
 )]
 
+pub mod cache;
 pub mod check;
 pub mod healthcheck;
 pub mod pins;
 pub mod query;
 pub mod run;
 
+mod http;
 mod terminal;

@@ -37,7 +37,7 @@ mod files;
 mod memory;
 mod upstreams;
 
-pub use cache::{CacheSettings, PrefetchSettings, StaleSettings};
+pub use cache::CacheSettings;
 pub use files::PublicFile;
 use files::Reader;
 pub(crate) use files::read_bounded;

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Query(args) => commands::query::run(&args),
         Command::Pins(args) => commands::pins::run(&args),
+        Command::Cache(args) => commands::cache::run(&args),
         Command::Healthcheck(args) => commands::healthcheck::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -39,9 +39,11 @@ impl Admin {
     /// # Panics
     /// When nothing that is HTTP comes back.
     pub async fn get(&self, path: &str) -> Page {
-        self.request(&format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"))
-            .await
-            .expect("a page")
+        self.request(&format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        ))
+        .await
+        .expect("a page")
     }
 
     /// Sends a request as it is and reads until the end of the connection.

@@ -1,6 +1,6 @@
-//! What the kernel holds of the TCP connections of this machine.
+//! What the kernel knows of this machine: the queues of its TCP connections, and its addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// The octets of one end of a connection that wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,6 +36,17 @@ pub fn unread(local: SocketAddr) -> usize {
 
 /// The other end and the state of a listening socket, of which the queue holds connections.
 const LISTEN: &str = " 00000000:0000 0A ";
+
+/// The addresses, at most one of each family, from which this machine would speak to others. Nothing is sent.
+pub fn other_addresses() -> Vec<IpAddr> {
+    let ways = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    let sources = ways.into_iter().filter_map(|(any, far)| {
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(far).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    });
+    sources.filter(|address| !address.is_loopback()).collect()
+}
 
 /// An address as the table has it: the octets backwards, since they are a number of the machine.
 fn end(address: SocketAddr) -> String {

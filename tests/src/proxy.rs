@@ -82,6 +82,19 @@ impl Proxy {
         std::fs::rename(next, self.manifest()).expect("a file renamed");
     }
 
+    /// Replaces its manifest by one with this spec and waits until it is in force.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn reload(&self, spec: &Value) {
+        let before = self.admin.json("/config").await["hash"].clone();
+        self.replace_manifest(&manifest(spec));
+        eventually("another hash", async || {
+            (self.admin.json("/config").await["hash"] != before).then_some(())
+        })
+        .await;
+    }
+
     /// Everything that it said until now.
     pub fn log(&self) -> Vec<String> {
         self.log.lines.borrow().clone()
@@ -260,7 +273,10 @@ impl Launch {
         for address in &self.listen {
             command.args(["--listen", address]);
         }
-        command.args(["--admin", "127.0.0.1:0"]).args(&self.arguments);
+        if !self.arguments.iter().any(|argument| argument == "--admin") {
+            command.args(["--admin", "127.0.0.1:0"]);
+        }
+        command.args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -1,4 +1,4 @@
-//! The admin endpoints say what is the case, to machines and to people, and nothing there can be changed or flooded.
+//! The admin endpoints say what is the case, to machines and to people, and nothing there can be flooded, or changed but the cache (`cache_commands.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -213,10 +213,10 @@ async fn half_requests_keep_nobody_out_and_hold_few_files() {
 }
 
 #[tokio::test]
-async fn nothing_can_be_changed_there() {
+async fn pages_that_are_shown_cannot_be_changed() {
     let stage = Stage::new().await;
 
-    for path in ["/config", "/upstreams", "/metrics", "/livez"] {
+    for path in ["/config", "/upstreams", "/metrics", "/livez", "/cache", "/cache/entries"] {
         for method in ["POST", "PUT", "DELETE", "PATCH"] {
             let request = format!(
                 "{method} {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"

@@ -88,7 +88,7 @@ fn of_other_parts() -> Vec<Row> {
         ("one name twice", json!({"upstreams": [one, one]}), "spec.upstreams[1]"),
         ("no network", json!({"access": {"allow": ["10.0.0.0/33"]}}), "spec.access.allow[0]"),
         ("an unknown field", limits(json!({"queryDeadlin": "1s"})), "spec.limits.queryDeadlin"),
-        ("a field that is to come", json!({"cache": {"mode": "Enabled"}}), "spec.cache"),
+        ("a field that is to come", json!({"hosts": {"ttl": "60s"}}), "spec.hosts"),
         ("too small a number", limits(json!({"maxInFlight": 0})), "spec.limits.maxInFlight"),
         ("a text for a number", limits(json!({"maxInFlight": "x"})), "spec.limits.maxInFlight"),
         ("no such mode", mode, "spec.logging.queries.mode"),

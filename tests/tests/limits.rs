@@ -34,7 +34,8 @@ async fn queries_in_flight_are_bounded() {
     .await;
     let mut stream = stage.client().connect().await.unwrap();
     for id in 0..10 {
-        stream.send(&query().id(id).encode()).await.unwrap();
+        let query = Query::new(&format!("n{id}.example"), types::A);
+        stream.send(&query.id(id).encode()).await.unwrap();
     }
     stage.upstream.until("ten questions", |seen| seen.queries.len() >= 10).await;
 

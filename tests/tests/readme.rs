@@ -42,7 +42,8 @@ fn every_field_of_a_file_is_shown() {
     let manifests = readme::blocks("yaml").join("\n");
     let definition = serde_json::to_value(dnsproxy_api::custom_resource_definition()).unwrap();
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let sections = ["upstreams", "routes", "access", "limits", "listeners", "logging", "shutdown"];
+    let sections =
+        ["upstreams", "routes", "cache", "access", "limits", "listeners", "logging", "shutdown"];
     // Other kinds of sources, and what the text explains.
     let elsewhere = ["inline", "certificateFile", "keyFile", "allowWeaker"];
 
@@ -94,7 +95,7 @@ fn every_file_that_is_named_is_there() {
 async fn every_command_takes_the_options_that_are_listed() {
     let listed = readme::blocks("text").concat();
     let lines: Vec<&str> = listed.lines().filter(|line| line.starts_with("dnsproxy ")).collect();
-    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert_eq!(lines.len(), 6, "{lines:?}");
 
     for line in lines {
         let command = line.split(' ').nth(1).unwrap();

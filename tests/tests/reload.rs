@@ -27,16 +27,6 @@ async fn rcode_is(proxy: &Proxy, expected: u16) {
     .await;
 }
 
-/// Replaces the manifest and waits until another one runs.
-async fn reload(proxy: &Proxy, spec: &Value) {
-    let before = proxy.admin.json("/config").await["hash"].clone();
-    proxy.replace_manifest(&manifest(spec));
-    eventually("another hash", async || {
-        (proxy.admin.json("/config").await["hash"] != before).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn an_edited_file_is_in_force() {
     let stage = Stage::new().await;
@@ -170,7 +160,7 @@ async fn connections_that_did_not_change_stay() {
     client.send(&Query::new("www.example", types::A).encode()).await.unwrap();
     client.reply().await;
     let changed = merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "3s"}}));
-    reload(&stage.proxy, &changed).await;
+    stage.proxy.reload(&changed).await;
     for number in 0..20 {
         client.send(&Query::new(&format!("n{number}.example"), types::A).encode()).await.unwrap();
         assert_eq!(client.reply().await.rcode(), rcodes::NOERROR);
@@ -191,7 +181,7 @@ async fn a_query_that_was_taken_before_is_answered_after() {
     let socket = stage.client().socket().await;
     socket.send(&Query::new("www.example", types::A).encode()).await.unwrap();
     stage.upstream.until("the question", |seen| !seen.queries.is_empty()).await;
-    reload(&stage.proxy, &closed(&stage.spec)).await;
+    stage.proxy.reload(&closed(&stage.spec)).await;
     gate.open();
 
     let reply = dnsproxy_tests::wire::Reply::parse(&socket.receive().await.unwrap()).unwrap();
@@ -341,7 +331,7 @@ async fn a_listener_becomes_a_wildcard_and_back_while_queries_come() {
     ];
     for step in steps {
         let addresses: Vec<_> = step.iter().map(|address| format!("{address}:{port}")).collect();
-        reload(&proxy, &listening_on(&spec, &addresses)).await;
+        proxy.reload(&listening_on(&spec, &addresses)).await;
         assert_eq!(proxy.admin.json("/config").await["rejected"], Value::Null, "{step:?}");
         let query = Query::new("www.example", types::A);
         assert_eq!(proxy.client().tcp(&query).await.rcode(), rcodes::NOERROR, "{step:?}");
@@ -368,7 +358,9 @@ async fn a_client_that_has_asked_too_much_still_has() {
         cut
     };
     assert!(cut_of(1500).await > 0, "over the limit");
-    reload(&stage.proxy, &merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "3s"}})))
+    stage
+        .proxy
+        .reload(&merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "3s"}})))
         .await;
 
     assert!(cut_of(900).await > 0, "a burst more for a reload");
@@ -384,7 +376,9 @@ async fn the_query_log_counts_on() {
         }
     };
     ask(0..5).await;
-    reload(&stage.proxy, &merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "3s"}})))
+    stage
+        .proxy
+        .reload(&merged(stage.spec.clone(), json!({"limits": {"queryDeadline": "3s"}})))
         .await;
     ask(5..11).await;
 
@@ -403,7 +397,7 @@ async fn an_open_connection_has_the_new_idle_timeout() {
     let mut silent = stage.client().connect().await.unwrap();
 
     let shorter = json!({"limits": {"tcpIdleTimeout": "300ms"}});
-    reload(&stage.proxy, &merged(stage.spec.clone(), shorter)).await;
+    stage.proxy.reload(&merged(stage.spec.clone(), shorter)).await;
     served.ended().await.expect("the end, long before 120 s");
     silent.ended().await.expect("the end, long before 120 s");
 }

@@ -43,7 +43,7 @@ async fn queries_in_flight_are_answered_before_the_end() {
         let mut stream = stage.client().connect().await.unwrap();
         for id in 0..20 {
             socket.send(&query(id).encode()).await.unwrap();
-            stream.send(&query(id).encode()).await.unwrap();
+            stream.send(&query(100 + id).encode()).await.unwrap();
         }
         stage.upstream.until("the questions", |seen| seen.queries.len() >= 40).await;
         stage.proxy.signal(signal);
@@ -274,7 +274,8 @@ async fn the_last_replies_come_from_the_address_that_was_asked() {
         socket.send(&query(1).encode()).await.unwrap();
         sockets.push(socket);
     }
-    stage.upstream.until("the questions", |seen| seen.queries.len() >= 3).await;
+    // Equal ones are asked once.
+    stage.upstream.until("the question", |seen| !seen.queries.is_empty()).await;
     proxy.signal(Signal::SIGTERM);
     proxy.says("that it ends", |line| line.contains("shutting down")).await;
     gate.open();

@@ -33,17 +33,17 @@ pub(super) fn check(
     if let Some(Quantity(size)) = size {
         check_size(&format!("{path}.size"), size, workload, place, report);
     }
-    let least = ttl(&format!("{path}.minTTL"), min_ttl.as_deref(), bounds::MIN_TTL, report);
-    let most = ttl(&format!("{path}.maxTTL"), max_ttl.as_deref(), bounds::MAX_TTL, report);
+    let least = seconds(&format!("{path}.minTTL"), min_ttl.as_deref(), bounds::MIN_TTL, report);
+    let most = seconds(&format!("{path}.maxTTL"), max_ttl.as_deref(), bounds::MAX_TTL, report);
     let negative = negative_max_ttl.as_deref();
-    ttl(&format!("{path}.negativeMaxTTL"), negative, bounds::NEGATIVE_MAX_TTL, report);
+    seconds(&format!("{path}.negativeMaxTTL"), negative, bounds::NEGATIVE_MAX_TTL, report);
     let (least, most) = (least.unwrap_or(defaults::MIN_TTL), most.unwrap_or(defaults::MAX_TTL));
     report.require(
         least <= most,
         format!("{path}.minTTL"),
         format!("{least} is more than maxTTL, {most}"),
     );
-    report.duration(&format!("{path}.failureTTL"), failure_ttl.as_deref(), bounds::FAILURE_TTL);
+    seconds(&format!("{path}.failureTTL"), failure_ttl.as_deref(), bounds::FAILURE_TTL, report);
     if let Some(serve_stale) = serve_stale {
         check_stale(&format!("{path}.serveStale"), serve_stale, report);
     }
@@ -58,22 +58,22 @@ pub(super) fn check(
 fn check_stale(path: &str, serve_stale: &ServeStale, report: &mut Report) {
     let ServeStale { mode: _, after, ttl, max_age } = serve_stale;
     report.duration(&format!("{path}.after"), after.as_deref(), bounds::TIMEOUT);
-    self::ttl(&format!("{path}.ttl"), ttl.as_deref(), bounds::STALE_TTL, report);
-    report.duration(&format!("{path}.maxAge"), max_age.as_deref(), bounds::STALE_MAX_AGE);
+    seconds(&format!("{path}.ttl"), ttl.as_deref(), bounds::STALE_TTL, report);
+    seconds(&format!("{path}.maxAge"), max_age.as_deref(), bounds::STALE_MAX_AGE, report);
 }
 
-/// A duration that goes into messages, which count whole seconds (RFC 1035 section 3.2.1).
-fn ttl(
+/// A span of whole seconds: that is what messages count (RFC 1035 section 3.2.1), and what the cache keeps.
+fn seconds(
     path: &str,
     text: Option<&str>,
     range: [Duration; 2],
     report: &mut Report,
 ) -> Option<Duration> {
     report.duration(path, text, range);
-    let ttl: Duration = text?.parse().ok()?;
-    let is_whole = ttl.to_std().subsec_nanos() == 0;
-    report.require(is_whole, path, format!("{ttl} is no TTL: they are whole seconds"));
-    Some(ttl)
+    let span: Duration = text?.parse().ok()?;
+    let is_whole = span.to_std().subsec_nanos() == 0;
+    report.require(is_whole, path, format!("{span} is no whole number of seconds"));
+    Some(span)
 }
 
 fn check_size(

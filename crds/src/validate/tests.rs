@@ -445,7 +445,7 @@ fn the_cache_has_bounds_that_a_message_and_a_pod_can_hold() {
                 "the ends of every range",
                 cache(
                     "size: 1Ti, minTTL: 1h, maxTTL: 168h, negativeMaxTTL: 24h, failureTTL: 5m, \
-                     serveStale: {after: 1m, ttl: 1h, maxAge: 168h}, prefetch: {minHits: 1000000, remainingPercent: 50}",
+                     serveStale: {after: 1m, ttl: 1h, maxAge: 168h}, prefetch: {minHits: 255, remainingPercent: 50}",
                 ),
                 &[],
             ),
@@ -488,8 +488,8 @@ fn the_cache_has_bounds_that_a_message_and_a_pod_can_hold() {
             ),
             (
                 "failures that are remembered too briefly",
-                cache("failureTTL: 999ms"),
-                &["spec.cache.failureTTL: 999ms is out of range, 1s to 5m"],
+                cache("failureTTL: 0s"),
+                &["spec.cache.failureTTL: 0s is out of range, 1s to 5m"],
             ),
             (
                 "and too long",
@@ -498,15 +498,18 @@ fn the_cache_has_bounds_that_a_message_and_a_pod_can_hold() {
             ),
             (
                 "a part of a second",
-                cache("minTTL: 1.5s, maxTTL: 2.5s, negativeMaxTTL: 500ms, serveStale: {ttl: 1.1s}"),
+                cache(
+                    "minTTL: 1.5s, maxTTL: 2.5s, negativeMaxTTL: 500ms, failureTTL: 1.5s, serveStale: {ttl: 1.1s, maxAge: 1.5h0.5s}",
+                ),
                 &[
-                    "spec.cache.minTTL: 1.5s is no TTL: they are whole seconds",
-                    "spec.cache.maxTTL: 2.5s is no TTL",
-                    "spec.cache.negativeMaxTTL: 500ms is no TTL",
-                    "spec.cache.serveStale.ttl: 1.1s is no TTL",
+                    "spec.cache.minTTL: 1.5s is no whole number of seconds",
+                    "spec.cache.maxTTL: 2.5s is no whole",
+                    "spec.cache.negativeMaxTTL: 500ms is no whole",
+                    "spec.cache.failureTTL: 1.5s is no whole",
+                    "spec.cache.serveStale.ttl: 1.1s is no whole",
+                    "spec.cache.serveStale.maxAge: 1h30m500ms is no whole",
                 ],
             ),
-            ("failures are in no message", cache("failureTTL: 1.5s"), &[]),
             (
                 "a least TTL that is the larger one",
                 cache("minTTL: 90s, maxTTL: 1m"),

@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, io, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -21,6 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::local::Peer;
 use crate::listener::Trouble;
 
 /// Connections at a time: our guess, several times what probes, scrapers and an operator open together.
@@ -51,7 +52,10 @@ pub(super) async fn serve(
             () = stop.cancelled() => break,
             Some(_) = open.tasks.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => open.add(converse(stream, router.clone())).await,
+                Ok((stream, peer)) => {
+                    let router = router.clone().layer(Extension(Peer(peer)));
+                    open.add(converse(stream, router)).await;
+                }
                 Err(error) => survive(error).await?,
             },
         }

@@ -4,78 +4,24 @@ use std::{path::Path, time::Duration};
 
 use dnsproxy_api::{
     bounds, defaults,
-    units::ByteSize,
+    units::{self, ByteSize},
     v1alpha1::{self as api, CacheMode},
 };
 
 use super::{Unparsable, duration, memory, parse};
+use crate::cache::{Bounds, Policy, PrefetchPolicy, StalePolicy};
 
-/// What is kept, and for how long. Durations that clients see as TTLs are whole seconds.
+/// How much is kept, for how long, and what is done with it then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CacheSettings {
     /// How much all entries may take, in octets, with everything that is needed to find them.
-    pub size: usize,
-    /// The least TTL of a positive answer; never more than `max_ttl`.
-    pub min_ttl: Duration,
-    /// The largest TTL of a positive answer.
-    pub max_ttl: Duration,
-    /// The largest TTL of a negative answer.
-    pub negative_max_ttl: Duration,
-    /// How long a failure is remembered; never zero.
-    pub failure_ttl: Duration,
-    /// What is done with expired answers; none when they are not served.
-    pub serve_stale: Option<StaleSettings>,
-    /// Which answers are asked for again; none when no answer is.
-    pub prefetch: Option<PrefetchSettings>,
-}
-
-/// What is done with expired answers (RFC 8767).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct StaleSettings {
-    /// How long the upstreams are waited for.
-    pub after: Duration,
-    /// The TTL that clients see; never zero.
-    pub ttl: Duration,
-    /// How long after its expiry an answer may be served.
-    pub max_age: Duration,
-}
-
-/// Which answers are asked for again before they expire.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PrefetchSettings {
-    /// How often they must have been used.
-    pub min_hits: u32,
-    /// How much of their TTL is left then, in percent.
-    pub remaining_percent: u32,
-}
-
-impl CacheSettings {
-    /// The size, in octets.
-    pub fn octets(&self) -> u64 {
-        u64::try_from(self.size).unwrap_or(u64::MAX)
-    }
-}
-
-impl Default for CacheSettings {
-    /// What holds where a manifest says nothing, on a machine that sets no limit.
-    fn default() -> Self {
-        Self {
-            size: octets(defaults::CACHE_SIZE),
-            min_ttl: defaults::MIN_TTL.to_std(),
-            max_ttl: defaults::MAX_TTL.to_std(),
-            negative_max_ttl: defaults::NEGATIVE_MAX_TTL.to_std(),
-            failure_ttl: defaults::FAILURE_TTL.to_std(),
-            serve_stale: Some(StaleSettings {
-                after: defaults::STALE_AFTER.to_std(),
-                ttl: defaults::STALE_TTL.to_std(),
-                max_age: defaults::STALE_MAX_AGE.to_std(),
-            }),
-            prefetch: Some(PrefetchSettings {
-                min_hits: defaults::PREFETCH_MIN_HITS,
-                remaining_percent: defaults::PREFETCH_REMAINING_PERCENT,
-            }),
-        }
-    }
+    pub size: u64,
+    /// The bounds of lifetimes, and of what clients see.
+    pub bounds: Bounds,
+    /// What is done with answers near and after their end.
+    pub policy: Policy,
+    /// How long the upstreams are waited for when there is an expired answer; none when it is not served.
+    pub stale_after: Option<Duration>,
 }
 
 /// The settings of the cache; none when there shall be no cache. A size that was not given is computed from
@@ -103,35 +49,50 @@ fn settings_within(
         return Ok(None);
     }
     let size = size.map(|size| parse::<ByteSize>(&size.0)).transpose()?;
+    let (stale, stale_after) = stale(serve_stale.unwrap_or_default())?.unzip();
     Ok(Some(CacheSettings {
-        size: octets(size.unwrap_or_else(|| computed_size(memory_limit()))),
-        min_ttl: duration(min_ttl, defaults::MIN_TTL)?,
-        max_ttl: duration(max_ttl, defaults::MAX_TTL)?,
-        negative_max_ttl: duration(negative_max_ttl, defaults::NEGATIVE_MAX_TTL)?,
-        failure_ttl: duration(failure_ttl, defaults::FAILURE_TTL)?,
-        serve_stale: stale(serve_stale.unwrap_or_default())?,
-        prefetch: self::prefetch(prefetch.unwrap_or_default()),
+        size: size.unwrap_or_else(|| computed_size(memory_limit())).octets(),
+        bounds: Bounds {
+            min_ttl: seconds(min_ttl, defaults::MIN_TTL)?,
+            max_ttl: seconds(max_ttl, defaults::MAX_TTL)?,
+            negative_max_ttl: seconds(negative_max_ttl, defaults::NEGATIVE_MAX_TTL)?,
+            failure_ttl: seconds(failure_ttl, defaults::FAILURE_TTL)?,
+        },
+        policy: Policy { stale, prefetch: self::prefetch(prefetch.unwrap_or_default()) },
+        stale_after,
     }))
 }
 
-fn stale(serve_stale: api::ServeStale) -> Result<Option<StaleSettings>, Unparsable> {
+/// What is done with expired answers, and after how long; none when they are not served.
+fn stale(serve_stale: api::ServeStale) -> Result<Option<(StalePolicy, Duration)>, Unparsable> {
     let api::ServeStale { mode, after, ttl, max_age } = serve_stale;
     if mode == CacheMode::Disabled {
         return Ok(None);
     }
-    Ok(Some(StaleSettings {
-        after: duration(after, defaults::STALE_AFTER)?,
-        ttl: duration(ttl, defaults::STALE_TTL)?,
-        max_age: duration(max_age, defaults::STALE_MAX_AGE)?,
-    }))
+    let policy = StalePolicy {
+        max_age: seconds(max_age, defaults::STALE_MAX_AGE)?,
+        ttl: seconds(ttl, defaults::STALE_TTL)?,
+    };
+    Ok(Some((policy, duration(after, defaults::STALE_AFTER)?)))
 }
 
-fn prefetch(prefetch: api::Prefetch) -> Option<PrefetchSettings> {
+fn prefetch(prefetch: api::Prefetch) -> Option<PrefetchPolicy> {
     let api::Prefetch { mode, min_hits, remaining_percent } = prefetch;
-    (mode == CacheMode::Enabled).then(|| PrefetchSettings {
-        min_hits: min_hits.unwrap_or(defaults::PREFETCH_MIN_HITS),
-        remaining_percent: remaining_percent.unwrap_or(defaults::PREFETCH_REMAINING_PERCENT),
+    let remaining_percent = remaining_percent.unwrap_or(defaults::PREFETCH_REMAINING_PERCENT);
+    (mode == CacheMode::Enabled).then(|| PrefetchPolicy {
+        min_hits: octet(min_hits.unwrap_or(defaults::PREFETCH_MIN_HITS)),
+        remaining_percent: octet(remaining_percent),
     })
+}
+
+/// A span that is valid is whole, and far below the 136 years that fit.
+fn seconds(text: Option<String>, default: units::Duration) -> Result<u32, Unparsable> {
+    Ok(u32::try_from(duration(text, default)?.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// A number that is valid fits.
+fn octet(number: u32) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 /// A quarter of what the process may have: the rest is for what is in flight, and for a reload.
@@ -139,10 +100,6 @@ fn computed_size(memory_limit: Option<u64>) -> ByteSize {
     let [least, most] = bounds::CACHE_SIZE;
     let quarter = memory_limit.map(|limit| ByteSize::from_octets(limit / 4));
     quarter.map_or(defaults::CACHE_SIZE, |quarter| quarter.clamp(least, most))
-}
-
-fn octets(size: ByteSize) -> usize {
-    usize::try_from(size.octets()).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -167,31 +124,36 @@ mod tests {
             ("empty parts", ", cache: {serveStale: {}, prefetch: {}}"),
         ];
 
+        let expected = CacheSettings {
+            size: 64 << 20,
+            bounds: Bounds { min_ttl: 0, max_ttl: 3600, negative_max_ttl: 300, failure_ttl: 1 },
+            policy: Policy {
+                stale: Some(StalePolicy { max_age: 86_400, ttl: 30 }),
+                prefetch: Some(PrefetchPolicy { min_hits: 3, remaining_percent: 10 }),
+            },
+            stale_after: Some(Duration::from_millis(1800)),
+        };
         for (why, fields) in cases {
-            assert_eq!(settings_of(fields, None), Some(CacheSettings::default()), "{why}");
+            assert_eq!(settings_of(fields, None), Some(expected), "{why}");
         }
     }
 
     #[test]
     fn what_a_manifest_says_holds() {
         let settings = settings_of(
-            ", cache: {size: 1.5Mi, minTTL: 5s, maxTTL: 2h, negativeMaxTTL: 1m, failureTTL: 2.5s, \
+            ", cache: {size: 1.5Mi, minTTL: 5s, maxTTL: 2h, negativeMaxTTL: 1m, failureTTL: 2s, \
              serveStale: {after: 500ms, ttl: 10s, maxAge: 12h}, prefetch: {minHits: 5, remainingPercent: 20}}",
             Some(1 << 30),
         );
 
         let expected = CacheSettings {
             size: 3 << 19,
-            min_ttl: Duration::from_secs(5),
-            max_ttl: Duration::from_secs(7200),
-            negative_max_ttl: Duration::from_secs(60),
-            failure_ttl: Duration::from_millis(2500),
-            serve_stale: Some(StaleSettings {
-                after: Duration::from_millis(500),
-                ttl: Duration::from_secs(10),
-                max_age: Duration::from_secs(12 * 3600),
-            }),
-            prefetch: Some(PrefetchSettings { min_hits: 5, remaining_percent: 20 }),
+            bounds: Bounds { min_ttl: 5, max_ttl: 7200, negative_max_ttl: 60, failure_ttl: 2 },
+            policy: Policy {
+                stale: Some(StalePolicy { max_age: 43_200, ttl: 10 }),
+                prefetch: Some(PrefetchPolicy { min_hits: 5, remaining_percent: 20 }),
+            },
+            stale_after: Some(Duration::from_millis(500)),
         };
         assert_eq!(settings, Some(expected));
     }
@@ -199,7 +161,9 @@ mod tests {
     #[test]
     fn each_part_can_be_disabled() {
         let parts = |fields: &str| {
-            settings_of(fields, None).map(|it| (it.serve_stale.is_some(), it.prefetch.is_some()))
+            let settings = settings_of(fields, None)?;
+            assert_eq!(settings.policy.stale.is_some(), settings.stale_after.is_some());
+            Some((settings.policy.stale.is_some(), settings.policy.prefetch.is_some()))
         };
 
         assert_eq!(parts(", cache: {mode: Disabled, size: 1Mi}"), None);

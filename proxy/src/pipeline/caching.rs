@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Job, Limit, Pipeline, Source, flights::Flight, waiting::Outcome};
 use crate::{
-    cache::{Bounds, Cache, Entry, Found, How, Key, Policy, PrefetchPolicy, Scope, StalePolicy},
+    cache::{Bounds, Cache, Entry, Found, How, Key, Policy, Scope},
     config::CacheSettings,
     message::{Header, Question, Rcode, Request},
     upstream::{self, Failure, Route},
@@ -29,33 +29,8 @@ impl Caching {
     /// The cache, used as the settings say.
     pub fn new(cache: Arc<Cache>, settings: &CacheSettings) -> Self {
         // Destructured without `..`: what is new must be used. The size is the cache's own.
-        let CacheSettings {
-            size: _,
-            min_ttl,
-            max_ttl,
-            negative_max_ttl,
-            failure_ttl,
-            serve_stale,
-            prefetch,
-        } = settings;
-        let bounds = Bounds {
-            min_ttl: seconds(*min_ttl),
-            max_ttl: seconds(*max_ttl),
-            negative_max_ttl: seconds(*negative_max_ttl),
-            failure_ttl: seconds(*failure_ttl),
-        };
-        let policy = Policy {
-            stale: serve_stale.map(|stale| StalePolicy {
-                max_age: seconds(stale.max_age),
-                ttl: seconds(stale.ttl),
-            }),
-            prefetch: prefetch.map(|prefetch| PrefetchPolicy {
-                min_hits: u8::try_from(prefetch.min_hits).unwrap_or(u8::MAX),
-                remaining_percent: u8::try_from(prefetch.remaining_percent).unwrap_or(100),
-            }),
-        };
-        let stale_after = serve_stale.map_or(Duration::MAX, |stale| stale.after);
-        Self { cache, bounds, policy, stale_after }
+        let CacheSettings { size: _, bounds, policy, stale_after } = *settings;
+        Self { cache, bounds, policy, stale_after: stale_after.unwrap_or(Duration::MAX) }
     }
 }
 
@@ -71,11 +46,6 @@ pub(super) fn key_of(request: &Request, scope: Scope) -> Key<'_> {
         checking_disabled: *checking_disabled,
         scope,
     }
-}
-
-/// Whole seconds, as TTLs are.
-fn seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// What the cache knows about a question.

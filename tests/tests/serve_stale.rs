@@ -1,0 +1,258 @@
+//! When the upstreams do not answer, an answer that has expired is better than none (RFC 8767); and an answer that
+//! many want is renewed before it expires.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use dnsproxy_tests::{
+    eventually,
+    manifest::merged,
+    stage::Stage,
+    upstream::{Action, Gate, Received},
+    wire::{Query, Reply, Response, rcodes, types},
+};
+use serde_json::{Value, json};
+
+/// A switch that a test throws and a script sees.
+#[derive(Clone, Default)]
+struct Switch(Arc<AtomicBool>);
+
+impl Switch {
+    fn throw(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_thrown(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+const OLD: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const NEW: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+fn address(query: &Received, ttl: u32, address: Ipv4Addr) -> Response {
+    Response::to(&query.message).record(types::A, ttl, &address.octets())
+}
+
+/// The old address with a TTL of one second; something else from when the switch is thrown.
+fn until_then(
+    then: &Switch,
+    other: impl Fn(&Received) -> Vec<Action> + Send + 'static,
+) -> impl FnMut(&Received) -> Vec<Action> + Send + 'static {
+    let then = then.clone();
+    move |query| match then.is_thrown() {
+        false => vec![Action::Send(address(query, 1, OLD).encode())],
+        true => other(query),
+    }
+}
+
+fn failing(query: &Received) -> Vec<Action> {
+    vec![Action::Send(Response::to(&query.message).rcode(rcodes::SERVFAIL).encode())]
+}
+
+fn silent(_: &Received) -> Vec<Action> {
+    Vec::new()
+}
+
+fn renewed(query: &Received) -> Vec<Action> {
+    vec![Action::Send(address(query, 300, NEW).encode())]
+}
+
+async fn ask(stage: &Stage) -> Reply {
+    stage.client().udp(&Query::new("www.example", types::A).edns(1232)).await
+}
+
+fn code(reply: &Reply) -> Option<u16> {
+    reply.ede().map(|(code, _)| code)
+}
+
+/// Asks until the reply is so: TTLs are whole seconds, and time is the machine's own.
+async fn until(stage: &Stage, what: &str, is_so: impl Fn(&Reply) -> bool) -> Reply {
+    eventually(what, async || Some(ask(stage).await).filter(|reply| is_so(reply))).await
+}
+
+fn is_stale(reply: &Reply) -> bool {
+    code(reply) == Some(3)
+}
+
+/// A proxy that knows the old address and has an upstream that does something else now.
+async fn stage(other: impl Fn(&Received) -> Vec<Action> + Send + 'static, over: Value) -> Stage {
+    let then = Switch::default();
+    let script = until_then(&then, other);
+    let spec = merged(json!({"cache": {"prefetch": {"mode": "Disabled"}}}), over);
+    let stage = Stage::with(|setup| setup.script(script), spec).await;
+    assert_eq!(ask(&stage).await.addresses(), [OLD]);
+    then.throw();
+    stage
+}
+
+fn assert_stale(reply: &Reply) {
+    assert_eq!(reply.rcode(), rcodes::NOERROR, "{reply:?}");
+    assert_eq!(reply.addresses(), [OLD], "{reply:?}");
+    assert_eq!(reply.answers[0].ttl, 30, "RFC 8767 section 4");
+    let (code, text) = reply.ede().unwrap();
+    assert!(code == 3 && !text.is_empty(), "RFC 8914 section 4.4: {code} {text}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_leaves_clients_the_old_answer() {
+    let stage = stage(failing, json!({"cache": {"failureTTL": "60s"}})).await;
+    let reply =
+        until(&stage, "a stale answer", |reply| reply.addresses() != [OLD] || is_stale(reply))
+            .await;
+
+    assert_stale(&reply);
+    let asked = stage.asked().len();
+    assert!(asked >= 2, "the upstream is asked first");
+    for _ in 0..3 {
+        assert_stale(&ask(&stage).await);
+    }
+    assert_eq!(stage.asked().len(), asked, "and not again while its failure is remembered");
+    let metrics = stage.proxy.admin.metrics().await;
+    let stale =
+        dnsproxy_tests::admin::sum(&metrics, "dnsproxy_responses_total", &["source=\"stale\""]);
+    assert!(stale >= 4.0, "{metrics:?}");
+}
+
+/// RFC 8767 section 5: without EDNS there is no room for the reason, and the answer comes all the same.
+#[tokio::test]
+async fn a_client_without_edns_gets_it_as_well() {
+    let stage = stage(failing, json!({})).await;
+    until(&stage, "a stale answer", is_stale).await;
+
+    let plain = stage.client().udp(&Query::new("WWW.example", types::A)).await;
+    assert_eq!((plain.addresses(), plain.answers[0].ttl), (vec![OLD.into()], 30));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_silent_is_waited_for_and_no_longer() {
+    let over = json!({"cache": {"serveStale": {"after": "200ms", "ttl": "7s"}}});
+    let stage = stage(silent, over).await;
+    let reply = until(&stage, "a stale answer", is_stale).await;
+
+    assert_eq!((reply.addresses(), reply.answers[0].ttl), (vec![OLD.into()], 7));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_gone_leaves_clients_the_old_answer() {
+    let stage = stage(silent, json!({})).await;
+    let Stage { upstream, proxy, .. } = stage;
+    upstream.stop().await;
+    let reply = eventually("a stale answer", async || {
+        let reply = proxy.client().ask("www.example", types::A).await;
+        assert_eq!(reply.rcode(), rcodes::NOERROR, "{reply:?}");
+        is_stale(&reply).then_some(reply)
+    })
+    .await;
+
+    assert_stale(&reply);
+}
+
+/// The question goes on behind the stale answer: whoever comes next has the new one.
+#[tokio::test]
+async fn a_late_answer_is_for_those_who_come_next() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let late =
+        move |query: &Received| vec![Action::When(held.clone(), address(query, 300, NEW).encode())];
+    let stage = stage(late, json!({"cache": {"serveStale": {"after": "100ms"}}})).await;
+    until(&stage, "a stale answer", is_stale).await;
+    gate.open();
+
+    let reply = until(&stage, "the new answer", |reply| !is_stale(reply)).await;
+    assert_eq!((reply.addresses(), code(&reply)), (vec![NEW.into()], None));
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_in_time_is_no_stale_one() {
+    let stage = stage(renewed, json!({})).await;
+
+    let reply = until(&stage, "the new answer", |reply| reply.addresses() != [OLD]).await;
+    assert_eq!((reply.addresses(), code(&reply)), (vec![NEW.into()], None));
+}
+
+/// CacheFlush, CVE-2026-40622: what is gone stays gone, however good the old answer was.
+#[tokio::test]
+async fn a_name_that_is_gone_is_gone() {
+    let gone = |query: &Received| {
+        vec![Action::Send(Response::to(&query.message).rcode(rcodes::NXDOMAIN).soa().encode())]
+    };
+    let stage = stage(gone, json!({})).await;
+
+    let reply = until(&stage, "the end", |reply| reply.addresses().is_empty()).await;
+    assert_eq!((reply.rcode(), code(&reply)), (rcodes::NXDOMAIN, None));
+}
+
+#[tokio::test]
+async fn an_answer_is_not_served_for_ever() {
+    let stage = stage(failing, json!({"cache": {"serveStale": {"maxAge": "1s"}}})).await;
+
+    let reply = until(&stage, "the end", |reply| reply.rcode() != rcodes::NOERROR).await;
+    assert_eq!(reply.rcode(), rcodes::SERVFAIL);
+    assert!(code(&reply).is_some_and(|code| code != 3), "the reason: {reply:?}");
+}
+
+#[tokio::test]
+async fn stale_answers_can_be_left_out() {
+    let stage = stage(failing, json!({"cache": {"serveStale": {"mode": "Disabled"}}})).await;
+
+    let reply = until(&stage, "a failure", |reply| {
+        assert!(!is_stale(reply), "{reply:?}");
+        reply.rcode() == rcodes::SERVFAIL
+    })
+    .await;
+    assert!(reply.answers.is_empty());
+}
+
+/// RFC 8914 section 4.20.
+#[tokio::test]
+async fn a_name_that_was_not_there_is_stale_in_its_own_way() {
+    let then = Switch::default();
+    let switch = then.clone();
+    let script = move |query: &Received| {
+        let nothing = Response::to(&query.message).rcode(rcodes::NXDOMAIN).soa();
+        if switch.is_thrown() { failing(query) } else { vec![Action::Send(nothing.encode())] }
+    };
+    let over = json!({"cache": {"negativeMaxTTL": "1s"}});
+    let stage = Stage::with(|setup| setup.script(script), over).await;
+    assert_eq!(ask(&stage).await.rcode(), rcodes::NXDOMAIN);
+    then.throw();
+
+    let reply = until(&stage, "a stale answer", |reply| code(reply).is_some()).await;
+    assert_eq!((reply.rcode(), code(&reply)), (rcodes::NXDOMAIN, Some(19)), "{reply:?}");
+}
+
+/// Nobody waits: the answer is asked for again while the old one still holds.
+#[tokio::test]
+async fn an_answer_that_many_want_is_renewed_before_it_expires() {
+    let script = |query: &Received| {
+        let address_now = if query.number == 0 { OLD } else { NEW };
+        vec![Action::Send(address(query, 4, address_now).encode())]
+    };
+    let over = json!({"cache": {"prefetch": {"minHits": 3, "remainingPercent": 50}}});
+    let stage = Stage::with(|setup| setup.script(script), over).await;
+    let reply = until(&stage, "the new answer", |reply| reply.addresses() == [NEW]).await;
+
+    assert_eq!(code(&reply), None);
+    let misses = stage.proxy.admin.sum("dnsproxy_cache_misses_total", &[]).await;
+    assert_eq!(misses, 1.0, "only the first one had to wait");
+}
+
+/// Two hits are no habit.
+#[tokio::test]
+async fn an_answer_that_few_want_is_left_to_expire() {
+    let script = |query: &Received| {
+        vec![Action::Send(address(query, 2, if query.number == 0 { OLD } else { NEW }).encode())]
+    };
+    let over = json!({"cache": {"prefetch": {"minHits": 255, "remainingPercent": 50}}});
+    let stage = Stage::with(|setup| setup.script(script), over).await;
+    until(&stage, "the new answer", |reply| reply.addresses() == [NEW]).await;
+
+    let misses = stage.proxy.admin.sum("dnsproxy_cache_misses_total", &[]).await;
+    assert_eq!(misses, 2.0, "somebody waited for it");
+}
