@@ -63,12 +63,8 @@ fn servfail() -> Upstream {
 fn an_answer_is_found_by_exactly_what_was_asked() {
     let now = Instant::now();
     let cache = cache_with(&[address()], now);
-    let name: Name<'_> = NAME.parse().unwrap();
-    let (upper, longer, other): (Name<'_>, Name<'_>, Name<'_>) = (
-        "WWW.EXAMPLE.".parse().unwrap(),
-        "a.www.example.".parse().unwrap(),
-        "wwx.example.".parse().unwrap(),
-    );
+    let [name, upper, longer, other] = [NAME, "WWW.EXAMPLE.", "a.www.example.", "wwx.example."]
+        .map(|text| text.parse::<Name<'_>>().unwrap());
     let own = Key {
         name: name.as_wire(),
         qtype: Qtype::A,
