@@ -258,10 +258,12 @@ impl Entry {
         if self.hits() < policy.min_hits || head.is_renewed.load(Ordering::Relaxed) {
             return false;
         }
-        let window = self.lifetime() * u32::from(policy.remaining_percent) / 100;
-        let share = 128 + u32::try_from(jitter % 128).unwrap_or_default();
-        let remaining = self.lifetime().saturating_sub(self.elapsed(now));
-        remaining <= window * share / 255 && !head.is_renewed.swap(true, Ordering::Relaxed)
+        let lifetime = u64::from(head.lifetime) * 1000;
+        let elapsed = u64::try_from(self.elapsed(now).as_millis()).unwrap_or(u64::MAX);
+        let window = lifetime * u64::from(policy.remaining_percent) / 100;
+        let share = 128 + jitter % 128;
+        lifetime.saturating_sub(elapsed) <= window * share / 255
+            && !head.is_renewed.swap(true, Ordering::Relaxed)
     }
 
     /// Whether it says that there is no answer to be had.

@@ -272,12 +272,12 @@ fn a_stale_answer_says_so() {
 fn a_failure_tells_why_and_whether_it_is_remembered() {
     let (asked, stored) = (asked(NAME, Some((false, false))), Instant::now());
     let (query, reason) = (asked.query(), ExtendedError::new(22, "upstream lab: refused"));
-    let entry =
-        Entry::of_failure(&key(&query), Rcode::SERVFAIL, &[reason.clone()], &FAILURES, stored);
+    let reasons = std::slice::from_ref(&reason);
+    let entry = Entry::of_failure(&key(&query), Rcode::SERVFAIL, reasons, &FAILURES, stored);
 
     let fresh = written(&entry, &query, How::Fresh, stored);
     assert_eq!(rcode(&fresh), Rcode::SERVFAIL);
-    assert_eq!(errors(&fresh), [reason.clone()]);
+    assert_eq!(errors(&fresh), reasons);
 
     let cached = written(&entry, &query, How::Cached, stored + after(2));
     let remembered = ExtendedError::new(13, "remembered for 2 s of 5 s");
