@@ -4,8 +4,9 @@ program=${BIN:-}                     # the next line has another use for this na
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../cluster/env.sh"
 COREDNS=$BIN/coredns
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
-PROXY=$(readlink -f "${program:-$TARGET/$(uname -m)-unknown-linux-gnu/release/dnsproxy}")    # the dnsproxy to measure
+PROXY=$(readlink -m "${program:-$TARGET/$(uname -m)-unknown-linux-gnu/release/dnsproxy}")    # the dnsproxy to measure
 LOAD=$TARGET/debug/examples/load     # load.rs, for a load of which every query is told
+RESPONDER=$TARGET/debug/examples/responder    # responder.rs, the least that answers
 export BIN=$PROXY                    # for inside.sh
 CLUSTER_TOOLS=$HERE
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")

@@ -28,6 +28,9 @@ rounded() { if [ -n "$1" ]; then printf "%.$2f" "$1"; else echo -; fi; }
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a != "" && b > 0) printf "%.3f\n", a / b }'; }
 
+# How many times the median of another row.
+times_of() { rounded "$(ratio "$(value_of "$1" "$2")" "$(value_of "$3" "$2")")" 2; }
+
 difference() { awk -v a="$1" -v b="$2" 'BEGIN { if (a == "" || b == "") print "-"; else printf "%.3f", a - b }'; }
 
 total_of() { awk -F '\t' -v row="$1" -v what="$2" '$1 == row && $2 == what { total += $3 } END { printf "%d", total }' "$RUN/samples"; }

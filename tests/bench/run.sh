@@ -1,28 +1,34 @@
 #!/bin/bash
 # Compares DnsProxy with its peers: every server in turn, in one run, on one machine.
 #
-#   run.sh [miss] [--rounds N] [--seconds S] [--rate R] [--only NAME[,NAME]]    queries that no cache can answer
+#   run.sh hit [--rounds N] [--seconds S] [--rate R] [--only NAME[,NAME]]       queries that a cache answers
+#   run.sh miss [--rounds N] [--seconds S] [--rate R] [--only NAME[,NAME]]      queries that no cache can answer
 #   run.sh fault [--rounds N] [--rate R] [--only NAME[,NAME]]                   one of two upstreams fails under load
+#   run.sh                                                                      all of them in turn
 #
 #   BIN=FILE        to measure another dnsproxy than the one that `make bench` builds
 #   PEERS=installed the peers that are installed, instead of the newest ones in a folder of their own
 #   --keep          the results also go to results/, as the project's own
 #
-# The servers: dnsproxy dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns.
+# The servers: dnsproxy dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns dnsmasq, and responder, which is none.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 
 main() {
   read_arguments "$@"
   "$CLUSTER_TOOLS/require.sh" bench
-  for program in "$PROXY" "$LOAD"; do [ -x "$program" ] || fail "missing: $program (make bench builds it)"; done
+  for program in "$LOAD" "$RESPONDER"; do [ -x "$program" ] || fail "missing: $program (make bench builds it)"; done
   "$HERE/peers.sh"
   be_alone
-  rm -rf "$RUN"
-  mkdir -p "$CONF"
-  measure
-  [ -z "$keep" ] || keep_results
+  for SCENARIO in $scenarios; do
+    rm -rf "$RUN"
+    mkdir -p "$CONF"
+    measure
+    [ -z "$keep" ] || keep_results
+  done
 }
+
+SCENARIOS="hit miss fault"
 
 # Two runs would measure each other, whichever checkouts they are of.
 be_alone() {
@@ -31,16 +37,17 @@ be_alone() {
 }
 
 read_arguments() {
-  SCENARIO=miss ROUNDS= SECONDS_EACH= RATE= ONLY= keep=
+  SCENARIO= ROUNDS= SECONDS_EACH= RATE= ONLY= keep= scenarios=
   while [ $# -gt 0 ]; do
     case $1 in
-      miss | fault) SCENARIO=$1 ;;
+      hit | miss | fault) scenarios+=" $1" ;;
       --keep) keep=yes ;;
       --rounds | --seconds | --rate | --only) [ $# -gt 1 ] || usage; set_option "$1" "$2"; shift ;;
       *) usage ;;
     esac
     shift
   done
+  scenarios=${scenarios:-$SCENARIOS}
   export SCENARIO ROUNDS SECONDS_EACH RATE ONLY
 }
 
