@@ -14,7 +14,7 @@ ZIPF_QUERIES=500000
 WARM_RATE=20000                      # queries per second, each of which goes to the upstream
 LATENCY_RATE=2000                    # of them are dnsperf's, which tells when each was answered
 LATENCY_CLIENTS=20                   # sockets of dnsperf
-SATURATION="0.9 1.2 1.6 2.2"         # times the rate at which the core would be full, by the cost at RATE: the most of these counts
+SATURATION="0.9 1.3 2"               # times the rate at which the core would be full, by the cost at RATE: the most of these counts
 SATURATION_SECONDS=2
 FULL=95                              # % of the core: below that it was not the server that was at its limit
 MAX_UPSTREAM=1                       # packets to the upstream for 100 answers: above that, it was no hit that was measured
@@ -137,7 +137,7 @@ TEXT
 
 report_row() {
   local key="$1 $2"
-  echo "| $1 | $2 | $(spread_of "$key" cpu 1) | $(times_of "$key" cpu "responder $2") | $(times_of "$key" cpu "$(best_peer "$2")")" \
+  echo "| $1 | $2 | $(spread_of "$key" cpu 1) | $(times_of "$key" cpu "responder $2") | $(times_of "$key" cpu "$(best_peer "$(keys_of "$2")" cpu)")" \
     "| $(total_of "$key" lost) of $(total_of "$key" sent) | $(total_of "$key" noerror)" \
     "| $(rounded "$(value_of "$key" p50)" 3) | $(rounded "$(value_of "$key" p99)" 2) | $(saturation_of "$key")" \
     "| $(rounded "$(value_of "$key" memory)" 0) | $(rounded "$(value_of "$key" idle)" 1) | $(packets_of "$key") |"
@@ -153,20 +153,14 @@ packets_of() {
   echo "$packets$([ $((packets * 100)) -le $((answered * MAX_UPSTREAM)) ] || echo " **too many**")"
 }
 
-# The one with the least cost that is neither ours nor the floor.
-best_peer() {
-  local row
-  for row in $(measured_of "$1"); do
-    case $row in dnsproxy* | responder) ;; *) printf '%s\t%s\n' "$(value_of "$row $1" cpu)" "$row $1" ;; esac
-  done | sort -n | head -1 | cut -f 2
-}
-
 measured_of() {
   local row
   for row in $ROWS; do [ -z "$(value_of "$row $1" cpu)" ] || echo "$row"; done
 }
 
+keys_of() { measured_of "$1" | sed "s/\$/ $1/"; }
+
 measured_sets() {
-  local row set
-  for set in $SETS; do for row in $(measured_of "$set"); do echo "$row $set"; done; done
+  local set
+  for set in $SETS; do keys_of "$set"; done
 }

@@ -9,6 +9,7 @@
     reason = "recvmmsg and sendmmsg on headers that are written once: a wrapper that fills them for every call would be \
               measured with the kernel"
 )]
+#![allow(clippy::cast_possible_truncation, reason = "lengths of a few structures")]
 
 use std::{
     env, io, mem,
