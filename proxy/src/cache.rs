@@ -6,7 +6,7 @@
 //!
 //! One cache serves all workers and outlives reloads: what was decided about a query is part of its key. An answer
 //! is kept whole, as the upstream sent it, and is aged and made the client's own when it is written ([`Entry`]).
-//! How long it lives, [`lifetime`] says; an answer is never shadowed by a failure, which lives in a place of its
+//! How long it lives, `lifetime` says; an answer is never shadowed by a failure, which lives in a place of its
 //! own (RFC 9520 section 3.2), and a denial of a name answers every type of it (RFC 2308 section 5).
 //!
 //! There are no sockets, tasks or clocks here: to ask an upstream, to wait for it, and to share its answer among
@@ -66,15 +66,18 @@ pub enum Found {
 }
 
 impl Cache {
-    /// A cache that takes up to so many octets, every overhead counted. A quarter of a MiB, or 1/256 of it when that
-    /// is more, is what the largest answer may take.
+    /// A cache that takes up to so many octets, every overhead counted.
+    ///
+    /// The store has parts with an equal share each, and what does not fit into one is not kept: from 512 KiB on, every
+    /// answer does.
     pub fn new(capacity: u64, metrics: CacheMetrics) -> Self {
         let store = Arc::new(Store::new(capacity, &metrics));
         metrics.watch(&store);
         Self { hasher: KeyHasher::default(), store, metrics }
     }
 
-    /// Takes up to so many octets from now on, and evicts what is too much.
+    /// Takes up to so many octets from now on, and evicts what is too much. The number of the store's parts stays
+    /// what it was at first.
     pub fn set_capacity(&self, capacity: u64) {
         self.store.set_capacity(capacity);
     }

@@ -1,9 +1,9 @@
 # Bars in SVG, from the summary of the samples: the median, with a line from the least to the greatest. Sourced by inside.sh.
 
-# draw_bars TITLE QUANTITY ROWS; ours stands out. No style of the page's is needed, so it shows wherever Markdown does.
+# draw_bars TITLE QUANTITY ROWS, a row a line; ours stands out. No style of the page's is needed, so it shows wherever Markdown does.
 draw_bars() {
   local row
-  for row in $3; do printf '%s\t%s\t%s\t%s\n' "$row" "$(value_of "$row" "$2" 4)" "$(value_of "$row" "$2")" "$(value_of "$row" "$2" 6)"; done |
+  while read -r row; do printf '%s\t%s\t%s\t%s\n' "$row" "$(value_of "$row" "$2" 4)" "$(value_of "$row" "$2")" "$(value_of "$row" "$2" 6)"; done <<< "$3" |
     awk -F '\t' -v title="$1" '
       { row[NR] = $1; least[NR] = $2; median[NR] = $3; most[NR] = $4; if ($4 > top) top = $4 }
       END {

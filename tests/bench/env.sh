@@ -4,8 +4,10 @@ program=${BIN:-}                     # the next line has another use for this na
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../cluster/env.sh"
 COREDNS=$BIN/coredns
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
-PROXY=$(readlink -f "${program:-$TARGET/$(uname -m)-unknown-linux-gnu/release/dnsproxy}")    # the dnsproxy to measure
+PROXY=$(readlink -m "${program:-$TARGET/$(uname -m)-unknown-linux-gnu/release/dnsproxy}")    # the dnsproxy to measure
 LOAD=$TARGET/debug/examples/load     # load.rs, for a load of which every query is told
+RESPONDER=$TARGET/debug/examples/responder    # responder.rs, the least that answers
+VERIFY=$TARGET/debug/examples/verify # verify/, which looks at every answer
 export BIN=$PROXY                    # for inside.sh
 CLUSTER_TOOLS=$HERE
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -17,6 +19,7 @@ LOCK=/var/lock/dnsproxy-bench        # held by a run
 
 # Two network namespaces and one cable. Nothing else is reached from there.
 SERVER=10.99.0.1                     # of the server under test
+ADMIN=127.0.0.1:8053                 # of DnsProxy, in the namespace of the server under test
 CLIENT=10.99.0.10                    # of the load; not an upstream's, as an upstream may fail
 UPSTREAMS=(10.99.0.2 10.99.0.3)      # of the DNS-over-TLS servers, beside the load
 SERVER_CORE=0                        # the server under test has it for itself

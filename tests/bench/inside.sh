@@ -12,6 +12,7 @@ main() {
   make_certificates
   run_scenario
   report | tee "$BUILD/results-$SCENARIO.md"
+  [ ! -e "$RUN/failed" ] || fail "$(cat "$RUN/failed")"
 }
 
 # Before other work on the machine, which disturbs less then; within the run all are alike. Where sessions are weighed against each

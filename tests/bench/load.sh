@@ -3,6 +3,46 @@
 # Names that nobody has asked before: begun with a word of the caller's, all of one length.
 unique_names() { awk -v word="$1" -v n="$2" 'BEGIN { for (i = 0; i < n; i++) printf "%s%07d.bench.example. A\n", word, i }'; }
 
+# Lines in another order, the same in every run.
+shuffled() { awk 'BEGIN { srand(1) } { print rand() "\t" $0 }' | sort -n | cut -f 2-; }
+
+# N queries for the names of standard input, by Zipf's law: the name of rank r is asked for 1/r times as often as the first.
+zipf() {
+  awk -v n="$1" '
+    { name[NR] = $0; sum[NR] = sum[NR - 1] + 1 / NR }
+    END {
+      srand(1)
+      while (n-- > 0) {
+        at = rand() * sum[NR]
+        low = 1
+        high = NR
+        while (low < high) {
+          middle = int((low + high) / 2)
+          if (sum[middle] < at) low = middle + 1; else high = middle
+        }
+        print name[low]
+      }
+    }'
+}
+
+# Asks every name of a file until each has been answered with NOERROR in one go: what a server loses in the first, when every name
+# goes to the upstream, it has had in the second.
+ask_every() {
+  local names=$1 rate=$2 want attempt
+  want=$(wc -l < "$names")
+  for attempt in 1 2 3 4; do
+    "${ON_LOAD_CORE[@]}" dnsperf -s "$SERVER" -d "$names" -n 1 -q 100 -c 4 -Q "$rate" > "$RUN/ask.log" 2>&1 || return 1
+    awk -v want="$want" '
+      /Queries completed:/ { completed = $3 }
+      /Response codes:/ { good = $3 == "NOERROR" && $4 == want }
+      END { exit !(completed == want && good) }' "$RUN/ask.log" && return
+  done
+  return 1
+}
+
+# kxdpgun takes every datagram to a port from here on; those to a lower one go on to the programs that they are for.
+PASSED_PORT=1000
+
 # kxdpgun sends from user space past the kernel (AF_XDP), so that the load costs its core little. Sets `sent`, `answered` and
 # `noerror`. Its own choice of a core, not taskset, is what counts: it pins its threads itself.
 flood() {

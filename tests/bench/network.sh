@@ -20,6 +20,18 @@ make_network() {
 ON_SERVER_CORE=(ip netns exec server taskset -c "$SERVER_CORE")
 ON_LOAD_CORE=(ip netns exec client taskset -c "$LOAD_CORE")
 
+# From now on `packets_to_upstream` tells how many came to this address.
+count_packets_to() {
+  ip netns exec client nft -f - <<RULES
+table inet count {
+  counter came { }
+  chain in { type filter hook input priority -1; ip daddr $1 counter name came; }
+}
+RULES
+}
+
+packets_to_upstream() { ip netns exec client nft list counter inet count came | awk '$1 == "packets" { print $2 }'; }
+
 # Nothing from or to an address any more, as if its machine had lost power: no reset, no ICMP.
 blackhole() {
   ip netns exec client nft -f - <<RULES

@@ -1,14 +1,19 @@
 #!/bin/bash
-# The peers: CoreDNS from its module, and the newest dnsdist and unbound in a folder with a Debian of their own, which they
+# The peers: CoreDNS from its module, and the newest dnsdist, unbound and dnsmasq in a folder with a Debian of their own, which they
 # never leave. Where that cannot be had the installed ones are measured; the results name the versions.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 
+PACKAGES="dnsdist unbound dnsmasq-base"
+
 main() {
   if command -v go >/dev/null; then "$CLUSTER_TOOLS/build.sh" coredns; else say "missing: Go, for CoreDNS"; fi
   [ "${PEERS:-}" != installed ] || return 0
-  [ -e "$NEWEST/.complete" ] || make_newest || { say "using the peers that are installed, see $BUILD/newest.log"; need_installed; }
+  is_complete || make_newest || { say "using the peers that are installed, see $BUILD/newest.log"; need_installed; }
 }
+
+# Made by an older version of this script, it may lack a peer.
+is_complete() { [ "$(cat "$NEWEST/.complete" 2>/dev/null)" = "$PACKAGES" ]; }
 
 need_installed() { "$CLUSTER_TOOLS/require.sh" peers; }
 
@@ -22,9 +27,9 @@ make_newest() {
     cp /etc/resolv.conf "$1/etc/"
     DEBIAN_FRONTEND=noninteractive chroot "$1" sh -euc "
       apt-get update -o Acquire::Check-Valid-Until=false
-      apt-get install -y --no-install-recommends dnsdist unbound
+      apt-get install -y --no-install-recommends $2
       apt-get clean"
-    touch "$1/.complete"' make_newest "$NEWEST" > "$BUILD/newest.log" 2>&1
+    echo "$2" > "$1/.complete"' make_newest "$NEWEST" "$PACKAGES" > "$BUILD/newest.log" 2>&1
 }
 
 main "$@"

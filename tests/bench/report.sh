@@ -28,6 +28,17 @@ rounded() { if [ -n "$1" ]; then printf "%.$2f" "$1"; else echo -; fi; }
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a != "" && b > 0) printf "%.3f\n", a / b }'; }
 
+# How many times the median of another row.
+times_of() { rounded "$(ratio "$(value_of "$1" "$2")" "$(value_of "$3" "$2")")" 2; }
+
+# Of these rows, the peer of which the median is the least.
+best_peer() {
+  local row
+  while read -r row; do
+    case $row in dnsproxy* | responder*) ;; *) printf '%s\t%s\n' "$(value_of "$row" "$2")" "$row" ;; esac
+  done <<< "$1" | awk -F '\t' '$1 != ""' | sort -n | head -1 | cut -f 2
+}
+
 difference() { awk -v a="$1" -v b="$2" 'BEGIN { if (a == "" || b == "") print "-"; else printf "%.3f", a - b }'; }
 
 total_of() { awk -F '\t' -v row="$1" -v what="$2" '$1 == row && $2 == what { total += $3 } END { printf "%d", total }' "$RUN/samples"; }
@@ -46,7 +57,7 @@ describe_servers() {
   echo "| server | version | command |"
   echo "|---|---|---|"
   for row in $1; do echo "| $row | $(version_of "$row") | \`$(command_of "$row" | relative)\` |"; done
-  [ -z "$(peer)" ] || echo "| the upstream | $(version_of dnsdist) | \`$(command_of upstream-ADDRESS | relative)\` |"
+  echo "| the upstream | $(version_of "$UPSTREAM_PROGRAM") | \`$(command_of upstream-ADDRESS | relative)\` |"
 }
 
 relative() { sed "s#$ROOT/##g"; }

@@ -1,28 +1,36 @@
 #!/bin/bash
 # Compares DnsProxy with its peers: every server in turn, in one run, on one machine.
 #
-#   run.sh [miss] [--rounds N] [--seconds S] [--rate R] [--only NAME[,NAME]]    queries that no cache can answer
+#   run.sh hit [--rounds N] [--seconds S] [--rate R] [--only NAME[,NAME]]       queries that a cache answers
+#   run.sh miss [--rounds N] [--seconds S] [--rate R] [--only NAME[,NAME]]      queries that no cache can answer
+#   run.sh memory [--rounds N] [--count ENTRIES] [--rate R] [--only ...]        what an answer and an idle connection take
+#   run.sh check [--count ANSWERS] [--seconds S] [--only ...]                   whether every cached answer is the right one
 #   run.sh fault [--rounds N] [--rate R] [--only NAME[,NAME]]                   one of two upstreams fails under load
+#   run.sh                                                                      all of them in turn
 #
 #   BIN=FILE        to measure another dnsproxy than the one that `make bench` builds
 #   PEERS=installed the peers that are installed, instead of the newest ones in a folder of their own
 #   --keep          the results also go to results/, as the project's own
 #
-# The servers: dnsproxy dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns.
+# The servers: dnsproxy dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns dnsmasq, and responder, which is none.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 
 main() {
   read_arguments "$@"
   "$CLUSTER_TOOLS/require.sh" bench
-  for program in "$PROXY" "$LOAD"; do [ -x "$program" ] || fail "missing: $program (make bench builds it)"; done
+  for program in "$LOAD" "$RESPONDER" "$VERIFY"; do [ -x "$program" ] || fail "missing: $program (make bench builds it)"; done
   "$HERE/peers.sh"
   be_alone
-  rm -rf "$RUN"
-  mkdir -p "$CONF"
-  measure
-  [ -z "$keep" ] || keep_results
+  for SCENARIO in $scenarios; do
+    rm -rf "$RUN"
+    mkdir -p "$CONF"
+    measure
+    [ -z "$keep" ] || keep_results
+  done
 }
+
+SCENARIOS="hit miss memory fault check"
 
 # Two runs would measure each other, whichever checkouts they are of.
 be_alone() {
@@ -31,25 +39,27 @@ be_alone() {
 }
 
 read_arguments() {
-  SCENARIO=miss ROUNDS= SECONDS_EACH= RATE= ONLY= keep=
+  SCENARIO= ROUNDS= SECONDS_EACH= RATE= COUNT= ONLY= keep= scenarios=
   while [ $# -gt 0 ]; do
     case $1 in
-      miss | fault) SCENARIO=$1 ;;
+      hit | miss | memory | fault | check) scenarios+=" $1" ;;
       --keep) keep=yes ;;
-      --rounds | --seconds | --rate | --only) [ $# -gt 1 ] || usage; set_option "$1" "$2"; shift ;;
+      --rounds | --seconds | --rate | --count | --only) [ $# -gt 1 ] || usage; set_option "$1" "$2"; shift ;;
       *) usage ;;
     esac
     shift
   done
-  export SCENARIO ROUNDS SECONDS_EACH RATE ONLY
+  scenarios=${scenarios:-$SCENARIOS}
+  export SCENARIO ROUNDS SECONDS_EACH RATE COUNT ONLY
 }
 
 set_option() {
-  [ "$1" = --only ] || [[ $2 =~ ^[1-9][0-9]{0,6}$ ]] || fail "$1: a number is needed, not $2"
+  [ "$1" = --only ] || [[ $2 =~ ^[1-9][0-9]{0,7}$ ]] || fail "$1: a number is needed, not $2"
   case $1 in
     --rounds) ROUNDS=$2 ;;
     --seconds) SECONDS_EACH=$2 ;;
     --rate) RATE=$2 ;;
+    --count) COUNT=$2 ;;
     --only) ONLY=$2 ;;
   esac
 }

@@ -4,30 +4,44 @@
 
 command_of() {
   case $1 in
-    dnsproxy*) echo "$PROXY run -f $CONF/$1.yaml --listen $SERVER:53 --admin 127.0.0.1:0 --workers 1" ;;
-    dnsdist) echo "$(peer) dnsdist --supervised --disable-syslog -C $CONF/dnsdist.conf" ;;
+    responder) echo "$RESPONDER ${LISTEN:-$SERVER}:53" ;;
+    dnsproxy*) echo "$PROXY run -f $CONF/$1.yaml --listen ${LISTEN:-$SERVER}:53 --admin $ADMIN --workers 1" ;;
+    dnsdist*) echo "$(peer) dnsdist --supervised --disable-syslog -C $CONF/$1.conf" ;;
     unbound*) echo "$(peer) unbound -d -c $CONF/$1.conf" ;;
-    coredns) echo "$COREDNS -conf $CONF/Corefile" ;;
-    upstream-*) echo "$(peer) dnsdist --supervised --disable-syslog -C $CONF/$1.conf" ;;
+    dnsmasq) echo "$(peer) dnsmasq -k -C $CONF/dnsmasq.conf" ;;
+    coredns*) echo "$COREDNS -conf $CONF/Corefile${1#coredns}" ;;
+    upstream-*) upstream_command "${1#upstream-}" ;;
+  esac
+}
+
+UPSTREAM_PROGRAM=dnsdist             # a scenario may have another: verify
+
+upstream_command() {
+  case $UPSTREAM_PROGRAM in
+    verify) echo "$VERIFY upstream $1 $RUN/pki/resolver.crt $RUN/pki/resolver.key" ;;
+    dnsdist) echo "$(peer) dnsdist --supervised --disable-syslog -C $CONF/upstream-$1.conf" ;;
   esac
 }
 
 version_of() {
   case $1 in
     dnsproxy*) "$PROXY" --version ;;
-    dnsdist) $(peer) dnsdist --version ;;
+    dnsdist*) $(peer) dnsdist --version ;;
     unbound*) $(peer) unbound -V | sed 's/^Version/unbound/' ;;
-    coredns) "$COREDNS" -version ;;
+    dnsmasq*) $(peer) dnsmasq --version | sed 's/^Dnsmasq version/dnsmasq/; s/  *Copyright.*//' ;;
+    coredns*) "$COREDNS" -version ;;
+    responder) echo responder.rs ;;
+    verify) echo verify/ ;;
   esac | head -1 | sed 's/ (.*//; s/^CoreDNS-/CoreDNS /'
 }
 
 is_there() {
   case $1 in
-    # Only a program that knows the switch can leave the padding out.
-    dnsproxy-unpadded) "$PROXY" check -f "$CONF/$1.yaml" >/dev/null 2>&1 ;;
-    dnsproxy) ;;
-    coredns) [ -x "$COREDNS" ] ;;
-    *) $(peer) sh -c "command -v ${1%-unpadded}" >/dev/null ;;
+    # Only a program that knows what is asked of it: an older one may not.
+    dnsproxy*) "$PROXY" check -f "$CONF/$1.yaml" >/dev/null 2>&1 ;;
+    responder) [ -x "$RESPONDER" ] ;;
+    coredns*) [ -x "$COREDNS" ] ;;
+    *) $(peer) sh -c "command -v ${1%%-*}" >/dev/null ;;
   esac
 }
 
@@ -44,13 +58,16 @@ enter_newest() {
 
 make_certificates() { "$CLUSTER_TOOLS/demo/certificates.sh" "$RUN/pki"; }
 
-# Writes the configurations for these upstreams. A line of a template that has @ADDRESS@ in it is written once for each.
+# Writes the configurations for these upstreams: those that all scenarios share, then the scenario's own over them. A line of a
+# template that has @ADDRESS@ in it is written once for each; a cache has room for $ROOM entries where the template says so.
 render() {
   local template
-  for template in "$HERE"/conf/*; do
-    awk -v list="$*" -v server="$SERVER" -v pki="$RUN/pki" -v conf="$CONF" '
+  for template in "$HERE"/conf/* "$HERE/conf/$SCENARIO"/*; do
+    [ -f "$template" ] || continue
+    awk -v list="$*" -v server="$SERVER" -v pki="$RUN/pki" -v conf="$CONF" -v room="${ROOM:-}" '
       BEGIN { n = split(list, address, " "); for (i = 1; i <= n; i++) all = all " tls://" address[i] }
       { gsub("@SERVER@", server); gsub("@PKI@", pki); gsub("@CONF@", conf); gsub("@TLS_UPSTREAMS@", substr(all, 2)) }
+      { gsub("@ROOM@", room); gsub("@ROOM_IN_MI@", int(room / 2048) + 1) }
       !/@ADDRESS@/ { print; next }
       { for (i = 1; i <= n; i++) { line = $0; gsub("@ADDRESS@", address[i], line); print line } }
     ' "$template" > "$CONF/${template##*/}"
@@ -84,6 +101,9 @@ stop() {
 
 # Nanoseconds that the threads of a process have spent on a core.
 cpu_of() { cat "/proc/$1"/task/*/schedstat | awk '{ total += $1 } END { printf "%.0f\n", total }'; }
+
+# KiB of the process' own: not of files, not shared.
+anonymous_of() { awk '$1 == "RssAnon:" { print $2 }' "/proc/$1/status"; }
 
 # KiB, at the highest.
 memory_of() { awk '$1 == "VmHWM:" { print $2 }' "/proc/$1/status"; }

@@ -33,6 +33,7 @@ debootstrap debootstrap
 '
 PEER_TOOLS='
 dnsdist dnsdist
+dnsmasq dnsmasq-base
 unbound unbound
 '
 CLUSTER_TOOLS='

@@ -63,12 +63,8 @@ fn servfail() -> Upstream {
 fn an_answer_is_found_by_exactly_what_was_asked() {
     let now = Instant::now();
     let cache = cache_with(&[address()], now);
-    let name: Name<'_> = NAME.parse().unwrap();
-    let (upper, longer, other): (Name<'_>, Name<'_>, Name<'_>) = (
-        "WWW.EXAMPLE.".parse().unwrap(),
-        "a.www.example.".parse().unwrap(),
-        "wwx.example.".parse().unwrap(),
-    );
+    let [name, upper, longer, other] = [NAME, "WWW.EXAMPLE.", "a.www.example.", "wwx.example."]
+        .map(|text| text.parse::<Name<'_>>().unwrap());
     let own = Key {
         name: name.as_wire(),
         qtype: Qtype::A,
@@ -83,9 +79,9 @@ fn an_answer_is_found_by_exactly_what_was_asked() {
         ("another name", Key { name: other.as_wire(), ..own }, false),
         ("a name below it", Key { name: longer.as_wire(), ..own }, false),
         ("another type", Key { qtype: Qtype::AAAA, ..own }, false),
-        ("another class", Key { qclass: Qclass::CH, ..own }, false),
+        ("another class (coredns#8272)", Key { qclass: Qclass::CH, ..own }, false),
         ("DO: with signatures (RFC 4035 3.2.1)", Key { dnssec_ok: true, ..own }, false),
-        ("CD: not validated (RFC 4035 3.2.2)", Key { checking_disabled: true, ..own }, false),
+        ("CD: not validated (AdGuardHome#4942)", Key { checking_disabled: true, ..own }, false),
         ("other rules or another route", Key { scope: Scope(2), ..own }, false),
     ];
 
@@ -93,6 +89,36 @@ fn an_answer_is_found_by_exactly_what_was_asked() {
         let is_found = matches!(cache.find(&key, &POLICY, now), Found::Fresh { .. });
         assert_eq!(is_found, expected, "{why}");
     }
+}
+
+/// MaginotDNS: a forwarder kept records that stood beside an answer.
+#[test]
+fn records_beside_an_answer_answer_nothing() {
+    let victim = b"\x06victim\x07example\0";
+    let planted = vec![record(victim, 1, 60, &[192, 0, 2, 66])];
+    let now = Instant::now();
+    let cache = cache_with(
+        &[Upstream {
+            answers: [planted.clone(), address().answers].concat(),
+            authorities: planted.clone(),
+            additionals: planted,
+            ..address()
+        }],
+        now,
+    );
+
+    assert_eq!(found(&cache, NAME, Qtype::A, now), "fresh NOERROR");
+    assert_eq!(found(&cache, "victim.example.", Qtype::A, now), "miss");
+}
+
+/// CVE-2026-44687: NXDOMAIN of a parent hid a zone below it that is forwarded elsewhere.
+#[test]
+fn a_denial_says_nothing_of_names_below_it() {
+    let now = Instant::now();
+    let cache = cache_with(&[nxdomain(60)], now);
+
+    assert_eq!(found(&cache, NAME, Qtype::A, now), "fresh NXDOMAIN");
+    assert_eq!(found(&cache, "a.www.example.", Qtype::A, now), "miss");
 }
 
 #[test]

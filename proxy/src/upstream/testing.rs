@@ -367,7 +367,9 @@ impl Fixture {
     pub(super) async fn ask(&self, name: &str) -> Result<Answer, Failure> {
         let request = request(name);
         let route = self.upstreams.route(&request.question).unwrap();
-        self.upstreams.exchange(route, request.into(), Instant::now() + Duration::from_secs(4)).await
+        self.upstreams
+            .exchange(route, request.into(), Instant::now() + Duration::from_secs(4))
+            .await
     }
 }
 

@@ -51,7 +51,7 @@ impl Response {
     /// With any record of the question's name.
     #[must_use]
     pub fn record(mut self, rtype: u16, ttl: u32, rdata: &[u8]) -> Self {
-        write_record(&mut self.answers, rtype, ttl, rdata);
+        write_record(&mut self.answers, 0, rtype, ttl, rdata);
         self
     }
 
@@ -61,7 +61,14 @@ impl Response {
         let mut rdata = name_on_wire("ns.invalid.");
         rdata.extend(name_on_wire("hostmaster.invalid."));
         rdata.extend([1u32, 2, 3, 4, 60].into_iter().flat_map(u32::to_be_bytes));
-        write_record(&mut self.authorities, types::SOA, 60, &rdata);
+        write_record(&mut self.authorities, 0, types::SOA, 60, &rdata);
+        self
+    }
+
+    /// With an SOA record in the authority section, as given, of the question's name without its first label.
+    #[must_use]
+    pub fn soa_of_parent(mut self, ttl: u32, rdata: &[u8]) -> Self {
+        write_record(&mut self.authorities, self.question[0] + 1, types::SOA, ttl, rdata);
         self
     }
 
@@ -149,10 +156,11 @@ impl Response {
     }
 }
 
-fn write_record(section: &mut (u16, Vec<u8>), rtype: u16, ttl: u32, rdata: &[u8]) {
+/// The owner is the question's name without so many octets of its beginning.
+fn write_record(section: &mut (u16, Vec<u8>), without: u8, rtype: u16, ttl: u32, rdata: &[u8]) {
     section.0 += 1;
     let out = &mut section.1;
-    out.extend_from_slice(&[0xc0, 12]);
+    out.extend_from_slice(&[0xc0, 12 + without]);
     push(out, rtype);
     push(out, 1);
     out.extend_from_slice(&ttl.to_be_bytes());

@@ -35,6 +35,7 @@ fn its_bytes_are_bounded_by_entries_of_whatever_size() {
     let cases = [
         ("the smallest answers", 1 << 20, entry(0), 2000),
         ("the largest answers in a small cache", 1 << 20, largest.clone(), 12),
+        ("the largest answers in the smallest cache for them", 512 << 10, largest.clone(), 4),
         ("the largest answers in a large cache", 64 << 20, largest, 900),
         ("a tiny cache", 64 << 10, entry(60), 100),
     ];

@@ -206,7 +206,10 @@ async fn sessions_do_not_survive_a_change_of_the_tls_settings() {
     let ask = async |upstreams: &Upstreams| {
         let request = request("www.example.");
         let route = upstreams.route(&request.question).unwrap();
-        upstreams.exchange(route, request.into(), Instant::now() + Duration::from_secs(4)).await.is_ok()
+        upstreams
+            .exchange(route, request.into(), Instant::now() + Duration::from_secs(4))
+            .await
+            .is_ok()
     };
 
     let first = build(None, vec![pin], &surroundings);
