@@ -28,8 +28,6 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// Of the upstreams.
     pub upstream: UpstreamMetrics,
-    /// Of the cache.
-    pub cache: CacheMetrics,
     /// Of the configuration.
     pub config: ConfigMetrics,
     /// The query log, which counts what it drops.
@@ -45,7 +43,6 @@ impl Metrics {
             pipeline: PipelineMetrics::register(&mut registry),
             cache: CacheMetrics::register(&mut registry),
             upstream: UpstreamMetrics::register(&mut registry),
-            cache: CacheMetrics::register(&mut registry),
             config: ConfigMetrics::register(&mut registry),
             query_log: QueryLogWriter::start(&mut registry)?,
         };

@@ -254,8 +254,8 @@ async fn client_subnets_go_nowhere() {
     let stage = Stage::new().await;
     for third in 0..3 {
         let subnet = [0, 1, 24, 0, 198, 51, third];
-        let reply = stage.client().udp(&a("www.example").option(options::CLIENT_SUBNET, &subnet));
-        let edns = reply.await.edns.unwrap();
+        let query = a("www.example").option(options::CLIENT_SUBNET, &subnet);
+        let edns = stage.client().udp(&query).await.edns.unwrap();
         assert_eq!(edns.option(options::CLIENT_SUBNET), None);
     }
 

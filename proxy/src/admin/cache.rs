@@ -161,7 +161,7 @@ fn once<T>(key: &'static str, place: &mut Option<T>, value: T) -> Result<(), Bad
     }
 }
 
-fn parse_name(key: &'static str, text: &str) -> Result<Name, BadParameter> {
+fn parse_name(key: &'static str, text: &str) -> Result<Name<'static>, BadParameter> {
     text.parse().map_err(|error| BadParameter::Name(key, error))
 }
 

@@ -36,11 +36,11 @@ pub struct CacheArgs {
 
     /// Only entries of this name.
     #[arg(long, value_name = "NAME", conflicts_with = "zone")]
-    name: Option<Name>,
+    name: Option<Name<'static>>,
 
     /// Only entries of this name and of all names below it.
     #[arg(long, value_name = "ZONE")]
-    zone: Option<Name>,
+    zone: Option<Name<'static>>,
 
     /// Only entries of this type: a mnemonic, or TYPE and a number.
     #[arg(long = "type", value_name = "TYPE", value_parser = qtype)]
