@@ -33,6 +33,11 @@ impl Stage {
         Self::with(|setup| setup.script(script), json!({})).await
     }
 
+    /// With a script, and with the usual cache.
+    pub async fn cached(script: impl FnMut(&Received) -> Vec<Action> + Send + 'static) -> Self {
+        Self::with(|setup| setup.script(script), json!({"cache": {}})).await
+    }
+
     /// With more in the spec.
     pub async fn spec(over: Value) -> Self {
         Self::with(|setup| setup, over).await

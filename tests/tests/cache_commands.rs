@@ -9,11 +9,11 @@ use dnsproxy_tests::{
     stage::Stage,
     wire::{rcodes, types},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A proxy that keeps two names of one zone, a name below the first one, and one that is not there.
 async fn stage() -> Stage {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     let names = ["www.a.example", "below.www.a.example", "www.b.example", "gone.nx"];
     for name in names {
         stage.client().ask(name, types::A).await;
@@ -126,7 +126,7 @@ async fn entries_are_removed_by_what_they_are() {
 
 #[tokio::test]
 async fn what_cannot_be_done_is_said() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     let admin = stage.proxy.admin.address.to_string();
     let wrong = ["--name a..b", "--type ADDRESS", "--name a --zone b", "--limit x", "--zone"];
 
@@ -205,7 +205,7 @@ async fn a_web_page_can_neither_read_nor_remove_entries() {
 /// The admin address of a pod is on all addresses.
 #[tokio::test]
 async fn the_network_can_neither_read_nor_remove_entries() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     let proxy = Launch::new(&stage.spec).arguments(&["--admin", "[::]:0"]).start().await;
     proxy.client().ask("www.example", types::A).await;
     let others = other_addresses();

@@ -42,7 +42,7 @@ fn essence(reply: &Reply) -> (u16, Vec<(String, u16, Vec<u8>)>) {
 
 #[tokio::test]
 async fn a_question_is_asked_once_and_its_ttl_goes_on() {
-    let stage = Stage::script(with_ttl(300)).await;
+    let stage = Stage::cached(with_ttl(300)).await;
     let first = stage.client().udp(&a("www.example")).await;
     let second = stage.client().udp(&a("www.example").id(7)).await;
     let third = stage.client().tcp(&a("www.example").id(8)).await;
@@ -69,7 +69,7 @@ async fn a_question_is_asked_once_and_its_ttl_goes_on() {
 /// CVE-2022-2837 and the like: the answer is another client's; what this one sent comes back (RFC 1035, 0x20).
 #[tokio::test]
 async fn each_client_gets_its_own_spelling_id_and_edns() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     let first = stage.client().udp(&Query::new("www.example", types::TXT)).await;
     let spellings = ["WWW.example", "www.EXAMPLE", "wWw.eXaMpLe"];
 
@@ -86,7 +86,7 @@ async fn each_client_gets_its_own_spelling_id_and_edns() {
 
 #[tokio::test]
 async fn a_large_answer_is_kept_whole_and_cut_for_each_client() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     let big = Query::new("big.example", types::TXT);
 
     for _ in 0..2 {
@@ -104,7 +104,7 @@ async fn a_large_answer_is_kept_whole_and_cut_for_each_client() {
 /// RFC 2308 section 5.
 #[tokio::test]
 async fn a_name_that_is_not_there_is_not_there_for_any_type() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     let first = stage.client().udp(&a("a.nx")).await;
     assert_eq!(first.rcode(), rcodes::NXDOMAIN);
 
@@ -121,7 +121,7 @@ async fn a_name_that_is_not_there_is_not_there_for_any_type() {
 
 #[tokio::test]
 async fn a_type_that_is_not_there_says_nothing_of_another() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     for _ in 0..2 {
         let none = stage.client().ask("www.example", types::AAAA).await;
         assert_eq!((none.rcode(), none.answers.len()), (rcodes::NOERROR, 0));
@@ -135,7 +135,7 @@ async fn a_type_that_is_not_there_says_nothing_of_another() {
 #[tokio::test]
 async fn a_negative_answer_without_an_soa_is_not_kept() {
     for rcode in [rcodes::NXDOMAIN, rcodes::NOERROR] {
-        let stage = Stage::script(always(move |response| response.rcode(rcode))).await;
+        let stage = Stage::cached(always(move |response| response.rcode(rcode))).await;
         for _ in 0..3 {
             assert_eq!(stage.client().udp(&a("www.example")).await.rcode(), rcode);
         }
@@ -146,7 +146,7 @@ async fn a_negative_answer_without_an_soa_is_not_kept() {
 /// RFC 1035 section 3.2.1.
 #[tokio::test]
 async fn a_ttl_of_zero_is_for_one_query() {
-    let stage = Stage::script(with_ttl(0)).await;
+    let stage = Stage::cached(with_ttl(0)).await;
 
     for _ in 0..3 {
         assert_eq!(stage.client().udp(&a("www.example")).await.answers[0].ttl, 0);
@@ -201,7 +201,7 @@ async fn a_failure_is_remembered_for_a_while() {
 /// AdGuardHome issue 4942: an answer that nobody checked was given to clients that want it checked.
 #[tokio::test]
 async fn do_and_cd_are_questions_of_their_own() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     let plain = Query::new("www.example", types::A).edns(1232);
     let variants = [
         plain.clone(),
@@ -223,7 +223,7 @@ async fn do_and_cd_are_questions_of_their_own() {
 #[tokio::test]
 async fn ad_is_for_those_that_ask_for_it() {
     let stage =
-        Stage::script(always(|response| response.with(flags::AD).a(Ipv4Addr::new(192, 0, 2, 1))))
+        Stage::cached(always(|response| response.with(flags::AD).a(Ipv4Addr::new(192, 0, 2, 1))))
             .await;
 
     for _ in 0..2 {
@@ -237,7 +237,7 @@ async fn ad_is_for_those_that_ask_for_it() {
 
 #[tokio::test]
 async fn without_rd_the_cache_is_neither_read_nor_filled() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     let without = |name: &str| Query { flags: 0, ..a(name) };
     stage.client().udp(&without("first.example")).await;
     stage.client().udp(&a("first.example")).await;
@@ -251,7 +251,7 @@ async fn without_rd_the_cache_is_neither_read_nor_filled() {
 /// RFC 7871 section 11: who asks is nobody's business, so one answer is for all.
 #[tokio::test]
 async fn client_subnets_go_nowhere() {
-    let stage = Stage::new().await;
+    let stage = Stage::spec(json!({"cache": {}})).await;
     for third in 0..3 {
         let subnet = [0, 1, 24, 0, 198, 51, third];
         let query = a("www.example").option(options::CLIENT_SUBNET, &subnet);
@@ -267,7 +267,7 @@ async fn client_subnets_go_nowhere() {
 
 #[tokio::test]
 async fn what_an_upstream_says_of_its_answer_is_kept() {
-    let stage = Stage::script(always(|response| {
+    let stage = Stage::cached(always(|response| {
         response.a(Ipv4Addr::new(192, 0, 2, 1)).ede(4, "forged by the office")
     }))
     .await;
@@ -283,7 +283,7 @@ async fn what_an_upstream_says_of_its_answer_is_kept() {
 /// There is room for any answer on a stream: one that is cut there is no answer.
 #[tokio::test]
 async fn an_answer_that_is_cut_on_a_stream_is_not_kept() {
-    let stage = Stage::script(|query| {
+    let stage = Stage::cached(|query| {
         let response = faithful_answer(query);
         let is_first = query.number == 0;
         vec![Action::Send(if is_first { response.with(flags::TC) } else { response }.encode())]
@@ -299,7 +299,7 @@ async fn an_answer_that_is_cut_on_a_stream_is_not_kept() {
 #[tokio::test]
 async fn a_record_beside_the_answer_answers_nothing() {
     // MaginotDNS (2023): a forwarder kept what stood beside an answer, under its owner's name.
-    let stage = Stage::script(|query| {
+    let stage = Stage::cached(|query| {
         let response = faithful_answer(query);
         let forged = [
             &[6][..],
@@ -375,7 +375,8 @@ impl Two {
         };
         let (first, second) = (server(1).await, server(2).await);
         let entries = [first.entry("first", &authority), second.entry("second", &authority)];
-        let spec = merged(upstreams(entries), routed("first"));
+        let cached = merged(upstreams(entries), json!({"cache": {}}));
+        let spec = merged(cached, routed("first"));
         let proxy = Proxy::start(&spec).await;
         Self { first, second, proxy, spec }
     }
@@ -429,7 +430,7 @@ async fn an_upstream_with_another_identity_gives_answers_of_its_own() {
 
 #[tokio::test]
 async fn bounds_that_were_made_tighter_hold_for_what_is_kept() {
-    let stage = Stage::script(with_ttl(3000)).await;
+    let stage = Stage::cached(with_ttl(3000)).await;
     assert_eq!(stage.client().udp(&a("www.example")).await.answers[0].ttl, 3000);
 
     let tighter = merged(stage.spec.clone(), json!({"cache": {"maxTTL": "10s"}}));

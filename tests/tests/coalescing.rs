@@ -53,7 +53,7 @@ const FEW: usize = 3;
 #[tokio::test]
 async fn a_hundred_clients_make_one_exchange() {
     let gate = Gate::default();
-    let stage = Stage::script(held(&gate)).await;
+    let stage = Stage::cached(held(&gate)).await;
     let spellings = ["www.example", "WWW.example", "www.EXAMPLE", "wwW.examplE"];
     let mut waiting = Vec::new();
     for (id, name) in (0..100).zip(spellings.into_iter().cycle()) {
@@ -74,7 +74,7 @@ async fn a_hundred_clients_make_one_exchange() {
 #[tokio::test]
 async fn different_questions_do_not_share() {
     let gate = Gate::default();
-    let stage = Stage::script(held(&gate)).await;
+    let stage = Stage::cached(held(&gate)).await;
     let plain = query("www.example", 1);
     let queries = [
         plain.clone(),
@@ -99,7 +99,7 @@ async fn different_questions_do_not_share() {
 #[tokio::test]
 async fn a_client_that_goes_away_takes_no_answer_from_the_others() {
     let gate = Gate::default();
-    let stage = Stage::script(held(&gate)).await;
+    let stage = Stage::cached(held(&gate)).await;
     let leader = asked_over_tcp(&stage, &query("www.example", 1)).await;
     stage.upstream.until("the question", |seen| !seen.queries.is_empty()).await;
     let follower = query("www.example", 2);
@@ -121,7 +121,7 @@ async fn a_client_that_goes_away_takes_no_answer_from_the_others() {
 #[tokio::test]
 async fn an_answer_that_nobody_waits_for_any_more_is_kept() {
     let gate = Gate::default();
-    let stage = Stage::script(held(&gate)).await;
+    let stage = Stage::cached(held(&gate)).await;
     let leader = asked_over_tcp(&stage, &query("www.example", 1)).await;
     stage.upstream.until("the question", |seen| !seen.queries.is_empty()).await;
     drop(leader);
