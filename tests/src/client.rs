@@ -149,6 +149,14 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Ends the connection as a client that has died does: the server is told at once, and need not answer any more.
+    ///
+    /// # Errors
+    /// When the kernel will not.
+    pub fn reset(self) -> Result<()> {
+        Ok(self.stream.set_zero_linger()?)
+    }
+
     /// Sends a message with its length before it, in one write.
     ///
     /// # Errors

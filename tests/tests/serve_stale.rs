@@ -194,7 +194,7 @@ async fn an_answer_is_not_served_for_ever() {
 
     let reply = until(&stage, "the end", |reply| reply.rcode() != rcodes::NOERROR).await;
     assert_eq!(reply.rcode(), rcodes::SERVFAIL);
-    assert!(code(&reply).is_some_and(|code| code != 3), "the reason: {reply:?}");
+    assert_ne!(code(&reply), Some(3), "{reply:?}");
 }
 
 #[tokio::test]
