@@ -1,3 +1,5 @@
+#![expect(clippy::print_stdout, reason = "a measurement is there to be read")]
+
 use std::{env, fs, process::Command};
 
 use prometheus_client::registry::Registry;
