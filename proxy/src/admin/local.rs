@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn only_the_program_on_this_host_may_change_anything() {
         let refused = Refusal::WebPage;
-        let cases: [(&str, &str, &[(&str, &str)], Result<(), Refusal>); 14] = [
+        type Case<'c> = (&'c str, &'c str, &'c [(&'c str, &'c str)], Result<(), Refusal>);
+        let cases: [Case<'_>; 14] = [
             // (why, peer, headers, outcome)
             ("loopback", "127.0.0.1:9", &[("host", "127.0.0.1:8053")], Ok(())),
             ("all of 127.0.0.0/8", "127.9.9.9:9", &[], Ok(())),

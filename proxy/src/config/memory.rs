@@ -78,7 +78,8 @@ mod tests {
     fn the_smallest_limit_on_the_way_up_holds() {
         const SELF: &str = "proc/self/cgroup";
         const V1_NONE: &str = "9223372036854771712\n";
-        let cases: [(&str, &[(&str, &str)], Option<u64>); 11] = [
+        type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], Option<u64>);
+        let cases: [Case<'_>; 11] = [
             // (why, files, limit in octets)
             ("no groups at all", &[], None),
             (
