@@ -32,6 +32,7 @@ check_row() {
   case $1 in
     dnsproxy*)
       sample "$1" reloads "$(metric 'dnsproxy_config_reloads_total{result="success"}')"
+      sample "$1" rejected "$(metric 'dnsproxy_config_reloads_total{result="failure"}')"
       sample "$1" evictions "$(metric dnsproxy_cache_evictions_total)"
       ;;
   esac
@@ -88,5 +89,7 @@ TEXT
 
 require_right() {
   [ "$(total_of "$1" wrong)" = 0 ] || echo "$1 gave wrong answers" >> "$RUN/failed"
+  # One that was refused would have changed nothing.
+  [ "$(total_of "$1" rejected)" = 0 ] || echo "$1 refused manifests" >> "$RUN/failed"
   [ "$(total_of "$1" cached)" -ge "$ANSWERS" ] || echo "$1 gave too few answers from a cache" >> "$RUN/failed"
 }
