@@ -336,26 +336,26 @@ async fn a_cache_can_be_left_out() {
     assert_eq!(stage.proxy.admin.sum("dnsproxy_cache_entries", &[]).await, 0.0);
 }
 
-/// More names than there is room for.
+/// More answers than there is room for, of four kilobytes each.
 #[tokio::test]
 async fn the_cache_keeps_to_its_size() {
     let stage = Stage::spec(json!({"cache": {"size": "1Mi"}})).await;
     let socket = stage.client().socket().await;
-    for first in (0..10_000_u16).step_by(50) {
-        for id in first..first + 50 {
-            let query = Query::new(&format!("n{id}.example"), types::TXT).id(id);
-            socket.send(&query.encode()).await.unwrap();
-        }
-        for _ in 0..50 {
-            socket.receive().await.unwrap();
+    for id in 0..600_u16 {
+        let query = Query::new(&format!("big.n{id}.example"), types::TXT).id(id);
+        socket.send(&query.encode()).await.unwrap();
+        if id % 20 == 19 {
+            for _ in 0..20 {
+                socket.receive().await.unwrap();
+            }
         }
     }
 
     let metrics = stage.proxy.admin.metrics().await;
     let sum = |family: &str| admin::sum(&metrics, family, &[]);
     assert!(sum("dnsproxy_cache_bytes") <= f64::from(1 << 20), "{metrics:?}");
-    assert!(sum("dnsproxy_cache_entries") > 1000.0, "{metrics:?}");
-    assert!(sum("dnsproxy_cache_evictions_total") > 0.0, "{metrics:?}");
+    assert!(sum("dnsproxy_cache_entries") > 100.0, "{metrics:?}");
+    assert!(sum("dnsproxy_cache_evictions_total") > 100.0, "{metrics:?}");
 }
 
 /// Two upstreams that answer differently, and the manifest's routes.
