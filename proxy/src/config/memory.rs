@@ -79,7 +79,7 @@ mod tests {
         const SELF: &str = "proc/self/cgroup";
         const V1_NONE: &str = "9223372036854771712\n";
         type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], Option<u64>);
-        let cases: [Case<'_>; 11] = [
+        let cases: [Case<'_>; 12] = [
             // (why, files, limit in octets)
             ("no groups at all", &[], None),
             (
@@ -145,6 +145,15 @@ mod tests {
                     ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9000\n"),
                 ],
                 Some(9000),
+            ),
+            (
+                "a limit in each: the smaller one, wherever it stands",
+                &[
+                    (SELF, "3:memory:/a\n0::/a\n"),
+                    ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "100\n"),
+                    ("sys/fs/cgroup/a/memory.max", "9000\n"),
+                ],
+                Some(100),
             ),
             (
                 "nonsense says nothing",
