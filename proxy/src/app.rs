@@ -14,7 +14,7 @@ use crate::{
     args::RunArgs,
     cache::Cache,
     cluster_dns::LoopGuard,
-    config::{Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
+    config::{CacheSettings, Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
     limits::InFlight,
     listener::{
         Connections,
@@ -340,7 +340,10 @@ fn make_pipeline(
         surroundings,
     );
     let Lasting { cache, flights, in_flight } = lasting.clone();
-    let caching = config.cache.as_ref().map(|settings| Caching::new(cache, settings));
+    // Destructured without `..`: what is new must be used. The size is the cache's own.
+    let caching = config.cache.map(|CacheSettings { size: _, bounds, policy, stale_after }| {
+        Caching::new(cache, bounds, policy, stale_after)
+    });
     Pipeline {
         access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),
         caching,

@@ -18,7 +18,7 @@ use crate::{
     limits::{InFlight, Limits},
     listener::{Client, Transport},
     message::{
-        Header, Qtype, Query, Question, Rcode, Rejection, Request,
+        Header, Qtype, Query, Rcode, Rejection, Request,
         edns::ExtendedError,
         reply::{self, Terms},
         truncate,
@@ -111,11 +111,11 @@ impl Pipeline {
         }
         let scope = self.scope(route);
         let stale = match self.recall(&job, scope) {
-            Recalled::Reply { entry, how, source, is_due } => {
+            Recalled::Reply { entry, source, is_due } => {
                 if is_due {
                     self.refresh(&job, route, scope);
                 }
-                self.give(&job, &entry, how, source, None, out);
+                self.give(&job, &entry, source, None, out);
                 return Verdict::Reply;
             }
             Recalled::Nothing { stale } => stale,
@@ -129,8 +129,8 @@ impl Pipeline {
         };
         let job = job.into_owned();
         let (flight, _) = self.exchange(route, Arc::new(job.request()), scope, started);
-        let waiting = Waiting { pipeline: Arc::clone(self), job, _places: places };
-        Verdict::Later(Answer::new(waiting, flight, stale))
+        let waiting = Waiting { pipeline: Arc::clone(self), job };
+        Verdict::Later(Answer::new(waiting, places, flight, stale))
     }
 
     /// Places among the queries that wait, unless a bound is reached.
@@ -234,11 +234,15 @@ impl Pipeline {
         &self,
         job: &Job<'_>,
         entry: &Entry,
-        how: How,
         source: Source,
         upstream: Option<&str>,
         out: &mut Vec<u8>,
     ) {
+        let how = match source {
+            Source::Cache => How::Cached,
+            Source::Stale => self.how_stale(),
+            Source::Upstream | Source::Local | Source::Refused => How::Fresh,
+        };
         entry.write(&job.query, how, self.terms(job.client), job.started, out);
         self.hand_over(job, entry.rcode(), source, upstream, out);
     }
@@ -292,15 +296,8 @@ impl Job<'_> {
 
     /// What its answer is found by.
     fn key(&self, scope: Scope) -> Key<'_> {
-        let Question { name, qtype, qclass } = &self.query.question;
-        Key {
-            name: name.as_wire(),
-            qtype: *qtype,
-            qclass: *qclass,
-            dnssec_ok: self.query.dnssec_ok(),
-            checking_disabled: self.query.header.has(Header::CD),
-            scope,
-        }
+        let Query { header, question, .. } = &self.query;
+        Key::of(question, self.query.dnssec_ok(), header.has(Header::CD), scope)
     }
 
     fn request(&self) -> Request {

@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::message::{Qclass, Qtype, name::MAX_NAME_LEN};
+use crate::message::{Qclass, Qtype, Question, name::MAX_NAME_LEN};
 
 /// What rules, route and bounds decided: a hash of their content. Entries of different scopes never meet.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -27,6 +27,20 @@ pub struct Key<'q> {
     pub checking_disabled: bool,
     /// What was decided about the query.
     pub scope: Scope,
+}
+
+impl<'q> Key<'q> {
+    /// What the answer to a question is found by.
+    pub fn of(
+        question: &'q Question<'_>,
+        dnssec_ok: bool,
+        checking_disabled: bool,
+        scope: Scope,
+    ) -> Self {
+        let Question { name, qtype, qclass } = question;
+        let (name, qtype, qclass) = (name.as_wire(), *qtype, *qclass);
+        Self { name, qtype, qclass, dnssec_ok, checking_disabled, scope }
+    }
 }
 
 /// The places where an entry for a key can be.

@@ -7,44 +7,32 @@ use tokio::time::Instant;
 use super::{Job, Limit, Pipeline, Source, flights::Flight, waiting::Outcome};
 use crate::{
     cache::{Bounds, Cache, Entry, Found, How, Key, Policy, Scope},
-    config::CacheSettings,
-    message::{Header, Question, Rcode, Request},
+    message::{Header, Rcode, Request},
     upstream::{self, Failure, Route},
 };
 
 /// The cache of the process, with what a manifest says about it.
 #[derive(Debug)]
 pub struct Caching {
-    /// What all manifests share.
-    pub cache: Arc<Cache>,
-    /// Which TTLs are kept and shown.
-    pub bounds: Bounds,
-    /// What is done about answers that have expired, or are about to.
-    pub policy: Policy,
+    cache: Arc<Cache>,
+    bounds: Bounds,
+    /// Once, and not for each query.
+    fingerprint: u64,
+    policy: Policy,
     /// How long an upstream is waited for when there is a stale answer.
-    pub stale_after: Duration,
+    pub(super) stale_after: Option<Duration>,
 }
 
 impl Caching {
-    /// The cache, used as the settings say.
-    pub fn new(cache: Arc<Cache>, settings: &CacheSettings) -> Self {
-        // Destructured without `..`: what is new must be used. The size is the cache's own.
-        let CacheSettings { size: _, bounds, policy, stale_after } = *settings;
-        Self { cache, bounds, policy, stale_after: stale_after.unwrap_or(Duration::MAX) }
-    }
-}
-
-/// What the answer to a request is found by.
-pub(super) fn key_of(request: &Request, scope: Scope) -> Key<'_> {
-    let Request { question, recursion_desired: _, checking_disabled, dnssec_ok } = request;
-    let Question { name, qtype, qclass } = question;
-    Key {
-        name: name.as_wire(),
-        qtype: *qtype,
-        qclass: *qclass,
-        dnssec_ok: *dnssec_ok,
-        checking_disabled: *checking_disabled,
-        scope,
+    /// A cache, used like this. What is kept and shown depends on the bounds; what is done about answers that have
+    /// expired, or are about to, on the policy.
+    pub fn new(
+        cache: Arc<Cache>,
+        bounds: Bounds,
+        policy: Policy,
+        stale_after: Option<Duration>,
+    ) -> Self {
+        Self { cache, bounds, fingerprint: bounds.fingerprint(), policy, stale_after }
     }
 }
 
@@ -53,7 +41,6 @@ pub(super) enum Recalled {
     /// A reply that is given at once.
     Reply {
         entry: Entry,
-        how: How,
         source: Source,
         /// Whether the upstream should be asked for a fresh one meanwhile.
         is_due: bool,
@@ -65,8 +52,8 @@ pub(super) enum Recalled {
 impl Pipeline {
     /// Where answers to the questions of a route belong: they are found again only under the same conditions.
     pub(super) fn scope(&self, route: &Route) -> Scope {
-        let bounds = self.caching.as_ref().map(|caching| caching.bounds);
-        Scope(route.identity() ^ bounds.map_or(0, Bounds::fingerprint))
+        let bounds = self.caching.as_ref().map_or(0, |caching| caching.fingerprint);
+        Scope(route.identity() ^ bounds)
     }
 
     /// Looks a question up. One without RD asks what an upstream knows without asking further, which is not for us
@@ -76,19 +63,13 @@ impl Pipeline {
         else {
             return Recalled::Nothing { stale: None };
         };
-        let now = |entry, how, source, is_due| Recalled::Reply { entry, how, source, is_due };
+        let now = |entry, source, is_due| Recalled::Reply { entry, source, is_due };
         match caching.cache.find(&job.key(scope), &caching.policy, job.started) {
-            Found::Fresh { entry, refresh } => now(entry, How::Cached, Source::Cache, refresh),
+            Found::Fresh { entry, refresh } => now(entry, Source::Cache, refresh),
             // It is known to fail: nobody need wait to learn it again (RFC 8767 section 5).
-            Found::Failure { stale: Some(entry), .. } => {
-                now(entry, self.how_stale(), Source::Stale, false)
-            }
-            Found::Failure { failure, stale: None } => {
-                now(failure, How::Cached, Source::Cache, false)
-            }
-            Found::Stale(entry) if entry.was_given_stale() => {
-                now(entry, self.how_stale(), Source::Stale, true)
-            }
+            Found::Failure { stale: Some(entry), .. } => now(entry, Source::Stale, false),
+            Found::Failure { failure, stale: None } => now(failure, Source::Cache, false),
+            Found::Stale(entry) if entry.was_given_stale() => now(entry, Source::Stale, true),
             Found::Stale(entry) => Recalled::Nothing { stale: Some(entry) },
             Found::Miss => Recalled::Nothing { stale: None },
         }
@@ -125,11 +106,16 @@ impl Pipeline {
         let Ok(places) = self.enter(route) else { return };
         let (flight, is_new) = self.exchange(route, Arc::new(job.request()), scope, job.started);
         if is_new {
-            self.tasks.spawn(async move {
-                flight.await;
-                drop(places);
-            });
+            self.see_to_the_end(flight, places);
         }
+    }
+
+    /// Has an exchange go on without a client, in its place among the questions that wait.
+    pub(super) fn see_to_the_end(&self, flight: Flight, place: impl Send + 'static) {
+        self.tasks.spawn(async move {
+            flight.await;
+            drop(place);
+        });
     }
 
     /// Makes of an exchange what all who wait for it get, and remembers it.
@@ -139,7 +125,9 @@ impl Pipeline {
         scope: Scope,
         exchanged: Result<upstream::Answer, Failure>,
     ) -> Outcome {
-        let (key, now) = (key_of(request, scope), Instant::now());
+        let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
+        let key = Key::of(question, *dnssec_ok, *checking_disabled, scope);
+        let now = Instant::now();
         let bounds = self.caching.as_ref().map_or(Bounds::NONE, |caching| caching.bounds);
         let is_limit = exchanged.as_ref().is_err_and(Failure::is_limit);
         let outcome = match exchanged {
@@ -157,7 +145,7 @@ impl Pipeline {
         if is_limit {
             // Our own bound says nothing about the name.
             self.metrics.count_limited(Limit::InFlightOnConnections);
-        } else if let Some(caching) = self.caching.as_ref().filter(|_| request.recursion_desired) {
+        } else if let Some(caching) = self.caching.as_ref().filter(|_| *recursion_desired) {
             caching.cache.insert(&outcome.entry);
         }
         outcome

@@ -141,9 +141,9 @@ impl fmt::Debug for Flights {
 mod tests {
     use tokio::{sync::oneshot, time::Instant};
 
-    use super::{super::caching::key_of, *};
+    use super::*;
     use crate::{
-        cache::{Bounds, Entry},
+        cache::{Bounds, Entry, Key},
         message::{Qclass, Qtype, Question, Rcode},
     };
 
@@ -157,7 +157,7 @@ mod tests {
 
     fn outcome() -> Outcome {
         let request = request("a.example.");
-        let key = key_of(&request, SCOPE);
+        let key = Key::of(&request.question, false, false, SCOPE);
         let entry = Entry::of_failure(&key, Rcode::REFUSED, &[], &Bounds::NONE, Instant::now());
         Outcome { entry, upstream: None }
     }

@@ -10,10 +10,7 @@ use std::{
 use tokio::time::{Sleep, sleep_until};
 
 use super::{Job, Pipeline, Source, flights::Flight};
-use crate::{
-    cache::{Entry, How},
-    limits::Place,
-};
+use crate::{cache::Entry, limits::Place};
 
 /// What came of an exchange, for all who wait for it.
 #[derive(Clone, Debug)]
@@ -29,6 +26,7 @@ pub struct Answer {
     flight: Flight,
     stale: Option<Spare>,
     query: Option<Waiting>,
+    places: Option<Places>,
 }
 
 /// A reply that can be written.
@@ -38,14 +36,13 @@ pub struct Finished {
     source: Source,
 }
 
-/// The query, and the places that it takes among those that wait.
+/// The query, and who decides about it.
 pub(super) struct Waiting {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) job: Job<'static>,
-    pub(super) _places: Places,
 }
 
-/// In the process, and on the route.
+/// Places among the queries that wait: in the process, and on the route.
 pub(super) type Places = (Place, Place);
 
 /// An answer that has expired, and when it is given all the same (RFC 8767 section 5).
@@ -55,13 +52,18 @@ struct Spare {
 }
 
 impl Answer {
-    pub(super) fn new(query: Waiting, flight: Flight, stale: Option<Entry>) -> Self {
-        let after = query.pipeline.caching.as_ref().map(|caching| caching.stale_after);
+    pub(super) fn new(
+        query: Waiting,
+        places: Places,
+        flight: Flight,
+        stale: Option<Entry>,
+    ) -> Self {
+        let after = query.pipeline.caching.as_ref().and_then(|caching| caching.stale_after);
         let stale = stale.zip(after).map(|(entry, after)| Spare {
             entry,
             due: Box::pin(sleep_until(query.job.started + after)),
         });
-        Self { flight, stale, query: Some(query) }
+        Self { flight, stale, query: Some(query), places: Some(places) }
     }
 
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<(Outcome, Source)> {
@@ -88,9 +90,9 @@ impl Answer {
     }
 
     /// Whoever asks next should get what the upstream has to say (RFC 8767 section 5).
-    fn see_to_the_end(&self) {
+    fn see_to_the_end(&mut self) {
         if let Some(Waiting { pipeline, .. }) = &self.query {
-            pipeline.tasks.spawn(self.flight.clone());
+            pipeline.see_to_the_end(self.flight.clone(), self.places.take());
         }
     }
 }
@@ -118,12 +120,8 @@ impl Future for Answer {
 impl Finished {
     /// Writes the reply into an empty buffer.
     pub fn write(self, out: &mut Vec<u8>) {
-        let Self { query: Waiting { pipeline, job, _places }, outcome, source } = self;
+        let Self { query: Waiting { pipeline, job }, outcome, source } = self;
         let Outcome { entry, upstream } = outcome;
-        let how = match source {
-            Source::Stale => pipeline.how_stale(),
-            _ => How::Fresh,
-        };
-        pipeline.give(&job, &entry, how, source, upstream.as_deref(), out);
+        pipeline.give(&job, &entry, source, upstream.as_deref(), out);
     }
 }
