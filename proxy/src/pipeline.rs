@@ -309,3 +309,6 @@ impl Job<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -336,10 +336,8 @@ async fn a_cache_can_be_left_out() {
     assert_eq!(stage.proxy.admin.sum("dnsproxy_cache_entries", &[]).await, 0.0);
 }
 
-/// More answers than there is room for, of four kilobytes each.
-#[tokio::test]
-async fn the_cache_keeps_to_its_size() {
-    let stage = Stage::spec(json!({"cache": {"size": "1Mi"}})).await;
+/// Two and a half megabytes of answers, of four kilobytes each.
+async fn fill(stage: &Stage) {
     let socket = stage.client().socket().await;
     for id in 0..600_u16 {
         let query = Query::new(&format!("big.n{id}.example"), types::TXT).id(id);
@@ -350,6 +348,25 @@ async fn the_cache_keeps_to_its_size() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_size_that_a_reload_makes_smaller_holds_from_then_on() {
+    let stage = Stage::spec(json!({"cache": {"size": "4Mi"}})).await;
+    fill(&stage).await;
+    let bytes = || stage.proxy.admin.sum("dnsproxy_cache_bytes", &[]);
+    assert!(bytes().await > f64::from(1 << 20));
+
+    stage.proxy.reload(&merged(stage.spec.clone(), json!({"cache": {"size": "1Mi"}}))).await;
+
+    assert!((1.0..=f64::from(1 << 20)).contains(&bytes().await));
+}
+
+/// More answers than there is room for.
+#[tokio::test]
+async fn the_cache_keeps_to_its_size() {
+    let stage = Stage::spec(json!({"cache": {"size": "1Mi"}})).await;
+    fill(&stage).await;
 
     let metrics = stage.proxy.admin.metrics().await;
     let sum = |family: &str| admin::sum(&metrics, family, &[]);

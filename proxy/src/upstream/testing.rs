@@ -36,7 +36,7 @@ use crate::{
     shutdown::Tasks,
 };
 
-pub(super) mod lab;
+pub(crate) mod lab;
 
 /// An authority that signs whatever a test wants.
 pub(super) struct Authority {

@@ -28,18 +28,18 @@ use crate::{
 
 /// The servers of a test.
 #[derive(Clone, Debug)]
-pub(in crate::upstream) struct Lab(Arc<Vec<LabServer>>);
+pub(crate) struct Lab(Arc<Vec<LabServer>>);
 
 /// One of them; clones share it.
 #[derive(Clone, Debug)]
-pub(in crate::upstream) struct LabServer {
-    pub(in crate::upstream) address: SocketAddr,
+pub(crate) struct LabServer {
+    pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
 /// What comes of a try to connect.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::upstream) enum Door {
+pub(crate) enum Door {
     OpensAfter(Duration),
     Refuses,
     Hangs,
@@ -47,7 +47,7 @@ pub(in crate::upstream) enum Door {
 
 /// What comes of a query.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::upstream) enum Reply {
+pub(crate) enum Reply {
     After(Duration, u8),
     Never,
     /// The connection is closed.
@@ -56,10 +56,10 @@ pub(in crate::upstream) enum Reply {
 
 /// What a server was asked.
 #[derive(Clone, Debug)]
-pub(in crate::upstream) struct Query {
-    pub(in crate::upstream) name: String,
+pub(crate) struct Query {
+    pub(crate) name: String,
     /// On which connection, counted from 0.
-    pub(in crate::upstream) connection: usize,
+    pub(crate) connection: usize,
 }
 
 type Script = Arc<dyn Fn(&Query) -> Reply + Send + Sync>;
@@ -83,10 +83,7 @@ impl fmt::Debug for State {
 
 impl Lab {
     /// A connection to the server with this address.
-    pub(in crate::upstream) async fn connect(
-        &self,
-        address: SocketAddr,
-    ) -> Result<DuplexStream, ExchangeError> {
+    pub(crate) async fn connect(&self, address: SocketAddr) -> Result<DuplexStream, ExchangeError> {
         let server = self.0.iter().find(|server| server.address == address).unwrap();
         let (connection, door) = {
             let mut state = server.state();
@@ -120,62 +117,59 @@ impl LabServer {
     }
 
     /// From now on connections are taken like this.
-    pub(in crate::upstream) fn door(&self, door: Door) {
+    pub(crate) fn door(&self, door: Door) {
         self.state().door = door;
     }
 
     /// From now on queries are answered like this.
-    pub(in crate::upstream) fn script(
-        &self,
-        script: impl Fn(&Query) -> Reply + Send + Sync + 'static,
-    ) {
+    pub(crate) fn script(&self, script: impl Fn(&Query) -> Reply + Send + Sync + 'static) {
         self.state().script = Arc::new(script);
     }
 
     /// From now on every query gets this.
-    pub(in crate::upstream) fn reply(&self, reply: Reply) {
+    pub(crate) fn reply(&self, reply: Reply) {
         self.script(move |_| reply);
     }
 
     /// From now on everything is answered after so many milliseconds.
-    pub(in crate::upstream) fn answer_after(&self, millis: u64) {
+    pub(crate) fn answer_after(&self, millis: u64) {
         self.reply(Reply::After(Duration::from_millis(millis), 0));
     }
 
     /// Nothing comes on the connections there are any more; new ones work.
-    pub(in crate::upstream) fn kill_connections(&self) {
+    pub(crate) fn kill_connections(&self) {
         let mut state = self.state();
         state.first_alive = state.dials.len();
     }
 
     /// Closes the connections there are.
-    pub(in crate::upstream) fn close_connections(&self) {
+    pub(crate) fn close_connections(&self) {
         std::mem::take(&mut self.state().closing).cancel();
     }
 
     /// Nothing comes any more, on old connections and on new ones.
-    pub(in crate::upstream) fn fall_silent(&self) {
+    pub(crate) fn fall_silent(&self) {
         self.kill_connections();
         self.reply(Reply::Never);
     }
 
     /// When it was connected to.
-    pub(in crate::upstream) fn dials(&self) -> Vec<Instant> {
+    pub(crate) fn dials(&self) -> Vec<Instant> {
         self.state().dials.clone()
     }
 
     /// How often it was connected to since then.
-    pub(in crate::upstream) fn dials_since(&self, then: Instant) -> usize {
+    pub(crate) fn dials_since(&self, then: Instant) -> usize {
         self.state().dials.iter().filter(|at| **at >= then).count()
     }
 
     /// What clients asked.
-    pub(in crate::upstream) fn asked(&self) -> Vec<Query> {
+    pub(crate) fn asked(&self) -> Vec<Query> {
         self.of(|query| query.name.ends_with(".example."))
     }
 
     /// What health checks asked.
-    pub(in crate::upstream) fn probed(&self) -> Vec<Query> {
+    pub(crate) fn probed(&self) -> Vec<Query> {
         self.of(|query| query.name == ".")
     }
 
@@ -238,21 +232,21 @@ async fn read(input: &mut ReadHalf<DuplexStream>) -> Option<Vec<u8>> {
 const FAST: Duration = Duration::from_millis(5);
 
 /// One route with an upstream `lab` in such a network, and maybe a fallback `spare`.
-pub(in crate::upstream) struct Network {
-    pub(in crate::upstream) upstreams: Arc<Upstreams>,
-    pub(in crate::upstream) metrics: Metrics,
-    pub(in crate::upstream) servers: Vec<LabServer>,
-    pub(in crate::upstream) spares: Vec<LabServer>,
+pub(crate) struct Network {
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) metrics: Metrics,
+    pub(crate) servers: Vec<LabServer>,
+    pub(crate) spares: Vec<LabServer>,
 }
 
 impl Network {
     /// So many servers, with the usual settings.
-    pub(in crate::upstream) fn of(servers: u8) -> Self {
+    pub(crate) fn of(servers: u8) -> Self {
         Self::with(servers, 0, |_, _| {})
     }
 
     /// So many servers and fallback servers, with other settings.
-    pub(in crate::upstream) fn with(
+    pub(crate) fn with(
         servers: u8,
         spares: u8,
         change: impl FnOnce(&mut UpstreamSettings, &mut RouteSettings),
@@ -277,13 +271,13 @@ impl Network {
     }
 
     /// The same once its best servers are connected to.
-    pub(in crate::upstream) async fn warm(self) -> Self {
+    pub(crate) async fn warm(self) -> Self {
         sleep(Duration::from_millis(50)).await;
         self
     }
 
     /// Asks, and tells how long it took.
-    pub(in crate::upstream) fn start(&self, name: impl Into<String>) -> JoinHandle<Asked> {
+    pub(crate) fn start(&self, name: impl Into<String>) -> JoinHandle<Asked> {
         let (upstreams, name) = (Arc::clone(&self.upstreams), name.into());
         Tasks::default().spawn(async move {
             let (begun, request) = (Instant::now(), request(&name));
@@ -294,12 +288,12 @@ impl Network {
         })
     }
 
-    pub(in crate::upstream) async fn ask(&self, name: impl Into<String>) -> Asked {
+    pub(crate) async fn ask(&self, name: impl Into<String>) -> Asked {
         self.start(name).await.unwrap()
     }
 
     /// Asks so many names, one after the other, with a pause before each.
-    pub(in crate::upstream) async fn ask_many(&self, count: usize, pause: Duration) -> Vec<Asked> {
+    pub(crate) async fn ask_many(&self, count: usize, pause: Duration) -> Vec<Asked> {
         let mut asked = Vec::new();
         for index in 0..count {
             sleep(pause).await;
@@ -324,14 +318,14 @@ fn at(address: [u8; 4]) -> LabServer {
 
 /// What came of a question.
 #[derive(Debug)]
-pub(in crate::upstream) struct Asked {
-    pub(in crate::upstream) result: Result<Answer, Failure>,
-    pub(in crate::upstream) took: Duration,
+pub(crate) struct Asked {
+    pub(crate) result: Result<Answer, Failure>,
+    pub(crate) took: Duration,
 }
 
 impl Asked {
     /// Whether this server gave the answer.
-    pub(in crate::upstream) fn is_by(&self, server: &LabServer) -> bool {
+    pub(crate) fn is_by(&self, server: &LabServer) -> bool {
         self.result.as_ref().is_ok_and(|answer| answer.server == server.address)
     }
 }
