@@ -28,7 +28,7 @@ build_kubebox() {
   local stamp; stamp=$(cat "$HERE"/kubebox/* "$HERE/build.sh" | sha256sum)
   is_current kubebox "$stamp" && return
   say "building Kubernetes $KUBERNETES (minutes the first time)"
-  (cd "$HERE/kubebox" && go build -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w $VERSION_FLAGS" -o "$BIN/kubebox" .)
+  (cd "$HERE/kubebox" && patiently go build -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w $VERSION_FLAGS" -o "$BIN/kubebox" .)
   for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
     ln -sf kubebox "$BIN/$name"
   done
@@ -39,16 +39,19 @@ build_coredns() {
   local stamp; stamp=$(cat "$HERE"/coredns/* | sha256sum)
   is_current coredns "$stamp" && return
   say "building CoreDNS"
-  (cd "$HERE/coredns" && go build -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w" -o "$BIN/coredns" .)
+  (cd "$HERE/coredns" && patiently go build -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w" -o "$BIN/coredns" .)
   echo "$stamp" > "$BIN/.coredns"
 }
 
 build_helm() {
   is_current helm "$HELM" && return
   say "building Helm $HELM"
-  GOBIN=$BIN go install -trimpath -buildvcs=false -ldflags "-s -w" "helm.sh/helm/v3/cmd/helm@$HELM"
+  GOBIN=$BIN patiently go install -trimpath -buildvcs=false -ldflags "-s -w" "helm.sh/helm/v3/cmd/helm@$HELM"
   echo "$HELM" > "$BIN/.helm"
 }
+
+# A registry that is busy for a moment must not end an hour of tests.
+patiently() { "$@" || { sleep 10; "$@"; } || { sleep 60; "$@"; }; }
 
 is_current() { [ -x "$BIN/$1" ] && [ "$(cat "$BIN/.$1" 2>/dev/null)" = "$2" ]; }
 

@@ -9,7 +9,12 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 
 [ -e "$STATE" ] || [ -n "${KEEP:-}" ] || trap '"$HERE/down.sh"' EXIT
-eval "$("$HERE/up.sh")"
+# Not `eval "$(...)"`, which goes on when the command in it has failed.
+if ! variables=$("$HERE/up.sh"); then
+  tail -n 20 "$STATE"/node-*/logs/*.log >&2 || true
+  fail "the cluster did not come up"
+fi
+eval "$variables"
 cd "$ROOT"
 # One at a time: tests look at cluster-wide objects, and a small machine should not fail for want of time.
 cargo test --locked -p dnsproxy-tests --test 'e2e_*' -- --ignored --test-threads=1 "$@"

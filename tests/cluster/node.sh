@@ -52,7 +52,7 @@ kernel/keys/root_maxbytes 25000000'
 
 set_up_network() {
   ip link set lo up
-  wait_for 10 ip link show eth0        # plain.sh puts it here
+  wait_for 60 ip link show eth0        # plain.sh puts it here
   ip addr add "$address/24" dev eth0
   ip link set eth0 up
   for n in $(seq "$NODES"); do [ "$n" = "$index" ] || ip route add "$(pod_cidr "$n")" via "$(node_ip "$n")"; done
@@ -167,7 +167,7 @@ start_node() {
   import_images &
   local importing=$!
   # The others wait for the API server by themselves, but with a long back-off.
-  wait_for 90 kubectl --kubeconfig "$PKI/admin.kubeconfig" get --raw /readyz
+  wait_for 300 kubectl --kubeconfig "$PKI/admin.kubeconfig" get --raw /readyz
   [ "$index" != 1 ] || { start_controller_manager; start_scheduler; }
   wait "$importing"
   start kubelet --config=/run/kubelet.yaml --kubeconfig="$PKI/kubelet-$node.kubeconfig" --hostname-override="$node" \
@@ -178,7 +178,7 @@ start_node() {
 start() { setsid "$@" >> "$logs/$1.log" 2>&1 < /dev/null & }
 
 import_images() {
-  wait_for 30 ctr version
+  wait_for 120 ctr version
   for archive in "$IMAGES"/*.tar; do ctr -n k8s.io images import "$archive"; done
 } >> "$logs/images.log" 2>&1
 

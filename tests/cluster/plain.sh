@@ -17,10 +17,10 @@ start_cluster() {
   ln -s pki/admin.kubeconfig "$STATE/kubeconfig"
   make_bridge
   for n in $(seq "$NODES"); do start_node "$n"; done
-  wait_for_api 90 get --raw /readyz
+  wait_for_api 300 get --raw /readyz
   lap "API server ready"
-  wait_for_api 60 apply -f "$HERE/manifests/coredns.yaml"
-  for n in $(seq "$NODES"); do wait_for_api 60 get node "node-$n"; done
+  wait_for_api 300 apply -f "$HERE/manifests/coredns.yaml"
+  for n in $(seq "$NODES"); do wait_for_api 300 get node "node-$n"; done
   note_loaded_images
 }
 
@@ -44,7 +44,7 @@ start_node() {
   NODES=$NODES PROXY_MODE=$PROXY_MODE setsid unshare --fork --pid --mount --net --ipc --uts --mount-proc --kill-child=KILL \
     -- "$HERE/node.sh" "$1" >> "$logs/node.log" 2>&1 < /dev/null &
   outer=$!
-  wait_for 10 is_started "$outer"
+  wait_for 60 is_started "$outer"
   init=$(init_of "$outer")
   echo "$init" > "$STATE/node-$1.pid"
   ip link add "$BRIDGE-$1" type veth peer name eth0 netns "$init"

@@ -32,11 +32,11 @@ create() {
   [ ! -e "$STATE" ] || fail "half up: run $HERE/down.sh first"
   mkdir -p "$STATE"
   start_cluster
-  kubectl --kubeconfig "$STATE/kubeconfig" wait --for=condition=Ready nodes --all --timeout=120s >/dev/null
+  kubectl --kubeconfig "$STATE/kubeconfig" wait --for=condition=Ready nodes --all --timeout=300s >/dev/null
   lap "all nodes Ready"
   # Pods cannot be made before this account is there.
-  wait_for 60 kubectl --kubeconfig "$STATE/kubeconfig" -n default get serviceaccount default
-  kubectl --kubeconfig "$STATE/kubeconfig" -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null
+  wait_for 300 kubectl --kubeconfig "$STATE/kubeconfig" -n default get serviceaccount default
+  kubectl --kubeconfig "$STATE/kubeconfig" -n kube-system rollout status deployment/coredns --timeout=300s >/dev/null
   lap "cluster DNS rolled out"
 }
 

@@ -142,7 +142,7 @@ impl Namespace {
         let domain = searches[0].as_str().expect("a domain").to_owned();
         searches.insert(0, json!(format!("{}.{domain}", self.name)));
         self.apply(&tools_pod("client", &json!({"dnsPolicy": "None", "dnsConfig": config})));
-        self.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"])
+        self.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=300s"])
             .expect_done();
     }
 
@@ -297,7 +297,7 @@ fn install_operator() {
             chart,
             "--create-namespace",
             "--wait",
-            "--timeout=120s",
+            "--timeout=300s",
         ];
         let place = ["--namespace", OPERATOR_NAMESPACE];
         helm(&[&install[..], &place, &images].concat()).expect_done();

@@ -13,7 +13,10 @@ fn minimal() -> Value {
 
 /// A field that is to come, and one that never will.
 fn with_unknown_fields() -> Value {
-    dns_proxy("unknown", &merged(minimal(), json!({"cache": {"mode": "Enabled"}, "cahce": 1})))
+    dns_proxy(
+        "unknown",
+        &merged(minimal(), json!({"cahce": {"mode": "Enabled"}, "forwarders": []})),
+    )
 }
 
 #[test]
@@ -29,7 +32,7 @@ fn an_unknown_field_is_refused_by_kubectl_and_by_server_side_apply() {
             run_with("kubectl", &[&["-n", namespace.name.as_str()], arguments].concat(), &object);
         assert!(!said.is_done, "{arguments:?}: {}", said.all());
         // Server-side apply stops at the first one.
-        let names_one = said.err.contains("cahce") || said.err.contains("cache");
+        let names_one = said.err.contains("cahce") || said.err.contains("forwarders");
         assert!(names_one, "{arguments:?}: {}", said.err);
     }
     assert!(namespace.list("dnsproxy").is_empty());
@@ -45,7 +48,7 @@ fn other_clients_get_a_warning_and_the_field_is_dropped() {
     let plain = run_with("kubectl", &["create", "--raw", &path, "-f", "-"], &object);
     assert!(plain.is_done, "a plain call of the API: {}", plain.all());
     let kept = namespace.get("dnsproxy", "unknown")["spec"].clone();
-    assert!(kept.get("cahce").is_none() && kept.get("cache").is_none(), "{kept}");
+    assert!(kept.get("cahce").is_none() && kept.get("forwarders").is_none(), "{kept}");
 
     namespace.kubectl(&["delete", "dnsproxy", "unknown"]).expect_done();
     let warned = run_with(

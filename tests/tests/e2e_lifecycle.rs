@@ -93,7 +93,7 @@ fn deleting_it_removes_everything() {
     for kind in OWNED {
         assert!(!owned(kind).is_empty(), "{kind}");
     }
-    namespace.kubectl(&["delete", "dnsproxy", "default", "--timeout=30s"]).expect_done();
+    namespace.kubectl(&["delete", "dnsproxy", "default", "--timeout=300s"]).expect_done();
 
     for kind in OWNED.into_iter().chain(["replicaset", "pod"]) {
         eventually(kind, || owned(kind).is_empty().then_some(()));

@@ -47,8 +47,15 @@ impl ClusterDns {
         ])
         .expect_done();
         kubectl(&["-n", "kube-system", "rollout", "restart", "deployment/coredns"]).expect_done();
-        kubectl(&["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s"])
-            .expect_done();
+        kubectl(&[
+            "-n",
+            "kube-system",
+            "rollout",
+            "status",
+            "deployment/coredns",
+            "--timeout=300s",
+        ])
+        .expect_done();
     }
 }
 

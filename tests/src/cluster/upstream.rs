@@ -42,7 +42,7 @@ impl Resolver {
             deployment(),
         ]));
         namespace
-            .kubectl(&["rollout", "status", "deployment/resolver", "--timeout=60s"])
+            .kubectl(&["rollout", "status", "deployment/resolver", "--timeout=300s"])
             .expect_done();
         let service = namespace.get("service", "resolver");
         let ip = service["spec"]["clusterIP"].as_str().expect("an address of the Service");
