@@ -9,17 +9,13 @@ BEFORE=4                             # seconds until the fault
 AFTER=8                              # seconds of load from then on
 
 run_scenario() {
-  local round row fault list
   render "${UPSTREAMS[@]}"
-  list=$(rows "$ROWS")
-  [ -n "$list" ] || fail "no such server: $ONLY"
-  for round in $(seq "$ROUNDS"); do
-    # shellcheck disable=SC2086 # a list of words
-    for row in $(rotate "$round" $list); do
-      for fault in $FAULTS; do measure_fault "$row" "$fault"; done
-    done
-    say "round $round of $ROUNDS is done"
-  done
+  in_rounds measure_row
+}
+
+measure_row() {
+  local fault
+  for fault in $FAULTS; do measure_fault "$1" "$fault"; done
 }
 
 # All is started anew, as no server shall have learned from the fault before.

@@ -22,17 +22,31 @@ go_first() {
   [ ! -w /proc/self/autogroup ] || echo "$NICE" > /proc/self/autogroup
 }
 
-# The rows to measure: those that were asked for and can be had.
-rows() {
-  local row
-  for row in $1; do
-    [ -z "$ONLY" ] || [[ ,$ONLY, == *",$row,"* ]] || continue
-    is_there "$row" || { say "left out: $row"; continue; }
-    echo "$row"
+# Round after round `$1 ROW` for each row, and before them `$2`, where there is one. Every round begins with another row: nobody
+# always comes first, or after the same neighbour.
+in_rounds() {
+  local round row list
+  list=$(rows)
+  for round in $(seq "$ROUNDS"); do
+    "${2:-:}"
+    # shellcheck disable=SC2086 # a list of words
+    for row in $(rotate "$round" $list); do "$1" "$row"; done
+    say "round $round of $ROUNDS is done"
   done
 }
 
-# Round after round, each beginning with another row: nobody always comes first, or after the same neighbour.
+# The rows to measure: those that were asked for and can be had.
+rows() {
+  local row found=""
+  for row in $ROWS; do
+    [ -z "$ONLY" ] || [[ ,$ONLY, == *",$row,"* ]] || continue
+    is_there "$row" || { say "left out: $row"; continue; }
+    echo "$row"
+    found=$row
+  done
+  [ -n "$found" ] || fail "no such server: $ONLY"
+}
+
 rotate() {
   local by=$(($1 % ($# - 1))); shift
   echo "${@:by + 1}" "${@:1:by}"

@@ -20,14 +20,7 @@ run_scenario() {
   start_upstream "$UPSTREAM"
   count_packets_to "$UPSTREAM"
   unique_names entry "$ENTRIES" > "$RUN/names"
-  local round row list
-  list=$(rows "$ROWS")
-  [ -n "$list" ] || fail "no such server: $ONLY"
-  for round in $(seq "$ROUNDS"); do
-    # shellcheck disable=SC2086 # a list of words
-    for row in $(rotate "$round" $list); do measure_row "$row"; done
-    say "round $round of $ROUNDS is done"
-  done
+  in_rounds measure_row
 }
 
 measure_row() {

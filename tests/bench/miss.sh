@@ -17,15 +17,7 @@ run_scenario() {
   unique_names warm "$((RATE * 2))" > "$RUN/warm"
   unique_names load "$((RATE * (SECONDS_EACH + 1)))" > "$RUN/load"
   unique_names late "$((LATENCY_RATE * (SECONDS_EACH + 1)))" > "$RUN/late"
-  local round row list
-  list=$(rows "$ROWS")
-  [ -n "$list" ] || fail "no such server: $ONLY"
-  for round in $(seq "$ROUNDS"); do
-    measure_direct
-    # shellcheck disable=SC2086 # a list of words
-    for row in $(rotate "$round" $list); do measure_row "$row"; done
-    say "round $round of $ROUNDS is done"
-  done
+  in_rounds measure_row measure_direct
 }
 
 measure_row() {
