@@ -12,7 +12,7 @@
 #   PEERS=installed the peers that are installed, instead of the newest ones in a folder of their own
 #   --keep          the results also go to results/, as the project's own
 #
-# The servers: dnsproxy dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns dnsmasq, and responder, which is none.
+# The servers: dnsproxy dnsproxy-uncached dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns dnsmasq, and responder, which is none.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 
