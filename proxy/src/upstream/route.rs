@@ -160,12 +160,16 @@ const IN_USE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Zones {
     routes: HashMap<Box<[u8]>, usize>,
+    /// Octets of the longest zone: what is longer need not be looked up, which is all but "." by default.
+    longest: usize,
 }
 
 impl Zones {
     /// Sends a zone to the route with this index. The first one to claim a zone keeps it.
     pub(super) fn insert(&mut self, zone: &Name<'_>, route: usize) {
-        self.routes.entry(zone.to_folded()).or_insert(route);
+        let zone = zone.to_folded();
+        self.longest = self.longest.max(zone.len());
+        self.routes.entry(zone).or_insert(route);
     }
 
     /// The index of the route for a question.
@@ -174,7 +178,10 @@ impl Zones {
         let folded = question.name.fold(&mut buffer);
         // DS belongs to the parent's side of a zone cut (RFC 4035 section 3.1.4.1).
         let skipped = usize::from(question.qtype == Qtype::DS && folded.len() > 1);
-        suffixes(folded).skip(skipped).find_map(|zone| self.routes.get(zone).copied())
+        suffixes(folded)
+            .skip(skipped)
+            .filter(|zone| zone.len() <= self.longest)
+            .find_map(|zone| self.routes.get(zone).copied())
     }
 }
 
