@@ -23,6 +23,26 @@ pub const FAILURE_THRESHOLD: u32 = 100;
 pub const ROUTES: u32 = 256;
 /// Zones of one route; our guess, more than the reverse zones of a large company.
 pub const ZONES: u32 = 256;
+/// Rules; our guess, the lines of a large dnsmasq configuration.
+pub const RULES: u32 = 4096;
+/// Names of one kind in one rule; our guess. Lists have more, and need less memory.
+pub const RULE_NAMES: u32 = 100_000;
+/// Patterns that each cost time for every query: substrings and regular expressions of one rule; our guess.
+pub const RULE_PATTERNS: u32 = 256;
+/// Types of one rule; our guess, there are about a hundred.
+pub const RULE_TYPES: u32 = 64;
+/// Classes of one rule: there are three.
+pub const RULE_CLASSES: u32 = 3;
+/// Changes that one rule makes to names or response codes; our guess.
+pub const RULE_CHANGES: u32 = 64;
+/// Records of one rule; our guess, more do not fit into a datagram.
+pub const RULE_RECORDS: u32 = 256;
+/// The text of one record; our guess, room for a long key.
+pub const RECORD: u32 = 4096;
+/// A regular expression; CoreDNS stops at 10,000 characters, our guess at what still compiles to a small one.
+pub const REGEX: u32 = 1024;
+/// Labels of a name (RFC 1035 §2.3.4: 255 octets, two for each).
+pub const LABELS: u32 = 127;
 /// Networks of one access list; our guess.
 pub const NETWORKS: u32 = 256;
 /// Listeners of one kind; our guess, the addresses of a large host.
@@ -85,6 +105,8 @@ pub const FAILURE_TTL: [Duration; 2] = [Duration::from_secs(1), Duration::from_s
 /// The TTL of an expired answer: never zero (RFC 8767 section 4), and our guess at how long a client may
 /// be left with it.
 pub const STALE_TTL: [Duration; 2] = [Duration::from_secs(1), HOUR];
+/// The TTLs that a rule gives: a week at most (RFC 8767 section 4).
+pub const RULE_TTL: [Duration; 2] = [Duration::from_secs(0), WEEK];
 /// How long an expired answer may be served: our guess, RFC 8767 section 5 speaks of one to three days.
 pub const STALE_MAX_AGE: [Duration; 2] = [Duration::from_secs(1), WEEK];
 /// How often an answer is used before it is worth asking for again: each entry has one octet to count that.

@@ -65,6 +65,8 @@ pub const STALE_AFTER: Duration = Duration::from_millis(1800);
 pub const STALE_TTL: Duration = Duration::from_secs(30);
 /// How long after its expiry an answer may be served: the least that RFC 8767 section 5 speaks of.
 pub const STALE_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long a client may remember that a name is blocked: our guess, short enough to change one's mind.
+pub const BLOCK_TTL: Duration = Duration::from_secs(60);
 /// How often an answer must have been used to be asked for again: our guess, once is no habit.
 pub const PREFETCH_MIN_HITS: u32 = 3;
 /// How much of its TTL is left then, in percent: unbound's and CoreDNS's choice.

@@ -16,6 +16,10 @@ pub use limits::{Limits, Shutdown};
 pub use listener::{DnsListener, Listeners};
 pub use logging::{LogLevel, Logging, QueryLog, QueryLogMode};
 pub use route::{Policy, Route};
+pub use rule::{
+    Allow, Answers, Block, BlockWith, Class, Forward, Match, NameChange, NameMatch, OtherTypes,
+    RcodeChange, ResponseChange, ResponseCode, Rewrite, StaticAnswer, Then, TtlRange,
+};
 pub use service::{Service, ServiceType};
 pub use source::{ClientCertificate, KeyReference, NameReference, Source};
 pub use status::{
@@ -35,6 +39,7 @@ pub mod limits;
 pub mod listener;
 pub mod logging;
 pub mod route;
+pub mod rule;
 pub mod service;
 pub mod source;
 pub mod status;
@@ -94,6 +99,14 @@ pub struct DnsProxySpec {
     /// How names of the cluster are resolved.
     #[serde(default, rename = "clusterDNS", skip_serializing_if = "Option::is_none")]
     pub cluster_dns: Option<ClusterDns>,
+
+    /// What is done with queries that match, in order: `allow`, `block`, `answer` and `forward` end, `rewrite`
+    /// and `response` change something and go on. After a `rewrite`, allow and block rules are looked at once
+    /// more, for the new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::RULES))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub rules: Option<Vec<rule::Rule>>,
 
     /// Which answers are kept, and for how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]

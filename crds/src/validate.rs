@@ -25,6 +25,7 @@ mod listeners;
 mod metadata;
 mod report;
 mod routes;
+mod rules;
 mod service;
 mod tls;
 mod upstreams;
@@ -78,6 +79,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
         upstreams,
         routes,
         cluster_dns,
+        rules,
         cache,
         access,
         limits,
@@ -90,6 +92,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     upstreams::check(upstreams, place, &mut report);
     routes::check(routes.as_deref(), upstreams, &mut report);
     cluster_dns::check(cluster_dns.as_ref(), &mut report);
+    rules::check(rules.as_deref(), routes.as_deref(), &mut report);
     cache::check(cache.as_ref(), workload.as_ref(), place, &mut report);
     access::check(access.as_ref(), &mut report);
     limits::check(limits.as_ref(), &mut report);
@@ -105,6 +108,7 @@ pub fn warnings(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     let mut report = Report::default();
     tls::warn(&proxy.spec.upstreams, &mut report);
     routes::warn(&proxy.spec, &mut report);
+    rules::warn(&proxy.spec, &mut report);
     limits::warn(proxy, &mut report);
     if place == Place::File {
         workload::warn(&proxy.spec, &mut report);

@@ -21,7 +21,7 @@ use crate::{
         bind::{self, BindError, Endpoint, Held, Sockets},
     },
     metrics::Metrics,
-    pipeline::{Caching, Flights, Pipeline},
+    pipeline::{Caching, Flights, Pipeline, Ruling},
     query_log::QueryLog,
     shutdown::{Event, Signals, Tasks},
     telemetry::Telemetry,
@@ -346,6 +346,7 @@ fn make_pipeline(
     });
     Pipeline {
         access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),
+        ruling: Ruling::new(Arc::clone(&config.rules), metrics.rules.of(&config.rules)),
         caching,
         upstreams: Arc::new(upstreams),
         flights,

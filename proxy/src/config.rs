@@ -11,6 +11,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     str::{FromStr, Utf8Error},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,6 +25,7 @@ use dnsproxy_api::{
 
 use crate::{
     limits::Limits,
+    rules::{Rules, Uncompilable},
     upstream::{RouteSettings, UpstreamSettings},
 };
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub routes: Vec<RouteSettings>,
     /// The addresses that the cluster's DNS asks from.
     pub cluster_endpoints: Vec<IpAddr>,
+    /// What is done with queries that match.
+    pub rules: Arc<Rules>,
     /// What is kept; none when nothing is.
     pub cache: Option<CacheSettings>,
     /// Who may ask.
@@ -212,6 +216,7 @@ impl Config {
             upstreams,
             routes,
             cluster_endpoints: parse_all(endpoints.map(Vec::as_slice).unwrap_or_default())?,
+            rules: Arc::new(rules(spec.rules.as_deref())?),
             cache: cache::settings(spec.cache.as_ref())?,
             allow: allow
                 .map_or_else(|| parse_all(defaults::ACCESS_ALLOW), |allow| parse_all(&allow))?,
@@ -234,6 +239,10 @@ impl Config {
             files: files.files,
         })
     }
+}
+
+fn rules(rules: Option<&[api::rule::Rule]>) -> Result<Rules, Unparsable> {
+    Rules::compile(rules.unwrap_or_default()).map_err(|Uncompilable(text)| Unparsable(text))
 }
 
 fn limits(limits: Option<&api::Limits>) -> Result<Limits, Unparsable> {

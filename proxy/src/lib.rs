@@ -26,6 +26,7 @@ pub mod message;
 pub mod metrics;
 pub mod pipeline;
 pub mod query_log;
+pub mod rules;
 pub mod shutdown;
 pub mod telemetry;
 pub mod upstream;

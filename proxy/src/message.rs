@@ -6,6 +6,7 @@
 //! - [`query`]: what a client sent, or why it cannot be taken (RFC 1035, 6891, 8906, 9267, 9619).
 //! - [`request`]: what goes to an upstream, with an ID and an OPT record of our own (RFC 6891, 8467).
 //! - [`layout`]: where the records of an upstream's message are; refuses what has none.
+//! - [`response`]: a response taken apart, so that a rule can change names in it, and put together again.
 //! - [`strip`]: takes the OPT record out of an upstream's message.
 //! - [`reply`]: what goes back to the client; [`truncate`] makes it fit.
 //!
@@ -18,6 +19,7 @@ pub mod query;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod response;
 pub mod strip;
 pub mod truncate;
 mod types;

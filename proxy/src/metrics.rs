@@ -11,7 +11,8 @@ use prometheus_client::{
 
 use crate::{
     cache::CacheMetrics, config::metrics::ConfigMetrics, listener::ListenerMetrics,
-    pipeline::PipelineMetrics, query_log::QueryLogWriter, upstream::Metrics as UpstreamMetrics,
+    pipeline::PipelineMetrics, query_log::QueryLogWriter, rules::metrics::RuleMetrics,
+    upstream::Metrics as UpstreamMetrics,
 };
 
 pub mod family;
@@ -24,6 +25,8 @@ pub struct Metrics {
     pub listener: ListenerMetrics,
     /// Of the way of queries.
     pub pipeline: PipelineMetrics,
+    /// Of the rules.
+    pub rules: RuleMetrics,
     /// Of the cache.
     pub cache: CacheMetrics,
     /// Of the upstreams.
@@ -41,6 +44,7 @@ impl Metrics {
         let metrics = Self {
             listener: ListenerMetrics::register(&mut registry),
             pipeline: PipelineMetrics::register(&mut registry),
+            rules: RuleMetrics::register(&mut registry),
             cache: CacheMetrics::register(&mut registry),
             upstream: UpstreamMetrics::register(&mut registry),
             config: ConfigMetrics::register(&mut registry),

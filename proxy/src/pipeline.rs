@@ -1,7 +1,7 @@
 //! The way of one query: the one place where the order of steps stands.
 //!
 //! ```text
-//! well-formed? -> access -> ANY -> route -> loop guard -> cache -> limits -> upstream -> cache -> reply
+//! well-formed? -> access -> rules -> ANY -> route -> loop guard -> cache -> limits -> upstream -> rules -> cache -> reply
 //! ```
 //!
 //! Whatever happens on the way, a well-formed query gets exactly one reply, at the latest at
@@ -31,11 +31,13 @@ use crate::{
 mod caching;
 mod flights;
 pub mod metrics;
+mod ruled;
 mod waiting;
 
 pub use caching::Caching;
 pub use flights::Flights;
 pub use metrics::{Limit, PipelineMetrics, Source};
+pub use ruled::Ruling;
 pub use waiting::{Answer, Finished};
 
 use caching::Recalled;
@@ -57,6 +59,8 @@ pub enum Verdict {
 pub struct Pipeline {
     /// Who may ask.
     pub access: Access,
+    /// What is done with queries that match.
+    pub ruling: Ruling,
     /// What is remembered, when anything is.
     pub caching: Option<Caching>,
     /// Whom to ask.
@@ -98,22 +102,30 @@ impl Pipeline {
             Admission::Denied => return self.refuse(&job, &prohibited(), out),
             Admission::TooMany => return self.slow_down(&job, out),
         }
-        if job.query.question.qtype == Qtype::ANY {
+        let decision = self.ruling.decide(&job);
+        if let Some(verdict) = self.answer_by_rule(&job, &decision, out) {
+            return verdict;
+        }
+        let asked = decision.question.as_ref().unwrap_or(&job.query.question);
+        if asked.qtype == Qtype::ANY {
             reply::any(&job.query, self.terms(client), out);
             return self.replied(&job, Rcode::NOERROR, Source::Local, out);
         }
-        let Some(route) = self.upstreams.route(&job.query.question) else {
+        let Some(way) = self.way(&job, &decision) else {
             return self.refuse(&job, &other("no route for this name"), out);
         };
-        if self.loop_guard.as_ref().is_some_and(|guard| guard.stops(client.address, route.name())) {
+        if self
+            .loop_guard
+            .as_ref()
+            .is_some_and(|guard| guard.stops(client.address, way.route.name()))
+        {
             self.metrics.count_loop();
             return self.fail(&job, "a question of the cluster's DNS would go back to it", out);
         }
-        let scope = self.scope(route);
-        let stale = match self.recall(&job, scope) {
+        let stale = match self.recall(&job, way.scope) {
             Recalled::Reply { entry, source, is_due } => {
                 if is_due {
-                    self.refresh(&job, route, scope);
+                    self.refresh(&job, &way);
                 }
                 self.give(&job, &entry, source, None, out);
                 return Verdict::Reply;
@@ -123,12 +135,12 @@ impl Pipeline {
         if self.upstreams.stop_loop(&job.query.question, started) {
             return self.fail(&job, "a forwarding loop", out);
         }
-        let places = match self.enter(route) {
+        let places = match self.enter(&way.route) {
             Ok(places) => places,
             Err(limit) => return self.limit(&job, limit, out),
         };
         let job = job.into_owned();
-        let (flight, _) = self.exchange(route, Arc::new(job.request()), scope, started);
+        let (flight, _) = self.start(&way, Arc::new(job.request()), started, false);
         let waiting = Waiting { pipeline: Arc::clone(self), job };
         Verdict::Later(Answer::new(waiting, places, flight, stale))
     }
@@ -241,7 +253,7 @@ impl Pipeline {
         let how = match source {
             Source::Cache => How::Cached,
             Source::Stale => self.how_stale(),
-            Source::Upstream | Source::Local | Source::Refused => How::Fresh,
+            Source::Upstream | Source::Rule | Source::Local | Source::Refused => How::Fresh,
         };
         entry.write(&job.query, how, self.terms(job.client), job.started, out);
         self.hand_over(job, entry.rcode(), source, upstream, out);

@@ -187,6 +187,11 @@ impl Upstreams {
         self.routing.routes.get(self.routing.zones.find(question)?)
     }
 
+    /// The route with this name.
+    pub fn route_called(&self, name: &str) -> Option<&Arc<Route>> {
+        self.routing.routes.iter().find(|route| **route.name() == *name)
+    }
+
     /// Whether a client's question is one of our own that has come back. Then the server that it was sent to is
     /// taken out.
     pub fn stop_loop(&self, question: &Question<'_>, now: Instant) -> bool {

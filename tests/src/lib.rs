@@ -29,6 +29,7 @@ pub mod readme;
 pub mod stage;
 pub mod upstream;
 pub mod wire;
+pub mod zone;
 
 /// How long a test waits for what must come: far longer than a busy machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(30);

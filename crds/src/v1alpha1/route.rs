@@ -17,8 +17,10 @@ pub struct Route {
     #[schemars(length(min = 1, max = bounds::NAME), pattern(Name::PATTERN))]
     pub name: String,
 
-    /// The zones, each with everything below it; `.` is everything. The longest zone of all routes wins.
-    #[schemars(length(min = 1, max = bounds::ZONES), inner(length(min = 1, max = Zone::MAX_LENGTH)))]
+    /// The zones, each with everything below it; `.` is everything. The longest zone of all routes wins. A route
+    /// without zones is reached by a rule's `forward` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::ZONES), inner(length(min = 1, max = Zone::MAX_LENGTH)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub zones: Vec<String>,
 

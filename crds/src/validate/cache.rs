@@ -63,7 +63,7 @@ fn check_stale(path: &str, serve_stale: &ServeStale, report: &mut Report) {
 }
 
 /// A span of whole seconds: that is what messages count (RFC 1035 section 3.2.1), and what the cache keeps.
-fn seconds(
+pub(super) fn seconds(
     path: &str,
     text: Option<&str>,
     range: [Duration; 2],

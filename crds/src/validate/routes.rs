@@ -34,11 +34,6 @@ fn check_zones<'r>(
     known: &mut BTreeMap<Zone, &'r str>,
     report: &mut Report,
 ) {
-    report.require(
-        !route.zones.is_empty(),
-        format!("{path}.zones"),
-        "empty: the route would never be taken",
-    );
     for (index, zone) in report.parse_all::<Zone>(&format!("{path}.zones"), &route.zones) {
         match known.get(&zone) {
             Some(other) => report.add(

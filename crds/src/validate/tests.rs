@@ -644,7 +644,6 @@ fn what_the_schema_bounds_is_checked_again_for_objects_that_are_older() {
             "spec.upstreams[0].connections.max",
             "spec.upstreams[0].connections.maxInFlight",
             "spec.upstreams[0].healthCheck.failureThreshold",
-            "spec.routes[0].zones",
             "spec.routes[0].maxInFlight",
             "spec.cache.prefetch.minHits",
             "spec.cache.prefetch.remainingPercent",

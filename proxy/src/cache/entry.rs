@@ -101,6 +101,32 @@ impl Entry {
         Self::new(key, rcode, &settled, message, &errors, now)
     }
 
+    /// Makes an entry of a message that was made here, mostly of those of upstreams. It has no OPT record, and the
+    /// question of `key`; `errors` are options.
+    pub fn of_parts(
+        key: &Key<'_>,
+        rcode: Rcode,
+        mut message: Vec<u8>,
+        errors: &[u8],
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Self {
+        let Some(layout) = Layout::of(&message).ok().filter(|_| is_about(&message, key)) else {
+            return Self::without_records(key, Rcode::SERVFAIL, 0, &[], now);
+        };
+        let flags = u16_at(&message, 2).unwrap_or_default();
+        set_u16(&mut message, 2, flags & (Header::AA | Header::TC | Header::AD));
+        let facts = Facts {
+            rcode,
+            qtype: key.qtype,
+            is_truncated: flags & Header::TC != 0,
+            answers_end: layout.answers_end,
+            authorities_end: layout.authorities_end,
+        };
+        let settled = lifetime::settle(&mut message, layout.questions_end, &facts, bounds);
+        Self::new(key, rcode, &settled, message, errors, now)
+    }
+
     /// Makes an entry of a failure of our own.
     pub fn of_failure(
         key: &Key<'_>,
@@ -281,7 +307,7 @@ impl Entry {
     }
 
     /// Whole seconds since it came.
-    pub(super) fn age(&self, now: Instant) -> u32 {
+    pub fn age(&self, now: Instant) -> u32 {
         u32::try_from(self.elapsed(now).as_secs()).unwrap_or(u32::MAX)
     }
 
@@ -294,7 +320,8 @@ impl Entry {
         &self.0.slice
     }
 
-    fn message(&self) -> &[u8] {
+    /// The message, without an OPT record; its TTLs are those of the moment when it came.
+    pub fn message(&self) -> &[u8] {
         self.octets().get(..self.head().message_len.into()).unwrap_or_default()
     }
 
@@ -303,7 +330,8 @@ impl Entry {
         self.octets().get(start..start + 2 * usize::from(self.head().ttls)).unwrap_or_default()
     }
 
-    fn errors(&self) -> &[u8] {
+    /// The extended errors that came with it, as options.
+    pub fn errors(&self) -> &[u8] {
         let start = usize::from(self.head().message_len) + 2 * usize::from(self.head().ttls);
         self.octets().get(start..).unwrap_or_default()
     }

@@ -97,6 +97,10 @@ impl ExtendedError {
     pub const OTHER: u16 = 0;
     /// The answer is older than its TTL allows.
     pub const STALE_ANSWER: u16 = 3;
+    /// The answer is ours and not that of the name's authorities.
+    pub const FORGED: u16 = 4;
+    /// The name is blocked.
+    pub const BLOCKED: u16 = 15;
     /// The failure was met before, and is remembered.
     pub const CACHED_ERROR: u16 = 13;
     /// As [`Self::STALE_ANSWER`], of an answer that the name does not exist.

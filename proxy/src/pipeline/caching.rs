@@ -1,10 +1,14 @@
 //! The cache as one manifest uses it: what is looked up before an upstream is asked, and learnt from its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::{Job, Limit, Pipeline, Source, flights::Flight, waiting::Outcome};
+use super::{Job, Limit, Pipeline, Source, flights::Flight, ruled::Way, waiting::Outcome};
 use crate::{
     cache::{Bounds, Cache, Entry, Found, How, Key, Policy, Scope},
     message::{Header, Rcode, Request},
@@ -51,9 +55,56 @@ pub(super) enum Recalled {
 
 impl Pipeline {
     /// Where answers to the questions of a route belong: they are found again only under the same conditions.
-    pub(super) fn scope(&self, route: &Route) -> Scope {
+    /// `ruled` is a hash of what rules decided, and zero when none did.
+    pub(super) fn scope(&self, route: &Route, ruled: u64) -> Scope {
         let bounds = self.caching.as_ref().map_or(0, |caching| caching.fingerprint);
-        Scope(route.identity() ^ bounds)
+        let scope = route.identity() ^ bounds;
+        if ruled == 0 {
+            return Scope(scope);
+        }
+        let mut hasher = DefaultHasher::new();
+        (scope, ruled).hash(&mut hasher);
+        Scope(hasher.finish())
+    }
+
+    /// What TTLs are bounded by.
+    pub(super) fn bounds(&self) -> Bounds {
+        self.caching.as_ref().map_or(Bounds::NONE, |caching| caching.bounds)
+    }
+
+    /// Keeps an entry, where there is a cache.
+    pub(super) fn keep(&self, entry: &Entry) {
+        if let Some(caching) = &self.caching {
+            caching.cache.insert(entry);
+        }
+    }
+
+    /// What is known of a question of our own: an answer that has not expired, or a failure of a moment ago.
+    pub(super) fn known(&self, request: &Request, scope: Scope) -> Option<Entry> {
+        let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
+        let caching = self.caching.as_ref().filter(|_| *recursion_desired)?;
+        let key = Key::of(question, *dnssec_ok, *checking_disabled, scope);
+        match caching.cache.find(&key, &caching.policy, Instant::now()) {
+            Found::Fresh { entry, .. } | Found::Failure { failure: entry, .. } => Some(entry),
+            Found::Stale(_) | Found::Miss => None,
+        }
+    }
+
+    /// What comes of a query on its way, which others may wait for already, and whether it has just begun.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        way: &Way,
+        request: Arc<Request>,
+        started: Instant,
+        is_renewal: bool,
+    ) -> (Flight, bool) {
+        let Way { route, scope, plan } = way;
+        let Some(plan) = plan else { return self.exchange(route, request, *scope, started) };
+        self.flights.join(&request, *scope, || {
+            let (plan, route) = (Arc::clone(plan), Arc::clone(route));
+            let request = Arc::clone(&request);
+            Arc::clone(self).fulfil(plan, route, request, *scope, started, is_renewal)
+        })
     }
 
     /// Looks a question up. One without RD asks what an upstream knows without asking further, which is not for us
@@ -101,10 +152,10 @@ impl Pipeline {
     }
 
     /// Asks the upstreams, for whoever wants to know next.
-    pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, route: &Arc<Route>, scope: Scope) {
+    pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, way: &Way) {
         // Where clients find no place, this can wait.
-        let Ok(places) = self.enter(route) else { return };
-        let (flight, is_new) = self.exchange(route, Arc::new(job.request()), scope, job.started);
+        let Ok(places) = self.enter(&way.route) else { return };
+        let (flight, is_new) = self.start(way, Arc::new(job.request()), job.started, true);
         if is_new {
             self.see_to_the_end(flight, places);
         }
@@ -128,18 +179,19 @@ impl Pipeline {
         let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
         let key = Key::of(question, *dnssec_ok, *checking_disabled, scope);
         let now = Instant::now();
-        let bounds = self.caching.as_ref().map_or(Bounds::NONE, |caching| caching.bounds);
+        let bounds = self.bounds();
         let is_limit = exchanged.as_ref().is_err_and(Failure::is_limit);
         let outcome = match exchanged {
             Ok(answer) => {
                 let upstream::Answer { message, layout, upstream, server: _, is_secure } = answer;
                 let entry = Entry::of_upstream(&key, message, &layout, is_secure, &bounds, now);
-                Outcome { entry, upstream: Some(upstream) }
+                let is_failure = !entry.rcode().is_answer();
+                Outcome { entry, upstream: Some(upstream), source: Source::Upstream, is_failure }
             }
             Err(failure) => {
                 let errors = [failure.ede()];
                 let entry = Entry::of_failure(&key, Rcode::SERVFAIL, &errors, &bounds, now);
-                Outcome { entry, upstream: None }
+                Outcome { entry, upstream: None, source: Source::Local, is_failure: true }
             }
         };
         if is_limit {

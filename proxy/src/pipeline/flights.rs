@@ -142,6 +142,7 @@ mod tests {
     use tokio::{sync::oneshot, time::Instant};
 
     use super::*;
+    use crate::pipeline::Source;
     use crate::{
         cache::{Bounds, Entry, Key},
         message::{Qclass, Qtype, Question, Rcode},
@@ -159,7 +160,7 @@ mod tests {
         let request = request("a.example.");
         let key = Key::of(&request.question, false, false, SCOPE);
         let entry = Entry::of_failure(&key, Rcode::REFUSED, &[], &Bounds::NONE, Instant::now());
-        Outcome { entry, upstream: None }
+        Outcome { entry, upstream: None, source: Source::Local, is_failure: true }
     }
 
     /// Joins, and returns what makes the exchange end when it is a new one.

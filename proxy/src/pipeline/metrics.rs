@@ -26,6 +26,8 @@ pub enum Source {
     Cache,
     /// The cache, where there was no better one to be had in time.
     Stale,
+    /// A rule.
+    Rule,
     /// The proxy itself.
     Local,
     /// The proxy, which would not answer this client.
@@ -33,7 +35,8 @@ pub enum Source {
 }
 
 impl Source {
-    const ALL: [Self; 5] = [Self::Upstream, Self::Cache, Self::Stale, Self::Local, Self::Refused];
+    const ALL: [Self; 6] =
+        [Self::Upstream, Self::Cache, Self::Stale, Self::Rule, Self::Local, Self::Refused];
 
     /// The word in metrics and logs.
     pub fn label(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Source {
             Self::Upstream => "upstream",
             Self::Cache => "cache",
             Self::Stale => "stale",
+            Self::Rule => "rule",
             Self::Local => "local",
             Self::Refused => "refused",
         }

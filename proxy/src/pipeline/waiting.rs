@@ -19,6 +19,10 @@ pub struct Outcome {
     pub entry: Entry,
     /// Who gave it; `None` when nobody did.
     pub upstream: Option<Arc<str>>,
+    /// Where it came from.
+    pub source: Source,
+    /// Whether the upstreams failed, whatever rules made of that.
+    pub is_failure: bool,
 }
 
 /// A reply that is still being made. It comes at the latest when the exchange is over, which has a deadline.
@@ -68,12 +72,10 @@ impl Answer {
 
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<(Outcome, Source)> {
         if let Poll::Ready(outcome) = Pin::new(&mut self.flight).poll(cx) {
-            let is_failure = !outcome.entry.rcode().is_answer();
-            return Poll::Ready(match self.stale.take().filter(|_| is_failure) {
+            return Poll::Ready(match self.stale.take().filter(|_| outcome.is_failure) {
                 Some(Spare { entry, .. }) => given_stale(entry),
                 None => {
-                    let source =
-                        if outcome.upstream.is_some() { Source::Upstream } else { Source::Local };
+                    let source = outcome.source;
                     (outcome, source)
                 }
             });
@@ -100,7 +102,8 @@ impl Answer {
 /// From now on it is given at once, until there is a better one.
 fn given_stale(entry: Entry) -> (Outcome, Source) {
     entry.note_given_stale();
-    (Outcome { entry, upstream: None }, Source::Stale)
+    let (upstream, source) = (None, Source::Stale);
+    (Outcome { entry, upstream, source, is_failure: false }, source)
 }
 
 impl Future for Answer {
@@ -121,7 +124,7 @@ impl Finished {
     /// Writes the reply into an empty buffer.
     pub fn write(self, out: &mut Vec<u8>) {
         let Self { query: Waiting { pipeline, job }, outcome, source } = self;
-        let Outcome { entry, upstream } = outcome;
+        let Outcome { entry, upstream, .. } = outcome;
         pipeline.give(&job, &entry, source, upstream.as_deref(), out);
     }
 }

@@ -55,6 +55,20 @@ impl Response {
         self
     }
 
+    /// With a record of another name in the answer section.
+    #[must_use]
+    pub fn answer(mut self, owner: &str, rtype: u16, ttl: u32, rdata: &[u8]) -> Self {
+        self.answers.0 += 1;
+        let out = &mut self.answers.1;
+        out.extend(name_on_wire(owner));
+        push(out, rtype);
+        push(out, 1);
+        out.extend_from_slice(&ttl.to_be_bytes());
+        push(out, u16::try_from(rdata.len()).expect("at most 65535 octets"));
+        out.extend_from_slice(rdata);
+        self
+    }
+
     /// With an SOA record in the authority section: a negative answer (RFC 2308).
     #[must_use]
     pub fn soa(mut self) -> Self {

@@ -1,0 +1,130 @@
+//! A record as a zone file has it (RFC 1035 §5.1, RFC 3597 §5), without its owner: `60 IN A 10.0.0.9`.
+//!
+//! TTL and class may be left out, in either order. Names are absolute, with or without the dot at their end, since
+//! there is no origin that they could be relative to.
+
+use std::str::FromStr;
+
+use domain::{
+    base::{
+        Name,
+        iana::Class,
+        rdata::{ComposeRecordData, RecordData},
+    },
+    zonefile::inplace::{Entry, Zonefile},
+};
+
+/// Everything of a record but its owner.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Record {
+    /// In seconds.
+    pub ttl: u32,
+    /// The number of its type.
+    pub rtype: u16,
+    /// Its data as in a message, without compression.
+    pub data: Vec<u8>,
+}
+
+/// Why a text is no record.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RecordError {
+    /// Nothing stands there.
+    #[error("empty: a record is written as `60 IN A 10.0.0.9`")]
+    Empty,
+    /// More than one line.
+    #[error("more than one line: each record is an item of its own")]
+    Lines,
+    /// RFC 2181 §8.
+    #[error("the TTL is larger than 2147483647 seconds")]
+    Ttl,
+    /// Its form.
+    #[error("not a record such as `60 IN A 10.0.0.9`: {0}")]
+    Form(String),
+}
+
+/// The TTL of records that have none: our guess, as short as an address may need to change.
+pub const DEFAULT_TTL: u32 = 60;
+
+impl FromStr for Record {
+    type Err = RecordError;
+
+    fn from_str(text: &str) -> Result<Self, RecordError> {
+        let text = text.trim();
+        if text.is_empty() || text.starts_with(';') {
+            return Err(RecordError::Empty);
+        }
+        if text.contains(['\n', '\r']) {
+            return Err(RecordError::Lines);
+        }
+        let mut zone = Zonefile::from(&*format!("$TTL {DEFAULT_TTL}\n. {text}\n"));
+        zone.set_origin(Name::root_bytes());
+        zone.set_default_class(Class::IN);
+        let form =
+            |error: domain::zonefile::inplace::Error| RecordError::Form(reason(&error.to_string()));
+        let Some(Entry::Record(record)) = zone.next_entry().map_err(form)? else {
+            return Err(RecordError::Empty);
+        };
+        let ttl = record.ttl().as_secs();
+        if ttl > i32::MAX.unsigned_abs() {
+            return Err(RecordError::Ttl);
+        }
+        let rtype = record.data().rtype().to_int();
+        let mut data = Vec::new();
+        let Ok(()) = record.data().compose_rdata(&mut data);
+        Ok(Self { ttl, rtype, data })
+    }
+}
+
+/// Without the place in the text, which is one line anyway.
+fn reason(error: &str) -> String {
+    error.rsplit(": ").next().unwrap_or(error).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(ttl: u32, rtype: u16, data: &[u8]) -> Result<Record, RecordError> {
+        Ok(Record { ttl, rtype, data: data.to_vec() })
+    }
+
+    #[test]
+    fn records_of_any_type_are_read() {
+        let cases = [
+            ("60 IN A 10.0.0.9", record(60, 1, &[10, 0, 0, 9])),
+            ("A 10.0.0.9", record(60, 1, &[10, 0, 0, 9])),
+            ("IN 5 A 10.0.0.9", record(5, 1, &[10, 0, 0, 9])),
+            ("3600 TXT \"third floor\" b", record(3600, 16, b"\x0bthird floor\x01b")),
+            ("TXT \"\\200;\\\"\"", record(60, 16, b"\x03\xc8;\"")),
+            ("CNAME real.example", record(60, 5, b"\x04real\x07example\0")),
+            ("CNAME a\\.b.example.", record(60, 5, b"\x03a.b\x07example\0")),
+            ("MX 10 mail.example.", record(60, 15, b"\x00\x0a\x04mail\x07example\0")),
+            ("SRV 0 0 389 l.example.", record(60, 33, b"\0\0\0\0\x01\x85\x01l\x07example\0")),
+            ("CAA 0 issue \"ca.example\"", record(60, 257, b"\0\x05issueca.example")),
+            ("DNAME new.example.", record(60, 39, b"\x03new\x07example\0")),
+            ("TYPE65280 \\# 3 0a0b0c", record(60, 65280, &[10, 11, 12])),
+        ];
+
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Record>(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        let errors =
+            ["A 10.0.0", "A", "NOTYPE x", "MX mail.example.", "TXT \"open", "60 IN", "CH TXT a"];
+        for text in errors {
+            assert!(matches!(text.parse::<Record>(), Err(RecordError::Form(_))), "{text}");
+        }
+        let cases = [
+            ("", RecordError::Empty),
+            (" ; nothing", RecordError::Empty),
+            ("A 10.0.0.9\nA 10.0.0.8", RecordError::Lines),
+            ("4294967295 A 10.0.0.9", RecordError::Ttl),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Record>(), Err(expected), "{text}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Queries that a rule matches: what is answered here, and how the others find their way.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Job, Pipeline, Source, Verdict, flights::Flight, waiting::Outcome};
+use crate::{
+    cache::{Bounds, Entry, Key, Scope},
+    message::{
+        Question, Rcode, Request,
+        edns::{self, ExtendedError},
+        response::{Record, Response},
+    },
+    rules::{self, Decision, Rules, Step, answer, denial, metrics::Matches},
+    upstream::Route,
+};
+
+/// The rules of a manifest, and what counts their matches.
+#[derive(Debug, Default)]
+pub struct Ruling {
+    rules: Arc<Rules>,
+    matches: Matches,
+}
+
+/// How a query is answered that is not decided here: by whom, and, where rules matched, what they want.
+pub(super) struct Way {
+    pub(super) route: Arc<Route>,
+    pub(super) scope: Scope,
+    pub(super) plan: Option<Arc<Plan>>,
+}
+
+/// What rules want of an answer.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// What is asked in the end.
+    question: Question<'static>,
+    /// What a rule answers of it; the rest is looked up by the name at the end of these aliases.
+    given: Vec<Record>,
+    /// Undone and changed in the answer, in reverse.
+    steps: Vec<Step>,
+    /// The rule that answers.
+    rule: Option<Arc<str>>,
+}
+
+/// Aliases that are followed for one query: as many as resolvers follow (unbound 11, CoreDNS 8).
+const MAX_FOLLOWED: usize = 8;
+
+impl Ruling {
+    /// These rules, and the counters of each.
+    pub fn new(rules: Arc<Rules>, matches: Matches) -> Self {
+        Self { rules, matches }
+    }
+
+    pub(super) fn decide(&self, job: &Job<'_>) -> Decision {
+        self.rules.decide(&job.query.question, job.client.address, |matched| {
+            if let Some(counter) = self.matches.get(matched.index) {
+                counter.inc();
+            }
+        })
+    }
+}
+
+impl Pipeline {
+    /// What a rule answers by itself; `None` when the query goes on.
+    pub(super) fn answer_by_rule(
+        &self,
+        job: &Job<'_>,
+        decision: &Decision,
+        out: &mut Vec<u8>,
+    ) -> Option<Verdict> {
+        match &decision.verdict {
+            rules::Verdict::Pass | rules::Verdict::Forward(_) => None,
+            rules::Verdict::Failed { rule, text } => {
+                Some(self.fail(job, &no_name(Some(rule), text), out))
+            }
+            rules::Verdict::Block { rule, with } => {
+                let question = decision.question.as_ref().unwrap_or(&job.query.question);
+                let Some((rcode, response)) = with.respond(question) else {
+                    self.metrics.count_response(
+                        Rcode::NOERROR,
+                        Source::Refused,
+                        job.started.elapsed(),
+                    );
+                    return Some(Verdict::Silence);
+                };
+                let reason = ExtendedError::new(ExtendedError::BLOCKED, format!("rule {rule}"));
+                Some(self.give_made(job, rcode, response, &decision.steps, &reason, out))
+            }
+            rules::Verdict::Answer { rule, given } => {
+                let question = decision.question.as_ref().unwrap_or(&job.query.question);
+                let mut response = Response::empty(question.clone().into_owned());
+                let [answers, authorities, _] = &mut response.sections;
+                answers.clone_from(&given.records);
+                if answers.is_empty() {
+                    authorities.push(denial(question, given.ttl));
+                } else if answer::alias_of(question, &given.records).is_some() {
+                    return None;
+                }
+                let reason = forged(rule);
+                Some(self.give_made(job, Rcode::NOERROR, response, &decision.steps, &reason, out))
+            }
+        }
+    }
+
+    /// Writes an answer that was made here.
+    fn give_made(
+        &self,
+        job: &Job<'_>,
+        mut rcode: Rcode,
+        mut response: Response,
+        steps: &[Step],
+        reason: &ExtendedError,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        if let Err(text) = answer::undo(steps, &mut response, &mut rcode) {
+            return self.fail(job, &no_name(None, &text), out);
+        }
+        let Ok(message) = response.write() else {
+            return self.fail(job, TOO_LONG, out);
+        };
+        let mut errors = Vec::new();
+        edns::encode_error(reason, &mut errors);
+        let key = job.key(Scope(0));
+        let entry = Entry::of_parts(&key, rcode, message, &errors, &Bounds::NONE, job.started);
+        self.give(job, &entry, Source::Rule, None, out);
+        Verdict::Reply
+    }
+
+    /// Where a query goes, and what is done to its answer; `None` when no route is for it.
+    pub(super) fn way(&self, job: &Job<'_>, decision: &Decision) -> Option<Way> {
+        let question = decision.question.as_ref().unwrap_or(&job.query.question);
+        let (rule, given) = match &decision.verdict {
+            rules::Verdict::Answer { rule, given } => (Some(rule), &*given.records),
+            rules::Verdict::Pass
+            | rules::Verdict::Forward(_)
+            | rules::Verdict::Block { .. }
+            | rules::Verdict::Failed { .. } => (None, &[][..]),
+        };
+        let route = match (&decision.verdict, answer::alias_of(question, given)) {
+            (rules::Verdict::Forward(name), _) => self.upstreams.route_called(name)?,
+            (_, Some(target)) => {
+                self.upstreams.route(&Question { name: target, ..question.clone() })?
+            }
+            (_, None) => self.upstreams.route(question)?,
+        };
+        let route = Arc::clone(route);
+        let scope = self.scope(&route, decision.fingerprint());
+        let plan = (!decision.is_plain()).then(|| {
+            Arc::new(Plan {
+                question: question.clone().into_owned(),
+                given: given.to_vec(),
+                steps: decision.steps.clone(),
+                rule: rule.cloned(),
+            })
+        });
+        Some(Way { route, scope, plan })
+    }
+
+    /// The answer that rules want, made of those of upstreams.
+    pub(super) async fn fulfil(
+        self: Arc<Self>,
+        plan: Arc<Plan>,
+        route: Arc<Route>,
+        asked: Arc<Request>,
+        scope: Scope,
+        started: Instant,
+        is_renewal: bool,
+    ) -> Outcome {
+        let key = Key::of(&asked.question, asked.dnssec_ok, asked.checking_disabled, scope);
+        let lookup = Lookup { pipeline: &self, asked: &asked, started, is_renewal };
+        let made = lookup.make(&plan, route).await;
+        let now = Instant::now();
+        let bounds = self.bounds();
+        match made {
+            Ok(Made { message, rcode, errors, upstream, source, is_failure }) => {
+                let entry = Entry::of_parts(&key, rcode, message, &errors, &bounds, now);
+                if !is_failure && asked.recursion_desired {
+                    self.keep(&entry);
+                }
+                Outcome { entry, upstream, source, is_failure }
+            }
+            Err(reason) => {
+                let errors = [ExtendedError::new(ExtendedError::OTHER, reason)];
+                let entry = Entry::of_failure(&key, Rcode::SERVFAIL, &errors, &Bounds::NONE, now);
+                Outcome { entry, upstream: None, source: Source::Local, is_failure: true }
+            }
+        }
+    }
+
+    /// The answer to one question of the way, from the cache or from the upstreams.
+    async fn look_up(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        request: Arc<Request>,
+        started: Instant,
+        is_renewal: bool,
+    ) -> Outcome {
+        let scope = self.scope(route, 0);
+        let known = if is_renewal { None } else { self.known(&request, scope) };
+        match known {
+            Some(entry) => {
+                let is_failure = !entry.rcode().is_answer();
+                Outcome { entry, upstream: None, source: Source::Cache, is_failure }
+            }
+            None => {
+                let flight: Flight = self.exchange(route, request, scope, started).0;
+                flight.await
+            }
+        }
+    }
+}
+
+/// What is looked up for one query.
+struct Lookup<'l> {
+    pipeline: &'l Arc<Pipeline>,
+    asked: &'l Request,
+    started: Instant,
+    is_renewal: bool,
+}
+
+/// An answer that was made.
+struct Made {
+    message: Vec<u8>,
+    rcode: Rcode,
+    errors: Vec<u8>,
+    upstream: Option<Arc<str>>,
+    source: Source,
+    /// Whether an upstream failed, whatever became of that.
+    is_failure: bool,
+}
+
+/// One that is being made.
+struct Draft {
+    response: Response,
+    rcode: Rcode,
+    errors: Vec<u8>,
+    upstream: Option<Arc<str>>,
+    source: Source,
+}
+
+impl Lookup<'_> {
+    async fn make(&self, plan: &Plan, route: Arc<Route>) -> Result<Made, String> {
+        let Plan { question, given, steps, rule } = plan;
+        let mut draft = match rule {
+            Some(rule) => Draft::given(question, given, rule),
+            None => Draft::of(&self.look_up(&route, question.clone()).await)?,
+        };
+        let no_name = |text: String| no_name(None, &text);
+        let mut next = match rule {
+            Some(_) => answer::open_end(&draft.response).map(|target| (target, given.len())),
+            None => answer::redirect(steps, &mut draft.response, 0).map_err(no_name)?,
+        };
+        let mut followed = 0;
+        while let Some((target, from)) = next {
+            followed += 1;
+            if followed > MAX_FOLLOWED {
+                return Err(format!("more than {MAX_FOLLOWED} aliases"));
+            }
+            let question = Question { name: target, ..question.clone() };
+            let routes = &self.pipeline.upstreams;
+            let route = if rule.is_some() { Some(&route) } else { routes.route(&question) };
+            let route = route.ok_or("no route for the target of an alias")?;
+            let part = Draft::of(&self.look_up(&Arc::clone(route), question).await)?;
+            draft.append(part);
+            next = answer::redirect(steps, &mut draft.response, from).map_err(no_name)?;
+        }
+        draft.finish(steps)
+    }
+
+    async fn look_up(&self, route: &Arc<Route>, question: Question<'static>) -> Outcome {
+        let Request { question: _, recursion_desired, checking_disabled, dnssec_ok } = *self.asked;
+        let request =
+            Arc::new(Request { question, recursion_desired, checking_disabled, dnssec_ok });
+        self.pipeline.look_up(route, request, self.started, self.is_renewal).await
+    }
+}
+
+impl Draft {
+    fn given(question: &Question<'static>, given: &[Record], rule: &str) -> Self {
+        let mut response = Response::empty(question.clone());
+        let [answers, ..] = &mut response.sections;
+        answers.extend_from_slice(given);
+        let mut errors = Vec::new();
+        edns::encode_error(&forged(rule), &mut errors);
+        Self { response, rcode: Rcode::NOERROR, errors, upstream: None, source: Source::Rule }
+    }
+
+    /// What came of a look-up, its TTLs as they are now.
+    fn of(outcome: &Outcome) -> Result<Self, String> {
+        let Outcome { entry, upstream, source, is_failure: _ } = outcome;
+        let malformed = |_| "the answer is malformed".to_owned();
+        let mut response = Response::read(entry.message()).map_err(malformed)?;
+        let age = entry.age(Instant::now());
+        for record in response.records_mut() {
+            record.ttl = record.ttl.saturating_sub(age);
+        }
+        let (rcode, errors) = (entry.rcode(), entry.errors().to_vec());
+        Ok(Self { response, rcode, errors, upstream: upstream.clone(), source: *source })
+    }
+
+    /// Goes on with what is at the end of the aliases so far.
+    fn append(&mut self, part: Self) {
+        let Self { response, rcode, errors, upstream, source } = part;
+        let [answers, authorities, additionals] = response.sections;
+        let [own_answers, own_authorities, own_additionals] = &mut self.response.sections;
+        own_answers.extend(answers);
+        *own_authorities = authorities;
+        *own_additionals = additionals;
+        self.response.header.flags &= response.header.flags;
+        self.rcode = rcode;
+        self.errors.extend(errors);
+        self.upstream = upstream.or_else(|| self.upstream.take());
+        self.source = source;
+    }
+
+    fn finish(self, steps: &[Step]) -> Result<Made, String> {
+        let Self { mut response, mut rcode, errors, upstream, source } = self;
+        let is_failure = !rcode.is_answer();
+        answer::undo(steps, &mut response, &mut rcode).map_err(|text| no_name(None, &text))?;
+        let message = response.write().map_err(|_| TOO_LONG.to_owned())?;
+        Ok(Made { message, rcode, errors, upstream, source, is_failure })
+    }
+}
+
+const TOO_LONG: &str = "with the names that were asked for, the answer has more than 65535 octets";
+
+fn forged(rule: &str) -> ExtendedError {
+    ExtendedError::new(ExtendedError::FORGED, format!("rule {rule}"))
+}
+
+fn no_name(rule: Option<&str>, text: &str) -> String {
+    let whose = rule.map_or_else(|| "a rule".to_owned(), |rule| format!("rule {rule}"));
+    format!("{whose} makes a name that is none: {text}")
+}

@@ -1,0 +1,429 @@
+//! What is done with a query that matches: the query side decides before the cache is asked, the answer side changes
+//! what an upstream said.
+//!
+//! ```text
+//! question, client -> Rules::decide -> Decision { verdict, final question, steps }
+//! answer -> answer::undo(steps, in reverse) -> the client's answer
+//! ```
+//!
+//! Rules are looked at in order. `allow`, `block`, `answer` and `forward` decide and end; `rewrite` and `response` change
+//! something and go on. After a rewrite, allow and block rules are looked at once more, from the top, for the final
+//! question, so that no alias leads around a block (CVE-2026-26017 is about such an order).
+//!
+//! Everything here is pure: no clock, no socket, no metric. What matched is told to an observer, which counts for
+//! clients and explains for people; so an explanation is never a second implementation.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use dnsproxy_api::units::Network;
+
+use crate::message::{Qclass, Qtype, Question};
+
+pub mod answer;
+mod block;
+mod compile;
+pub mod metrics;
+mod names;
+mod restore;
+mod rewrite;
+mod statics;
+mod subject;
+
+pub use block::{Blocking, denial};
+pub use compile::Uncompilable;
+pub use restore::{Changes, Restoring, Step};
+pub use statics::{Given, Statics};
+
+use names::{Hits, NameIndex, Patterns};
+use rewrite::Rewriting;
+use subject::Subject;
+
+/// The rules of a manifest, in order.
+#[derive(Debug, Default)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    index: NameIndex,
+    /// Those that the index does not know: without names, or with patterns that must be tried.
+    unindexed: Vec<u32>,
+}
+
+/// One rule.
+#[derive(Debug)]
+struct Rule {
+    name: Arc<str>,
+    /// Any, when there are none.
+    types: Vec<Qtype>,
+    classes: Vec<Qclass>,
+    clients: Vec<Network>,
+    /// Patterns beside those of the index; `None` when any name matches.
+    patterns: Option<Patterns>,
+    action: Action,
+    /// Whether later rules of the same kind are looked at.
+    goes_on: bool,
+    /// A hash of the content of the action.
+    fingerprint: u64,
+}
+
+#[derive(Debug)]
+enum Action {
+    Rewrite(Arc<Rewriting>),
+    Answer(Arc<Statics>),
+    Block(Arc<Blocking>),
+    Forward(Arc<str>),
+    Allow,
+    Response(Arc<Changes>),
+}
+
+/// What was decided about a query.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// What is done.
+    pub verdict: Verdict,
+    /// What is asked in the end, when that is not what the client asked.
+    pub question: Option<Question<'static>>,
+    /// What is undone and changed in the answer, in the order in which it came about.
+    pub steps: Vec<Step>,
+    /// Content of all that changes the answer; zero when nothing does.
+    fingerprint: u64,
+}
+
+/// What is done with a query.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It goes its way.
+    Pass,
+    /// It goes to the upstreams of this route.
+    Forward(Arc<str>),
+    /// It is not looked up.
+    Block {
+        /// The rule.
+        rule: Arc<str>,
+        /// What the client gets.
+        with: Arc<Blocking>,
+    },
+    /// It is answered here.
+    Answer {
+        /// The rule.
+        rule: Arc<str>,
+        /// With these records.
+        given: Given,
+    },
+    /// A rule makes of its name none that can be asked for.
+    Failed {
+        /// The rule.
+        rule: Arc<str>,
+        /// What it made.
+        text: String,
+    },
+}
+
+/// One rule that matched.
+#[derive(Debug)]
+pub struct Match<'r> {
+    /// Its index in the manifest.
+    pub index: usize,
+    /// Its name.
+    pub rule: &'r Arc<str>,
+    /// What it does: the word of the manifest.
+    pub kind: Kind,
+    /// Whether this is the second look, after a rewrite.
+    pub is_again: bool,
+}
+
+/// The kinds of rules.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// `rewrite`
+    Rewrite,
+    /// `answer`
+    Answer,
+    /// `block`
+    Block,
+    /// `forward`
+    Forward,
+    /// `allow`
+    Allow,
+    /// `response`
+    Response,
+}
+
+impl Kind {
+    /// The word of the manifest.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Rewrite => "rewrite",
+            Self::Answer => "answer",
+            Self::Block => "block",
+            Self::Forward => "forward",
+            Self::Allow => "allow",
+            Self::Response => "response",
+        }
+    }
+}
+
+impl Action {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Rewrite(_) => Kind::Rewrite,
+            Self::Answer(_) => Kind::Answer,
+            Self::Block(_) => Kind::Block,
+            Self::Forward(_) => Kind::Forward,
+            Self::Allow => Kind::Allow,
+            Self::Response(_) => Kind::Response,
+        }
+    }
+}
+
+impl Rules {
+    /// The names of all rules, in order.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rules.iter().map(|rule| &rule.name)
+    }
+
+    /// Decides about a question of a client. Tells `observe` of each rule that matches, in order.
+    pub fn decide(
+        &self,
+        question: &Question<'_>,
+        client: IpAddr,
+        observe: impl FnMut(Match<'_>),
+    ) -> Decision {
+        if self.rules.is_empty() {
+            return Decision::pass();
+        }
+        let decision = Decision::pass();
+        Walk { rules: self, client, observe, decision, skipped: [false; 2] }.run(question)
+    }
+
+    /// The rules that may match a name, in order, from an index on.
+    fn candidates<'s>(&'s self, hits: &'s Hits, from: usize) -> impl Iterator<Item = usize> + 's {
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
+        let behind = |list: &'s [u32]| list.get(list.partition_point(|rule| *rule < from)..);
+        let mut indexed = behind(hits).unwrap_or_default().iter().copied().peekable();
+        let mut others = behind(&self.unindexed).unwrap_or_default().iter().copied().peekable();
+        std::iter::from_fn(move || {
+            let next = match (indexed.peek(), others.peek()) {
+                (Some(a), Some(b)) => *a.min(b),
+                (Some(a), None) => *a,
+                (None, b) => *b?,
+            };
+            indexed.next_if_eq(&next);
+            others.next_if_eq(&next);
+            usize::try_from(next).ok()
+        })
+    }
+}
+
+impl Rule {
+    /// Whether all but the names of the index match.
+    fn matches(
+        &self,
+        is_hit: bool,
+        question: &Question<'_>,
+        subject: &Subject<'_>,
+        client: IpAddr,
+    ) -> bool {
+        let Question { name: _, qtype, qclass } = question;
+        (self.types.is_empty() || self.types.contains(qtype))
+            && (self.classes.is_empty() || self.classes.contains(qclass))
+            && (self.clients.is_empty() || self.clients.iter().any(|net| net.contains(client)))
+            && (is_hit || self.patterns.as_ref().is_none_or(|patterns| patterns.match_any(subject)))
+    }
+}
+
+/// One way through the rules.
+struct Walk<'r, O> {
+    rules: &'r Rules,
+    client: IpAddr,
+    observe: O,
+    decision: Decision,
+    /// Whether later rules that rewrite, or that change the response, are skipped.
+    skipped: [bool; 2],
+}
+
+/// Whether a rule ends the way.
+enum Next {
+    GoOn,
+    End,
+    /// The name is another one from here on.
+    Again,
+}
+
+impl<O: FnMut(Match<'_>)> Walk<'_, O> {
+    fn run(mut self, asked: &Question<'_>) -> Decision {
+        let mut from = 0;
+        while let Some(behind) = self.pass(asked, from) {
+            from = behind;
+        }
+        if let Some(question) = self.decision.end(asked) {
+            self.look_again(&question);
+        }
+        self.decision
+    }
+
+    /// Looks at the rules from an index on, with one name. Returns where to go on with another.
+    fn pass(&mut self, asked: &Question<'_>, from: usize) -> Option<usize> {
+        let rules = self.rules;
+        let question = self.decision.question.clone();
+        let question = question.as_ref().unwrap_or(asked);
+        let subject = Subject::new(&question.name);
+        let hits = rules.index.find(&subject);
+        for index in rules.candidates(&hits, from) {
+            let Some(rule) = rules.rules.get(index) else { continue };
+            let is_skipped = match rule.action {
+                Action::Rewrite(_) => self.skipped[0],
+                Action::Response(_) => self.skipped[1],
+                Action::Answer(_) | Action::Block(_) | Action::Forward(_) | Action::Allow => false,
+            };
+            if is_skipped || !rule.matches(hits.has(index), question, &subject, self.client) {
+                continue;
+            }
+            match self.take(index, rule, question, &subject) {
+                Next::GoOn => {}
+                Next::End => return None,
+                Next::Again => return Some(index + 1),
+            }
+        }
+        None
+    }
+
+    fn take(
+        &mut self,
+        index: usize,
+        rule: &Rule,
+        question: &Question<'_>,
+        subject: &Subject<'_>,
+    ) -> Next {
+        let Self { decision, .. } = self;
+        let name = Arc::clone(&rule.name);
+        let next = match &rule.action {
+            Action::Allow => Next::End,
+            Action::Block(with) => {
+                decision.verdict = Verdict::Block { rule: name, with: Arc::clone(with) };
+                Next::End
+            }
+            Action::Forward(route) => {
+                decision.verdict = Verdict::Forward(Arc::clone(route));
+                Next::End
+            }
+            Action::Answer(statics) => match statics.give(question, subject) {
+                // Another type, and the rule leaves those to others.
+                None => return Next::GoOn,
+                Some(Ok(given)) => {
+                    decision.note(rule.fingerprint);
+                    decision.verdict = Verdict::Answer { rule: name, given };
+                    Next::End
+                }
+                Some(Err(text)) => {
+                    decision.verdict = Verdict::Failed { rule: name, text };
+                    Next::End
+                }
+            },
+            Action::Response(changes) => {
+                self.skipped[1] = !rule.goes_on;
+                decision.note(rule.fingerprint);
+                decision.steps.push(Step::Change(Arc::clone(changes)));
+                Next::GoOn
+            }
+            Action::Rewrite(rewriting) => {
+                self.skipped[0] = !rule.goes_on;
+                match rewriting.apply(question, subject) {
+                    Ok((new, restoring)) => {
+                        decision.note(rule.fingerprint);
+                        decision.steps.push(Step::Restore(restoring));
+                        decision.question = Some(new);
+                        Next::Again
+                    }
+                    Err(text) => {
+                        decision.verdict = Verdict::Failed { rule: name, text };
+                        Next::End
+                    }
+                }
+            }
+        };
+        let kind = rule.action.kind();
+        (self.observe)(Match { index, rule: &rule.name, kind, is_again: false });
+        next
+    }
+
+    /// Allow and block rules once more, from the top, for the final question.
+    fn look_again(&mut self, question: &Question<'_>) {
+        let rules = self.rules;
+        let subject = Subject::new(&question.name);
+        let hits = rules.index.find(&subject);
+        for index in rules.candidates(&hits, 0) {
+            let Some(rule) = rules.rules.get(index) else { continue };
+            let with = match &rule.action {
+                Action::Allow => None,
+                Action::Block(with) => Some(with),
+                Action::Rewrite(_)
+                | Action::Answer(_)
+                | Action::Forward(_)
+                | Action::Response(_) => continue,
+            };
+            if !rule.matches(hits.has(index), question, &subject, self.client) {
+                continue;
+            }
+            let kind = rule.action.kind();
+            (self.observe)(Match { index, rule: &rule.name, kind, is_again: true });
+            if let Some(with) = with {
+                let (rule, with) = (Arc::clone(&rule.name), Arc::clone(with));
+                self.decision.verdict = Verdict::Block { rule, with };
+            }
+            return;
+        }
+    }
+}
+
+impl Decision {
+    fn pass() -> Self {
+        Self { verdict: Verdict::Pass, question: None, steps: Vec::new(), fingerprint: 0 }
+    }
+
+    /// What is looked up in the end, when that is another question than the one that was asked.
+    fn end(&self, asked: &Question<'_>) -> Option<Question<'static>> {
+        let question = self.question.as_ref();
+        match &self.verdict {
+            Verdict::Failed { .. } => None,
+            Verdict::Answer { given, .. } => {
+                let question = question.unwrap_or(asked);
+                let name = answer::alias_of(question, &given.records)?;
+                Some(Question { name, ..question.clone() }.into_owned())
+            }
+            Verdict::Pass | Verdict::Forward(_) | Verdict::Block { .. } => question.cloned(),
+        }
+    }
+
+    fn note(&mut self, fingerprint: u64) {
+        let mut hasher = DefaultHasher::new();
+        (self.fingerprint, fingerprint).hash(&mut hasher);
+        self.fingerprint = hasher.finish();
+    }
+
+    /// Whether the client gets what an upstream answers to its own question.
+    pub fn is_plain(&self) -> bool {
+        self.question.is_none()
+            && self.steps.is_empty()
+            && !matches!(self.verdict, Verdict::Answer { .. })
+    }
+
+    /// A hash of all that makes the answer another than the upstream's: the final question and what is done to the
+    /// answer. Zero when nothing does.
+    pub fn fingerprint(&self) -> u64 {
+        if self.is_plain() {
+            return 0;
+        }
+        let mut hasher = DefaultHasher::new();
+        if let Some(Question { name, qtype, qclass }) = &self.question {
+            (name.to_folded(), qtype, qclass).hash(&mut hasher);
+        }
+        self.fingerprint.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! What is done to an answer: names go back to those that were asked for, TTLs and response codes change.
+
+use std::sync::Arc;
+
+use dnsproxy_api::units::{Regex, Template};
+
+use super::{
+    rewrite::{parse, replace_zone},
+    subject::text_of,
+};
+use crate::message::{
+    Header, Name, Qtype, Question, Rcode,
+    response::{Record, Response},
+};
+
+/// Something to be done to the answer, by one rule that matched.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// The answer to a rewritten question becomes one to the question before it.
+    Restore(Restoring),
+    /// The answer is changed.
+    Change(Arc<Changes>),
+}
+
+/// How the answer to one rewritten question becomes one to the question before it.
+#[derive(Clone, Debug)]
+pub struct Restoring {
+    /// The question before.
+    pub(super) asked: Question<'static>,
+    /// The name after, when it is another one.
+    pub(super) new_name: Option<Name<'static>>,
+    /// How endings were exchanged.
+    pub(super) ending: Option<Ending>,
+    pub(super) restore: Arc<Restore>,
+}
+
+/// An ending that was put in the place of another.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// By labels.
+    Zone { new: Name<'static>, old: Name<'static> },
+    /// By characters.
+    Text { new: String, old: String },
+}
+
+/// What a rule wants of the names in the answer.
+#[derive(Debug, Default)]
+pub(super) struct Restore {
+    pub(super) owners: bool,
+    pub(super) values: bool,
+    pub(super) owner_changes: Vec<Change>,
+    pub(super) value_changes: Vec<Change>,
+}
+
+/// What a name that matches becomes.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) regex: Regex,
+    pub(super) to: Template,
+}
+
+/// What a rule changes in an upstream's answer.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// The least and the largest TTL, in seconds.
+    pub(super) ttl: Option<(u32, u32)>,
+    pub(super) rcodes: Vec<(Rcode, Rcode)>,
+    pub(super) cname_target: Option<Change>,
+}
+
+/// A text that a rule made and that is no name.
+pub(super) type NoName = String;
+
+impl Step {
+    /// Does it.
+    pub(super) fn apply(&self, response: &mut Response, rcode: &mut Rcode) -> Result<(), NoName> {
+        match self {
+            Self::Restore(restoring) => restoring.apply(response),
+            Self::Change(changes) => {
+                changes.apply(response, rcode);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Restoring {
+    fn apply(&self, response: &mut Response) -> Result<(), NoName> {
+        let Self { asked, new_name: _, ending: _, restore } = self;
+        let mut is_changed = false;
+        for record in response.records_mut() {
+            let Record { owner, rtype, data, class: _, ttl: _ } = record;
+            is_changed |= set(owner, self.back(owner, restore.owners, &restore.owner_changes)?);
+            if has_values(*rtype) {
+                for name in &mut data.names {
+                    is_changed |=
+                        set(name, self.back(name, restore.values, &restore.value_changes)?);
+                }
+            }
+        }
+        if is_changed {
+            // Nobody has signed these records.
+            response.header.flags &= !Header::AD;
+        }
+        response.question = asked.clone();
+        Ok(())
+    }
+
+    /// What a name of the answer becomes, when it becomes another one.
+    fn back(
+        &self,
+        name: &Name<'_>,
+        is_restored: bool,
+        changes: &[Change],
+    ) -> Result<Option<Name<'static>>, NoName> {
+        if !changes.is_empty() {
+            let text = text_of(name);
+            if let Some(changed) = changes.iter().find_map(|change| change.apply(&text)) {
+                return changed.map(Some);
+            }
+        }
+        if !is_restored {
+            return Ok(None);
+        }
+        if self.new_name.as_ref().is_some_and(|new| new.eq_ignore_case(name)) {
+            return Ok(Some(self.asked.name.clone()));
+        }
+        // An owner alone goes back only when it is the name itself: else a chain of CNAME records would break.
+        self.ending
+            .as_ref()
+            .filter(|_| self.restore.values)
+            .and_then(|ending| ending.undo(name))
+            .transpose()
+    }
+}
+
+/// Sets a name, and tells whether that was to be done.
+fn set(name: &mut Name<'static>, new: Option<Name<'static>>) -> bool {
+    new.map(|new| *name = new).is_some()
+}
+
+/// The types with names in their data that rules may change.
+fn has_values(rtype: Qtype) -> bool {
+    const SRV: u16 = 33;
+    const NAPTR: u16 = 35;
+    const DNAME: u16 = 39;
+    matches!(rtype, Qtype::CNAME | Qtype::SOA | Qtype::MX | Qtype::NS | Qtype::PTR)
+        || matches!(rtype.0, SRV | NAPTR | DNAME)
+}
+
+impl Ending {
+    /// The name with the old ending, if it has the new one.
+    fn undo(&self, name: &Name<'_>) -> Option<Result<Name<'static>, NoName>> {
+        match self {
+            Self::Zone { new, old } => replace_zone(name, new, old),
+            Self::Text { new, old } => {
+                let text = text_of(name);
+                text.strip_suffix(&**new).map(|rest| parse(format!("{rest}{old}")))
+            }
+        }
+    }
+}
+
+impl Change {
+    /// What a name becomes, if it matches.
+    pub(super) fn apply(&self, text: &str) -> Option<Result<Name<'static>, NoName>> {
+        let captures = self.regex.captures(text)?;
+        let group = |index| captures.get(index);
+        Some(parse(self.to.fill(text, group)))
+    }
+}
+
+impl Changes {
+    fn apply(&self, response: &mut Response, rcode: &mut Rcode) {
+        let Self { ttl, rcodes, cname_target: _ } = self;
+        if let Some((least, most)) = *ttl {
+            for record in response.records_mut() {
+                record.ttl = record.ttl.clamp(least, most);
+            }
+        }
+        if let Some((_, to)) = rcodes.iter().find(|(from, _)| from == rcode) {
+            *rcode = *to;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Records that a rule answers with.
+
+use dnsproxy_api::{
+    units::{Record as Line, Regex, Template},
+    v1alpha1::OtherTypes,
+};
+
+use super::subject::{Subject, text_of};
+use crate::message::{
+    Qclass, Qtype, Question,
+    response::{Data, Record},
+};
+
+/// The records of a rule.
+#[derive(Debug)]
+pub struct Statics {
+    pub(super) records: Vec<Static>,
+    pub(super) other_types: OtherTypes,
+    /// Those of the rule's patterns, for their groups.
+    pub(super) regexes: Vec<Regex>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Static {
+    pub(super) rtype: Qtype,
+    pub(super) text: Text,
+}
+
+#[derive(Debug)]
+pub(super) enum Text {
+    /// The same for every query.
+    Fixed(Line),
+    /// With the name or groups of each.
+    Made(Template),
+}
+
+/// What a query gets.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The records; none is that there are none of this type.
+    pub records: Vec<Record>,
+    /// The TTL of a denial, in seconds.
+    pub ttl: u32,
+}
+
+impl Statics {
+    /// The records for a question; `None` when it is for a type that the rule leaves to others.
+    pub(super) fn give(
+        &self,
+        question: &Question<'_>,
+        subject: &Subject<'_>,
+    ) -> Option<Result<Given, String>> {
+        if question.qclass != Qclass::IN {
+            return None;
+        }
+        let fits = |record: &&Static| {
+            matches!(question.qtype, qtype if qtype == record.rtype || qtype == Qtype::ANY)
+                || record.rtype == Qtype::CNAME
+        };
+        let fitting: Vec<_> = self.records.iter().filter(fits).collect();
+        if fitting.is_empty() && self.other_types == OtherTypes::Forward {
+            return None;
+        }
+        let records = fitting.into_iter().map(|record| self.make(record, question, subject));
+        let ttl = dnsproxy_api::units::DEFAULT_TTL;
+        Some(records.collect::<Result<_, _>>().map(|records| Given { records, ttl }))
+    }
+
+    fn make(
+        &self,
+        record: &Static,
+        question: &Question<'_>,
+        subject: &Subject<'_>,
+    ) -> Result<Record, String> {
+        match &record.text {
+            Text::Fixed(line) => of_line(question, line).ok_or_else(|| text_of(&question.name)),
+            Text::Made(template) => {
+                let text = subject.text();
+                let captures = self.regexes.iter().find_map(|regex| regex.captures(text));
+                let group = |index| captures.as_ref()?.get(index);
+                let filled = template.fill(text, group);
+                let line = filled.parse::<Line>().ok();
+                line.and_then(|line| of_line(question, &line)).ok_or(filled)
+            }
+        }
+    }
+}
+
+fn of_line(question: &Question<'_>, line: &Line) -> Option<Record> {
+    let rtype = Qtype(line.rtype);
+    Some(Record {
+        owner: question.name.clone().into_owned(),
+        rtype,
+        class: Qclass::IN,
+        ttl: line.ttl,
+        data: Data::of(rtype, &line.data)?,
+    })
+}

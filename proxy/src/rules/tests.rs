@@ -1,0 +1,345 @@
+//! What rules decide, and what becomes of answers.
+
+use dnsproxy_api::{manifest, validate::Place};
+use proptest::prelude::*;
+
+use super::{answer::undo, *};
+use crate::message::{
+    Header, Name, Rcode,
+    response::{Data, Record, Response},
+};
+
+/// Compiles `spec.rules`, in YAML's flow style, without its outer brackets.
+fn rules(text: &str) -> Rules {
+    let manifest = format!(
+        "apiVersion: dnsproxy.io/v1alpha1\nkind: DnsProxy\nmetadata: {{name: edge}}\nspec:\n  upstreams: [{{name: a, addresses: [192.0.2.1]}}]\n  routes: [{{name: r, zones: [.], upstreams: [a]}}, {{name: lab, upstreams: [a]}}]\n  rules: [{text}]\n"
+    );
+    let proxy = manifest::read_one(&manifest, Place::File).unwrap_or_else(|problems| {
+        panic!("{text}: {problems:?}");
+    });
+    Rules::compile(proxy.spec.rules.as_deref().unwrap()).unwrap()
+}
+
+fn question(text: &str) -> Question<'static> {
+    let (name, qtype) = text.split_once(' ').unwrap_or((text, "A"));
+    let qtype = Qtype::from_text(qtype).unwrap();
+    Question { name: name.parse().unwrap(), qtype, qclass: Qclass::IN }
+}
+
+fn decide(rules: &Rules, asked: &str) -> Decision {
+    rules.decide(&question(asked), [10, 0, 0, 1].into(), |_| {})
+}
+
+/// What is done, in one line.
+fn verdict(rules: &Rules, asked: &str) -> String {
+    let decision = decide(rules, asked);
+    let done = match &decision.verdict {
+        Verdict::Pass => "pass".to_owned(),
+        Verdict::Forward(route) => format!("forward {route}"),
+        Verdict::Block { rule, with } => format!("block {rule} {}", with.word()),
+        Verdict::Answer { rule, given } => format!("answer {rule} {}", given.records.len()),
+        Verdict::Failed { rule, text } => format!("failed {rule} {text}"),
+    };
+    match &decision.question {
+        Some(question) => format!("{done} {} {}", question.name, question.qtype),
+        None => done,
+    }
+}
+
+#[test]
+fn the_first_rule_that_decides_ends() {
+    let rules = rules(
+        "{name: keep, match: {names: {exact: [good.ads.example]}}, allow: {}}, \
+         {name: ads, match: {names: {zone: [ads.example]}}, block: {}}, \
+         {name: lab, match: {names: {subdomain: [lab.example]}, clients: [10.0.0.0/8]}, forward: {route: lab}}, \
+         {name: v6, match: {types: [AAAA], clients: [192.0.2.0/24]}, block: {with: NODATA}}, \
+         {name: printer, match: {names: {exact: [printer.example]}}, answer: {records: [A 10.0.0.9]}}, \
+         {name: rest, match: {names: {exact: [a.example, b.example]}}, answer: {records: [A 10.0.0.9], otherTypes: Forward}}, \
+         {name: short, match: {names: {maxLabels: 1}}, block: {with: REFUSED}}",
+    );
+    let cases = [
+        ("allow comes before block", "good.ads.example.", "pass"),
+        ("the zone itself", "ADS.example.", "block ads NXDOMAIN"),
+        ("below it", "x.ads.example.", "block ads NXDOMAIN"),
+        ("another name with the same ending", "bads.example.", "pass"),
+        ("names and clients both match", "x.lab.example.", "forward lab"),
+        ("the parent of subdomains", "lab.example.", "pass"),
+        ("another client", "x.example. AAAA", "pass"),
+        ("records", "printer.example.", "answer printer 1"),
+        ("no records of the type", "printer.example. TXT", "answer printer 0"),
+        ("records, with other types left to others", "a.example.", "answer rest 1"),
+        ("another type", "b.example. TXT", "pass"),
+        ("a host name alone", "printer.", "block short REFUSED"),
+    ];
+
+    for (why, asked, expected) in cases {
+        assert_eq!(verdict(&rules, asked), expected, "{why}");
+    }
+}
+
+#[test]
+fn a_rewrite_replaces_the_part_that_matched() {
+    let cases = [
+        // (rule, asked, expected)
+        ("exact: [a.example]}}, rewrite: {name: b.example", "A.example.", "pass b.example. A"),
+        (
+            "zone: [old.example]}}, rewrite: {name: new.example",
+            "x.old.example.",
+            "pass x.new.example. A",
+        ),
+        (
+            "zone: [old.example]}}, rewrite: {name: new.example",
+            "old.example.",
+            "pass new.example. A",
+        ),
+        ("zone: [example, old.example]}}, rewrite: {name: new", "x.old.example.", "pass x.new. A"),
+        ("subdomain: [old.example]}}, rewrite: {name: .", "x.old.example.", "pass x. A"),
+        ("prefix: [foo]}}, rewrite: {name: bar", "foo.example.com.", "pass bar.example.com. A"),
+        ("prefix: [foo.]}}, rewrite: {name: bar.", "foo.example.com.", "pass bar.example.com. A"),
+        ("prefix: [foo.]}}, rewrite: {name: \"\"", "foo.example.com.", "pass example.com. A"),
+        ("suffix: [com]}}, rewrite: {name: org", "foo.example.com.", "pass foo.example.org. A"),
+        ("suffix: [.com.]}}, rewrite: {name: .org", "foo.example.com.", "pass foo.example.org. A"),
+        (
+            "suffix: [.ingress.rocks]}}, rewrite: {name: nginx.rocks",
+            "core.ingress.rocks.",
+            "pass corenginx.rocks. A",
+        ),
+        ("substring: [service]}}, rewrite: {name: svc", "a.service.service.", "pass a.svc.svc. A"),
+        (
+            "regex: ['^(.*)\\.(old)\\.example\\.$']}}, rewrite: {name: \"{1}.new-{2}.example\"",
+            "x.y.old.example.",
+            "pass x.y.new-old.example. A",
+        ),
+        ("exact: [a.example]}}, rewrite: {type: HTTPS", "a.example.", "pass a.example. HTTPS"),
+        ("prefix: [a]}}, rewrite: {name: b..", "a.example.", "failed r b...example."),
+    ];
+
+    for (rule, asked, expected) in cases {
+        let rules = rules(&format!("{{name: r, match: {{names: {{{rule}}}}}"));
+        assert_eq!(verdict(&rules, asked), expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_name_that_becomes_too_long_is_an_error() {
+    let rules = rules(
+        "{name: r, match: {names: {zone: [s]}}, rewrite: {name: a-long-ending-of-a-name.example}}",
+    );
+    let label = "x".repeat(60);
+    let asked = format!("{label}.{label}.{label}.{label}.s.");
+
+    assert!(verdict(&rules, &asked).starts_with("failed r xxx"));
+}
+
+#[test]
+fn later_rules_of_the_same_kind_are_skipped_unless_it_goes_on() {
+    let chain = |then: &str| {
+        rules(&format!(
+            "{{name: one, match: {{names: {{exact: [a.example]}}}}, rewrite: {{name: b.example}}{then}}}, \
+             {{name: two, match: {{names: {{exact: [b.example]}}}}, rewrite: {{name: c.example}}}}, \
+             {{name: out, match: {{names: {{exact: [b.example]}}}}, forward: {{route: lab}}}}"
+        ))
+    };
+
+    assert_eq!(verdict(&chain(""), "a.example."), "forward lab b.example. A");
+    assert_eq!(verdict(&chain(", then: Continue"), "a.example."), "pass c.example. A");
+}
+
+#[test]
+fn no_alias_leads_around_a_block() {
+    // CVE-2026-26017: CoreDNS looked at the rules of access before it rewrote the name.
+    let alias = "{name: alias, match: {names: {exact: [y.example]}}, rewrite: {name: x.example}}";
+    let own =
+        "{name: own, match: {names: {exact: [z.example]}}, answer: {records: [CNAME x.example.]}}";
+    let block = "{name: no, match: {names: {exact: [x.example]}}, block: {}}";
+    let cases = [
+        ("block before the rewrite", format!("{block}, {alias}"), "block no NXDOMAIN"),
+        ("block after the rewrite", format!("{alias}, {block}"), "block no NXDOMAIN"),
+        (
+            "allow before block",
+            format!(
+                "{{name: yes, match: {{names: {{exact: [x.example]}}}}, allow: {{}}}}, {block}, {alias}"
+            ),
+            "pass",
+        ),
+        (
+            "allow of the name that was asked says nothing about the other",
+            format!(
+                "{{name: yes, match: {{names: {{exact: [w.example]}}}}, allow: {{}}}}, {block}, {alias}"
+            ),
+            "block no NXDOMAIN",
+        ),
+    ];
+
+    for (why, text, expected) in cases {
+        let decided = verdict(&rules(&text), "y.example.");
+        assert_eq!(decided, format!("{expected} x.example. A"), "{why}");
+    }
+    assert_eq!(verdict(&rules(&format!("{own}, {block}")), "z.example."), "block no NXDOMAIN");
+}
+
+#[test]
+fn templates_take_the_name_and_its_groups() {
+    let rules = rules(
+        "{name: synth, match: {names: {regex: ['^ip-(\\d+)-(\\d+)\\.example\\.$']}}, \
+          answer: {records: [\"5 A 192.0.{1}.{2}\", 'TXT \"{name}\"']}}",
+    );
+
+    let Verdict::Answer { given, .. } = decide(&rules, "ip-2-7.example.").verdict else { panic!() };
+    assert_eq!(given.records[0].data, Data::opaque(vec![192, 0, 2, 7]));
+    assert_eq!(given.records[0].ttl, 5);
+    let Verdict::Answer { given, .. } = decide(&rules, "IP-2-7.example. TXT").verdict else {
+        panic!()
+    };
+    assert_eq!(given.records[0].data.head, b"\x0fip-2-7.example.");
+    assert_eq!(verdict(&rules, "ip-2-777.example."), "failed synth 5 A 192.0.2.777");
+}
+
+fn record(owner: &str, rtype: Qtype, octets: &[u8]) -> Record {
+    let data = Data::of(rtype, octets).unwrap();
+    Record { owner: owner.parse().unwrap(), rtype, class: Qclass::IN, ttl: 5, data }
+}
+
+/// `owner value` of each record that comes back for `asked`, when the new name and a CNAME behind it are answered.
+fn restored(rules: &Rules, asked: &str, records: Vec<Record>) -> Vec<String> {
+    let decision = decide(rules, asked);
+    let mut response = Response::empty(decision.question.clone().unwrap());
+    response.header.flags |= Header::AD;
+    response.sections[0] = records;
+    let mut rcode = Rcode::NOERROR;
+
+    undo(&decision.steps, &mut response, &mut rcode).unwrap();
+
+    assert!(response.question.matches(&question(asked)), "the question always goes back");
+    let text = |record: &Record| {
+        let value = record.data.names.first().map(ToString::to_string).unwrap_or_default();
+        format!("{} {value}", record.owner).trim_end().to_owned()
+    };
+    response.sections[0].iter().map(text).collect()
+}
+
+#[test]
+fn names_in_the_answer_go_back_as_the_rule_says() {
+    let records = || {
+        vec![
+            record("foo.new.example.", Qtype::CNAME, b"\x03bar\x03new\x07example\0"),
+            record("bar.new.example.", Qtype::A, &[10, 0, 0, 1]),
+        ]
+    };
+    let cases = [
+        ("", ["foo.old.example. bar.new.example.", "bar.new.example."]),
+        (", answers: Restore", ["foo.old.example. bar.new.example.", "bar.new.example."]),
+        (", answers: RestoreAll", ["foo.old.example. bar.old.example.", "bar.old.example."]),
+        (", answers: Keep", ["foo.new.example. bar.new.example.", "bar.new.example."]),
+        (
+            ", answers: Keep, answerNames: [{regex: '(.*)\\.new\\.', to: \"{1}.works.\"}]",
+            ["foo.works. bar.new.example.", "bar.works."],
+        ),
+        (
+            ", answerValues: [{regex: '(.*)\\.new\\.', to: \"{1}.works.\"}]",
+            ["foo.old.example. bar.works.", "bar.new.example."],
+        ),
+    ];
+
+    for kind in [
+        "suffix: [.old.example]}}, rewrite: {name: .new.example",
+        "zone: [old.example]}}, rewrite: {name: new.example",
+    ] {
+        for (answers, expected) in cases {
+            let rules = rules(&format!("{{name: r, match: {{names: {{{kind}{answers}}}}}"));
+            assert_eq!(
+                restored(&rules, "foo.old.example.", records()),
+                expected,
+                "{kind}{answers}"
+            );
+        }
+    }
+}
+
+#[test]
+fn several_rewrites_are_undone_in_reverse_order() {
+    let rules = rules(
+        "{name: one, match: {names: {exact: [a.example]}}, rewrite: {name: b.example}, then: Continue}, \
+         {name: two, match: {names: {suffix: [b.example]}}, rewrite: {name: c.example}, then: Continue}, \
+         {name: three, match: {types: [A]}, rewrite: {type: AAAA}}",
+    );
+    let answer = vec![record("c.example.", Qtype::AAAA, &[1; 16])];
+
+    assert_eq!(verdict(&rules, "a.example."), "pass c.example. AAAA");
+    assert_eq!(restored(&rules, "a.example.", answer), ["a.example."]);
+}
+
+#[test]
+fn ttls_and_response_codes_change() {
+    let rules = rules(
+        "{name: calm, match: {names: {zone: [example]}}, \
+          response: {ttl: {min: 30s, max: 300s}, rcodes: [{from: REFUSED, to: NXDOMAIN}]}}, \
+         {name: skipped, match: {names: {zone: [example]}}, response: {ttl: {min: 99s}}}",
+    );
+    let decision = decide(&rules, "a.example.");
+
+    for (ttl, expected) in [(5, 30), (55, 55), (500, 300)] {
+        let mut response = Response::empty(question("a.example."));
+        response.sections[0].push(Record { ttl, ..record("a.example.", Qtype::A, &[0; 4]) });
+        let mut rcode = Rcode::REFUSED;
+        undo(&decision.steps, &mut response, &mut rcode).unwrap();
+        assert_eq!((response.sections[0][0].ttl, rcode), (expected, Rcode::NXDOMAIN));
+    }
+}
+
+#[test]
+fn what_is_decided_alike_has_the_same_fingerprint_and_nothing_else_has() {
+    let text =
+        "{name: NAME, match: {names: {exact: [a.example, b.example]}}, rewrite: {name: c.example}}";
+    let one = rules(&text.replace("NAME", "one"));
+    let two = rules(&text.replace("NAME", "two"));
+    let kept = rules(&text.replace("c.example", "c.example, answers: Keep").replace("NAME", "one"));
+    let other = rules(&text.replace("c.example", "d.example").replace("NAME", "one"));
+    let of = |rules| decide(rules, "a.example.").fingerprint();
+
+    assert_eq!(of(&one), of(&two), "a name says nothing about the answer");
+    assert_ne!(of(&one), of(&kept));
+    assert_ne!(of(&one), of(&other));
+    assert_eq!(decide(&one, "x.example.").fingerprint(), 0, "nothing was decided");
+}
+
+#[test]
+fn an_observer_learns_of_each_match_in_order() {
+    let rules = rules(
+        "{name: one, match: {names: {exact: [a.example]}}, rewrite: {name: b.example}}, \
+         {name: two, match: {names: {exact: [b.example]}}, response: {ttl: {min: 1s}}}, \
+         {name: three, match: {names: {exact: [b.example]}}, block: {}}",
+    );
+    let mut seen = Vec::new();
+    rules.decide(&question("a.example."), [10, 0, 0, 1].into(), |matched| {
+        seen.push(format!("{} {} {}", matched.rule, matched.kind.word(), matched.is_again));
+    });
+
+    let expected =
+        ["one rewrite false", "two response false", "three block false", "three block true"];
+    assert_eq!(seen, expected);
+}
+
+proptest! {
+    /// Rewriting a name and restoring it is the identity on names.
+    #[test]
+    fn what_is_rewritten_comes_back(
+        labels in prop::collection::vec("[a-z0-9-]{1,12}", 1..5),
+        kind in 0..5usize,
+    ) {
+        let rule = [
+            "zone: [old.example]}}, rewrite: {name: new.test",
+            "subdomain: [old.example]}}, rewrite: {name: x.y.new.test",
+            "suffix: [d.example]}}, rewrite: {name: w.test",
+            "substring: [old.]}}, rewrite: {name: new.",
+            "regex: ['^(.*)\\.old\\.example\\.$']}}, rewrite: {name: \"{1}.test\"",
+        ][kind];
+        let rules = rules(&format!("{{name: r, match: {{names: {{{rule}, answers: RestoreAll}}}}"));
+        let asked = format!("{}.old.example.", labels.join("."));
+        let decision = decide(&rules, &asked);
+        let new = decision.question.clone().unwrap().name;
+        let answer = vec![record(&new.to_string(), Qtype::A, &[0; 4])];
+
+        prop_assert_eq!(restored(&rules, &asked, answer), [asked.parse::<Name<'_>>().unwrap().to_string()]);
+    }
+}
