@@ -15,6 +15,9 @@ pub use cluster_dns::{ClusterDns, ClusterDnsMode};
 pub use limits::{Limits, Shutdown};
 pub use listener::{DnsListener, Listeners};
 pub use logging::{LogLevel, Logging, QueryLog, QueryLogMode};
+pub use responses::{
+    AddressAlias, AnyQuestions, PrivateNames, RebindAction, RebindProtection, Responses,
+};
 pub use route::{Policy, Route};
 pub use rule::{
     Allow, Answers, Block, BlockWith, Class, Forward, Match, NameChange, NameMatch, OtherTypes,
@@ -38,6 +41,7 @@ pub mod cluster_dns;
 pub mod limits;
 pub mod listener;
 pub mod logging;
+pub mod responses;
 pub mod route;
 pub mod rule;
 pub mod service;
@@ -107,6 +111,10 @@ pub struct DnsProxySpec {
     #[schemars(length(min = 1, max = bounds::RULES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rules: Option<Vec<rule::Rule>>,
+
+    /// What is checked in every upstream's answer, and which names never leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responses: Option<Responses>,
 
     /// Which answers are kept, and for how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]

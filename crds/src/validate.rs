@@ -24,6 +24,7 @@ mod limits;
 mod listeners;
 mod metadata;
 mod report;
+mod responses;
 mod routes;
 mod rules;
 mod service;
@@ -80,6 +81,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
         routes,
         cluster_dns,
         rules,
+        responses,
         cache,
         access,
         limits,
@@ -93,6 +95,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     routes::check(routes.as_deref(), upstreams, &mut report);
     cluster_dns::check(cluster_dns.as_ref(), &mut report);
     rules::check(rules.as_deref(), routes.as_deref(), &mut report);
+    responses::check(responses.as_ref(), &mut report);
     cache::check(cache.as_ref(), workload.as_ref(), place, &mut report);
     access::check(access.as_ref(), &mut report);
     limits::check(limits.as_ref(), &mut report);

@@ -346,6 +346,9 @@ fn make_pipeline(
     });
     Pipeline {
         access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),
+        checks: config.checks.clone(),
+        private_names: config.private_names,
+        any: config.any,
         ruling: Ruling::new(Arc::clone(&config.rules), metrics.rules.of(&config.rules)),
         caching,
         upstreams: Arc::new(upstreams),

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    commands::{cache::CacheArgs, pins::PinsArgs, query::QueryArgs},
+    commands::{cache::CacheArgs, import::ImportArgs, pins::PinsArgs, query::QueryArgs},
     telemetry::LogFormat,
 };
 
@@ -26,6 +26,8 @@ pub enum Command {
     Run(RunArgs),
     /// Find every problem of a manifest.
     Check(CheckArgs),
+    /// Make a manifest of another program's configuration.
+    Import(ImportArgs),
     /// Ask one question, like a small dig.
     Query(QueryArgs),
     /// Show the SPKI pins that a server presents.

@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod check;
 pub mod healthcheck;
+pub mod import;
 pub mod pins;
 pub mod query;
 pub mod run;

@@ -19,11 +19,15 @@ use aws_lc_rs::digest;
 use dnsproxy_api::{
     DnsProxy, defaults, manifest,
     units::{self, Network},
-    v1alpha1::{self as api, Access, LogLevel, Logging, QueryLog, QueryLogMode, Shutdown},
+    v1alpha1::{
+        self as api, Access, AnyQuestions, LogLevel, Logging, PrivateNames, QueryLog, QueryLogMode,
+        Shutdown,
+    },
     validate::{self, Place, Problem},
 };
 
 use crate::{
+    checks::Checks,
     limits::Limits,
     rules::{Rules, Uncompilable},
     upstream::{RouteSettings, UpstreamSettings},
@@ -37,6 +41,7 @@ mod cache;
 mod cluster;
 mod files;
 mod memory;
+mod responses;
 mod upstreams;
 
 pub use cache::CacheSettings;
@@ -61,6 +66,12 @@ pub struct Config {
     pub cluster_endpoints: Vec<IpAddr>,
     /// What is done with queries that match.
     pub rules: Arc<Rules>,
+    /// What is checked in every upstream's answer.
+    pub checks: Checks,
+    /// What is done about names that mean something here alone.
+    pub private_names: PrivateNames,
+    /// What is done about questions for ANY.
+    pub any: AnyQuestions,
     /// What is kept; none when nothing is.
     pub cache: Option<CacheSettings>,
     /// Who may ask.
@@ -217,6 +228,9 @@ impl Config {
             routes,
             cluster_endpoints: parse_all(endpoints.map(Vec::as_slice).unwrap_or_default())?,
             rules: Arc::new(rules(spec.rules.as_deref())?),
+            checks: responses::checks(spec.responses.as_ref())?,
+            private_names: spec.responses.as_ref().map(|it| it.private_names).unwrap_or_default(),
+            any: spec.responses.as_ref().map(|it| it.any).unwrap_or_default(),
             cache: cache::settings(spec.cache.as_ref())?,
             allow: allow
                 .map_or_else(|| parse_all(defaults::ACCESS_ALLOW), |allow| parse_all(&allow))?,

@@ -1,7 +1,7 @@
 //! The way of one query: the one place where the order of steps stands.
 //!
 //! ```text
-//! well-formed? -> access -> rules -> ANY -> route -> loop guard -> cache -> limits -> upstream -> rules -> cache -> reply
+//! well-formed? -> access -> rules -> private names -> ANY -> route -> loop guard -> cache -> limits -> upstream -> checks -> rules -> cache -> reply
 //! ```
 //!
 //! Whatever happens on the way, a well-formed query gets exactly one reply, at the latest at
@@ -9,11 +9,13 @@
 
 use std::sync::Arc;
 
+use dnsproxy_api::v1alpha1::{AnyQuestions, PrivateNames};
 use tokio::time::Instant;
 
 use crate::{
     access::{Access, Verdict as Admission},
     cache::{Entry, How, Key, Scope},
+    checks::Checks,
     cluster_dns::LoopGuard,
     limits::{InFlight, Limits},
     listener::{Client, Transport},
@@ -61,6 +63,12 @@ pub struct Pipeline {
     pub access: Access,
     /// What is done with queries that match.
     pub ruling: Ruling,
+    /// What is checked in every upstream's answer.
+    pub checks: Checks,
+    /// What is done about names that mean something here alone.
+    pub private_names: PrivateNames,
+    /// What is done about questions for ANY.
+    pub any: AnyQuestions,
     /// What is remembered, when anything is.
     pub caching: Option<Caching>,
     /// Whom to ask.
@@ -106,8 +114,11 @@ impl Pipeline {
         if let Some(verdict) = self.answer_by_rule(&job, &decision, out) {
             return verdict;
         }
+        if let Some(verdict) = self.answer_privately(&job, &decision, out) {
+            return verdict;
+        }
         let asked = decision.question.as_ref().unwrap_or(&job.query.question);
-        if asked.qtype == Qtype::ANY {
+        if asked.qtype == Qtype::ANY && self.any == AnyQuestions::Minimal {
             reply::any(&job.query, self.terms(client), out);
             return self.replied(&job, Rcode::NOERROR, Source::Local, out);
         }

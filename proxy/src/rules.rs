@@ -258,8 +258,12 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
         while let Some(behind) = self.pass(asked, from) {
             from = behind;
         }
-        if let Some(question) = self.decision.end(asked) {
-            self.look_again(&question);
+        let mut end = self.decision.end(asked);
+        for _ in 0..MAX_ALIASES {
+            let Some(question) = end.take() else { break };
+            if self.look_again(&question) {
+                end = self.decision.end(asked);
+            }
         }
         self.decision
     }
@@ -349,34 +353,54 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
         next
     }
 
-    /// Allow and block rules once more, from the top, for the final question.
-    fn look_again(&mut self, question: &Question<'_>) {
+    /// Allow and block rules once more, from the top, for the final question; for the target of an alias, rules that
+    /// answer as well. Tells whether one did: then there may be another target.
+    fn look_again(&mut self, question: &Question<'_>) -> bool {
         let rules = self.rules;
         let subject = Subject::new(&question.name);
         let hits = rules.index.find(&subject);
         for index in rules.candidates(&hits, 0) {
             let Some(rule) = rules.rules.get(index) else { continue };
-            let with = match &rule.action {
-                Action::Allow => None,
-                Action::Block(with) => Some(with),
-                Action::Rewrite(_)
-                | Action::Answer(_)
+            let is_alias = matches!(self.decision.verdict, Verdict::Answer { .. });
+            match &rule.action {
+                Action::Allow | Action::Block(_) => {}
+                Action::Answer(_) if is_alias => {}
+                Action::Answer(_)
+                | Action::Rewrite(_)
                 | Action::Forward(_)
                 | Action::Response(_) => continue,
-            };
+            }
             if !rule.matches(hits.has(index), question, &subject, self.client) {
                 continue;
             }
             let kind = rule.action.kind();
             (self.observe)(Match { index, rule: &rule.name, kind, is_again: true });
-            if let Some(with) = with {
-                let (rule, with) = (Arc::clone(&rule.name), Arc::clone(with));
-                self.decision.verdict = Verdict::Block { rule, with };
+            match &rule.action {
+                Action::Block(with) => {
+                    let (rule, with) = (Arc::clone(&rule.name), Arc::clone(with));
+                    self.decision.verdict = Verdict::Block { rule, with };
+                }
+                Action::Answer(statics) => match statics.give(question, &subject) {
+                    Some(Ok(more)) => {
+                        self.decision.note(rule.fingerprint);
+                        return self.decision.extend(more);
+                    }
+                    Some(Err(text)) => {
+                        let rule = Arc::clone(&rule.name);
+                        self.decision.verdict = Verdict::Failed { rule, text };
+                    }
+                    None => continue,
+                },
+                Action::Allow | Action::Rewrite(_) | Action::Forward(_) | Action::Response(_) => {}
             }
-            return;
+            return false;
         }
+        false
     }
 }
+
+/// Aliases of rules that lead to one another; as many as are followed to upstreams.
+const MAX_ALIASES: usize = 8;
 
 impl Decision {
     fn pass() -> Self {
@@ -389,12 +413,24 @@ impl Decision {
         match &self.verdict {
             Verdict::Failed { .. } => None,
             Verdict::Answer { given, .. } => {
+                if given.is_denied {
+                    return None;
+                }
                 let question = question.unwrap_or(asked);
                 let name = answer::alias_of(question, &given.records)?;
                 Some(Question { name, ..question.clone() }.into_owned())
             }
             Verdict::Pass | Verdict::Forward(_) | Verdict::Block { .. } => question.cloned(),
         }
+    }
+
+    /// Goes on with the records that another rule has for the target of an alias. Tells whether there were any.
+    fn extend(&mut self, more: Given) -> bool {
+        let Verdict::Answer { given, .. } = &mut self.verdict else { return false };
+        let has_more = !more.records.is_empty();
+        given.is_denied = !has_more;
+        given.records.extend(more.records);
+        has_more
     }
 
     fn note(&mut self, fingerprint: u64) {

@@ -187,6 +187,11 @@ impl Upstreams {
         self.routing.routes.get(self.routing.zones.find(question)?)
     }
 
+    /// Whether a route has a zone for a question that is not `.`.
+    pub fn has_zone_for(&self, question: &Question<'_>) -> bool {
+        self.routing.zones.zone_len(question).is_some_and(|len| len > 1)
+    }
+
     /// The route with this name.
     pub fn route_called(&self, name: &str) -> Option<&Arc<Route>> {
         self.routing.routes.iter().find(|route| **route.name() == *name)

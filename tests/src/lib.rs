@@ -21,6 +21,7 @@ pub mod admin;
 pub mod certificates;
 pub mod client;
 pub mod cluster;
+pub mod import;
 pub mod independent;
 pub mod kernel;
 pub mod manifest;

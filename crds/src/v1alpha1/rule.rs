@@ -297,8 +297,8 @@ pub struct Allow {}
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.ttl) || has(self.rcodes) || has(self.cnameTarget)")
-        .message("empty: give ttl, rcodes or cnameTarget")
+    validation = Rule::new("has(self.ttl) || has(self.rcodes) || has(self.removeTypes) || has(self.cnameTarget)")
+        .message("empty: give ttl, rcodes, removeTypes or cnameTarget")
 )]
 pub struct ResponseChange {
     /// Bounds of the TTLs.
@@ -310,6 +310,12 @@ pub struct ResponseChange {
     #[schemars(length(min = 1, max = bounds::RULE_CHANGES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rcodes: Option<Vec<RcodeChange>>,
+
+    /// Records of these types are taken out of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::RULE_TYPES), inner(length(min = 1, max = QueryType::MAX_LENGTH), pattern(QueryType::PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub remove_types: Option<Vec<String>>,
 
     /// Leads a CNAME record to another name: the records before it stay, the new target is looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -293,9 +293,12 @@ fn check_forward(path: &str, route: &str, routes: Option<&[Route]>, report: &mut
 }
 
 fn check_response(path: &str, response: &ResponseChange, report: &mut Report) {
-    let ResponseChange { ttl, rcodes, cname_target } = response;
-    let is_empty = ttl.is_none() && rcodes.is_none() && cname_target.is_none();
-    report.require(!is_empty, path, "empty: give ttl, rcodes or cnameTarget");
+    let ResponseChange { ttl, rcodes, remove_types, cname_target } = response;
+    let is_empty =
+        ttl.is_none() && rcodes.is_none() && remove_types.is_none() && cname_target.is_none();
+    report.require(!is_empty, path, "empty: give ttl, rcodes, removeTypes or cnameTarget");
+    let types = remove_types.as_deref().unwrap_or_default();
+    report.parse_all::<QueryType>(&format!("{path}.removeTypes"), types);
     if let Some(TtlRange { min, max }) = ttl {
         let path = format!("{path}.ttl");
         report.require(min.is_some() || max.is_some(), &path, "empty: give min, max or both");

@@ -11,7 +11,11 @@ use tokio::time::Instant;
 use super::{Job, Limit, Pipeline, Source, flights::Flight, ruled::Way, waiting::Outcome};
 use crate::{
     cache::{Bounds, Cache, Entry, Found, How, Key, Policy, Scope},
-    message::{Header, Rcode, Request},
+    checks::Checked,
+    message::{
+        Header, Rcode, Request,
+        edns::{self, ExtendedError},
+    },
     upstream::{self, Failure, Route},
 };
 
@@ -58,7 +62,8 @@ impl Pipeline {
     /// `ruled` is a hash of what rules decided, and zero when none did.
     pub(super) fn scope(&self, route: &Route, ruled: u64) -> Scope {
         let bounds = self.caching.as_ref().map_or(0, |caching| caching.fingerprint);
-        let scope = route.identity() ^ bounds;
+        let checks = self.checks.fingerprint_for(route.is_for_all());
+        let scope = route.identity() ^ bounds ^ checks;
         if ruled == 0 {
             return Scope(scope);
         }
@@ -146,7 +151,7 @@ impl Pipeline {
             async move {
                 let exchanged =
                     pipeline.upstreams.exchange(&route, Arc::clone(&request), deadline).await;
-                pipeline.learn(&request, scope, exchanged)
+                pipeline.learn(&request, scope, exchanged, route.is_for_all())
             }
         })
     }
@@ -175,6 +180,7 @@ impl Pipeline {
         request: &Request,
         scope: Scope,
         exchanged: Result<upstream::Answer, Failure>,
+        is_public: bool,
     ) -> Outcome {
         let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
         let key = Key::of(question, *dnssec_ok, *checking_disabled, scope);
@@ -184,7 +190,10 @@ impl Pipeline {
         let outcome = match exchanged {
             Ok(answer) => {
                 let upstream::Answer { message, layout, upstream, server: _, is_secure } = answer;
-                let entry = Entry::of_upstream(&key, message, &layout, is_secure, &bounds, now);
+                let entry = match self.checks.apply(&message, &layout, is_public) {
+                    None => Entry::of_upstream(&key, message, &layout, is_secure, &bounds, now),
+                    Some(checked) => of_checked(&key, &checked, &bounds, now),
+                };
                 let is_failure = !entry.rcode().is_answer();
                 Outcome { entry, upstream: Some(upstream), source: Source::Upstream, is_failure }
             }
@@ -201,5 +210,19 @@ impl Pipeline {
             caching.cache.insert(&outcome.entry);
         }
         outcome
+    }
+}
+
+/// An answer that was not left as it came; the client is told why.
+fn of_checked(key: &Key<'_>, checked: &Checked, bounds: &Bounds, now: Instant) -> Entry {
+    let Checked { rcode, response, reason } = checked;
+    let mut errors = Vec::new();
+    edns::encode_error(&ExtendedError::new(ExtendedError::FORGED, *reason), &mut errors);
+    match response.write() {
+        Ok(message) => Entry::of_parts(key, *rcode, message, &errors, bounds, now),
+        Err(too_long) => {
+            let error = ExtendedError::new(ExtendedError::OTHER, too_long.to_string());
+            Entry::of_failure(key, Rcode::SERVFAIL, &[error], bounds, now)
+        }
     }
 }

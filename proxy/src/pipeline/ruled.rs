@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dnsproxy_api::v1alpha1::PrivateNames;
 use tokio::time::Instant;
 
 use super::{Job, Pipeline, Source, Verdict, flights::Flight, waiting::Outcome};
@@ -12,6 +13,7 @@ use crate::{
         edns::{self, ExtendedError},
         response::{Record, Response},
     },
+    private_names,
     rules::{self, Decision, Rules, Step, answer, denial, metrics::Matches},
     upstream::Route,
 };
@@ -85,20 +87,23 @@ impl Pipeline {
                     return Some(Verdict::Silence);
                 };
                 let reason = ExtendedError::new(ExtendedError::BLOCKED, format!("rule {rule}"));
-                Some(self.give_made(job, rcode, response, &decision.steps, &reason, out))
+                Some(self.give_made(job, rcode, response, decision, Source::Rule, &[reason], out))
             }
             rules::Verdict::Answer { rule, given } => {
                 let question = decision.question.as_ref().unwrap_or(&job.query.question);
                 let mut response = Response::empty(question.clone().into_owned());
                 let [answers, authorities, _] = &mut response.sections;
                 answers.clone_from(&given.records);
-                if answers.is_empty() {
-                    authorities.push(denial(question, given.ttl));
+                if given.is_denied {
+                    let name = answer::alias_of(question, &given.records);
+                    let name = name.unwrap_or_else(|| question.name.clone().into_owned());
+                    authorities.push(denial(&Question { name, ..question.clone() }, given.ttl));
                 } else if answer::alias_of(question, &given.records).is_some() {
                     return None;
                 }
                 let reason = forged(rule);
-                Some(self.give_made(job, Rcode::NOERROR, response, &decision.steps, &reason, out))
+                let rcode = Rcode::NOERROR;
+                Some(self.give_made(job, rcode, response, decision, Source::Rule, &[reason], out))
             }
         }
     }
@@ -109,22 +114,44 @@ impl Pipeline {
         job: &Job<'_>,
         mut rcode: Rcode,
         mut response: Response,
-        steps: &[Step],
-        reason: &ExtendedError,
+        decision: &Decision,
+        source: Source,
+        reasons: &[ExtendedError],
         out: &mut Vec<u8>,
     ) -> Verdict {
-        if let Err(text) = answer::undo(steps, &mut response, &mut rcode) {
+        if let Err(text) = answer::undo(&decision.steps, &mut response, &mut rcode) {
             return self.fail(job, &no_name(None, &text), out);
         }
         let Ok(message) = response.write() else {
             return self.fail(job, TOO_LONG, out);
         };
         let mut errors = Vec::new();
-        edns::encode_error(reason, &mut errors);
+        reasons.iter().for_each(|reason| edns::encode_error(reason, &mut errors));
         let key = job.key(Scope(0));
         let entry = Entry::of_parts(&key, rcode, message, &errors, &Bounds::NONE, job.started);
-        self.give(job, &entry, Source::Rule, None, out);
+        self.give(job, &entry, source, None, out);
         Verdict::Reply
+    }
+
+    /// What is answered here of a name that means something here alone; `None` when the query goes on.
+    pub(super) fn answer_privately(
+        &self,
+        job: &Job<'_>,
+        decision: &Decision,
+        out: &mut Vec<u8>,
+    ) -> Option<Verdict> {
+        let question = decision.question.as_ref().unwrap_or(&job.query.question);
+        let has_way = !matches!(decision.verdict, rules::Verdict::Pass);
+        if self.private_names == PrivateNames::Forward || has_way {
+            return None;
+        }
+        let (rcode, response) = private_names::answer(question)?;
+        if self.upstreams.has_zone_for(question) {
+            return None;
+        }
+        let reason = ExtendedError::new(ExtendedError::OTHER, "responses.privateNames");
+        let errors = [reason];
+        Some(self.give_made(job, rcode, response, decision, Source::Local, &errors, out))
     }
 
     /// Where a query goes, and what is done to its answer; `None` when no route is for it.

@@ -205,7 +205,7 @@ fn blocking(block: &api::Block) -> Compiled<Blocking> {
 }
 
 fn changes(response: &api::ResponseChange) -> Compiled<Changes> {
-    let api::ResponseChange { ttl, rcodes, cname_target } = response;
+    let api::ResponseChange { ttl, rcodes, remove_types, cname_target } = response;
     let bounds = |range: &api::TtlRange| {
         let least = range.min.as_deref().map_or(Ok(0), ttl_of)?;
         Ok((least, range.max.as_deref().map_or(Ok(u32::MAX), ttl_of)?))
@@ -214,6 +214,7 @@ fn changes(response: &api::ResponseChange) -> Compiled<Changes> {
     Ok(Changes {
         ttl: ttl.as_ref().map(bounds).transpose()?,
         rcodes: rcodes.map(|change| (rcode(change.from), rcode(change.to))).collect(),
+        removed: list::<QueryType, _>(remove_types.as_deref(), |qtype| Qtype(qtype.number()))?,
         cname_target: cname_target.as_ref().map(change).transpose()?,
     })
 }

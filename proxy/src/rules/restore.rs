@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dnsproxy_api::units::{Regex, Template};
+use dnsproxy_api::units::{DEFAULT_TTL, Regex, Template};
 
 use super::{
     rewrite::{parse, replace_zone},
@@ -65,6 +65,8 @@ pub struct Changes {
     /// The least and the largest TTL, in seconds.
     pub(super) ttl: Option<(u32, u32)>,
     pub(super) rcodes: Vec<(Rcode, Rcode)>,
+    /// Types of which the records are taken out.
+    pub(super) removed: Vec<Qtype>,
     pub(super) cname_target: Option<Change>,
 }
 
@@ -172,7 +174,10 @@ impl Change {
 
 impl Changes {
     fn apply(&self, response: &mut Response, rcode: &mut Rcode) {
-        let Self { ttl, rcodes, cname_target: _ } = self;
+        let Self { ttl, rcodes, removed, cname_target: _ } = self;
+        if !removed.is_empty() {
+            remove(removed, response, *rcode);
+        }
         if let Some((least, most)) = *ttl {
             for record in response.records_mut() {
                 record.ttl = record.ttl.clamp(least, most);
@@ -181,5 +186,19 @@ impl Changes {
         if let Some((_, to)) = rcodes.iter().find(|(from, _)| from == rcode) {
             *rcode = *to;
         }
+    }
+}
+
+/// Takes the records of some types out. Where nothing is left of what was asked for, the answer says so for a while.
+fn remove(types: &[Qtype], response: &mut Response, rcode: Rcode) {
+    let question = &response.question;
+    let [answers, authorities, additionals] = &mut response.sections;
+    for section in [&mut *answers, additionals] {
+        section.retain(|record| !types.contains(&record.rtype));
+    }
+    let is_asked_for = types.contains(&question.qtype);
+    let has_soa = authorities.iter().any(|record| record.rtype == Qtype::SOA);
+    if is_asked_for && rcode == Rcode::NOERROR && !has_soa {
+        authorities.push(super::denial(question, DEFAULT_TTL));
     }
 }

@@ -42,6 +42,8 @@ pub struct Given {
     pub records: Vec<Record>,
     /// The TTL of a denial, in seconds.
     pub ttl: u32,
+    /// Whether a rule says that there is nothing at the end of its aliases.
+    pub is_denied: bool,
 }
 
 impl Statics {
@@ -64,7 +66,10 @@ impl Statics {
         }
         let records = fitting.into_iter().map(|record| self.make(record, question, subject));
         let ttl = dnsproxy_api::units::DEFAULT_TTL;
-        Some(records.collect::<Result<_, _>>().map(|records| Given { records, ttl }))
+        Some(records.collect::<Result<Vec<_>, _>>().map(|records| {
+            let is_denied = records.is_empty();
+            Given { records, ttl, is_denied }
+        }))
     }
 
     fn make(

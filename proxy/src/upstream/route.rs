@@ -74,6 +74,11 @@ impl Route {
         self.identity
     }
 
+    /// Whether it is for every name that has no other route.
+    pub fn is_for_all(&self) -> bool {
+        self.settings.zones.iter().any(|zone| zone.as_wire().len() == 1)
+    }
+
     /// A place for one more question, unless `maxInFlight` of this route wait.
     pub fn enter(&self) -> Option<Place> {
         self.in_flight.enter(self.settings.max_in_flight)
@@ -174,6 +179,15 @@ impl Zones {
 
     /// The index of the route for a question.
     pub(super) fn find(&self, question: &Question<'_>) -> Option<usize> {
+        self.longest(question).map(|(_, route)| route)
+    }
+
+    /// The octets of the zone that a question is in.
+    pub(super) fn zone_len(&self, question: &Question<'_>) -> Option<usize> {
+        self.longest(question).map(|(len, _)| len)
+    }
+
+    fn longest(&self, question: &Question<'_>) -> Option<(usize, usize)> {
         let mut buffer = [0; MAX_NAME_LEN];
         let folded = question.name.fold(&mut buffer);
         // DS belongs to the parent's side of a zone cut (RFC 4035 section 3.1.4.1).
@@ -181,7 +195,7 @@ impl Zones {
         suffixes(folded)
             .skip(skipped)
             .filter(|zone| zone.len() <= self.longest)
-            .find_map(|zone| self.routes.get(zone).copied())
+            .find_map(|zone| Some((zone.len(), *self.routes.get(zone)?)))
     }
 }
 

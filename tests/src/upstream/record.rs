@@ -85,6 +85,12 @@ impl Received {
         u16::from_be_bytes([self.message[end - 4], self.message[end - 3]])
     }
 
+    /// The class of the question.
+    pub fn qclass(&self) -> u16 {
+        let end = question_end(&self.message);
+        u16::from_be_bytes([self.message[end - 2], self.message[end - 1]])
+    }
+
     /// Whether the proxy asks it of its own accord: `. NS`, or for a name that nobody can guess.
     pub fn is_check(&self) -> bool {
         let is_random = |name: &str| {

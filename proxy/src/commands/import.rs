@@ -1,0 +1,71 @@
+//! `dnsproxy import`: a manifest made of another program's configuration.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::{
+    config::read_bounded,
+    import::{self, Imported},
+};
+
+/// `dnsproxy import`.
+#[derive(Args, Clone, Debug)]
+pub struct ImportArgs {
+    /// Whose configuration it is.
+    #[arg(value_enum)]
+    pub format: Format,
+
+    /// The configuration; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Programs of which the configuration can be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// CoreDNS.
+    Corefile,
+    /// dnsmasq.
+    Dnsmasq,
+}
+
+/// The manifest goes to stdout, what was not carried over to stderr. Exit code 1 when nothing could be read.
+pub fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
+    let text = read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let imported = match args.format {
+        Format::Corefile => import::corefile::import(&text),
+        Format::Dnsmasq => import::dnsmasq::import(&text),
+    };
+    tell(&args.file, &imported);
+    if imported.carried == 0 {
+        anyhow::bail!("{}: nothing could be carried over", args.file.display());
+    }
+    print!("{}", imported.text());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(file: &Path, imported: &Imported) {
+    for note in &imported.notes {
+        let file = file.display();
+        match note.line {
+            0 => eprintln!("{file}: {note}"),
+            line => eprintln!("{file}:{line}: {note}"),
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let octets = if path == Path::new("-") {
+        read_bounded(io::stdin().lock())
+    } else {
+        File::open(path).and_then(read_bounded)
+    };
+    String::from_utf8(octets?).map_err(|error| error.utf8_error()).context("not UTF-8")
+}

@@ -1,0 +1,307 @@
+//! A Corefile, the configuration of CoreDNS 1.14.
+//!
+//! A server block is chosen by the longest zone. In a block, plugins come in the order that CoreDNS was built with,
+//! not in that of the file: acl, any, cache, rewrite, template, hosts, forward. So rules are written in that order.
+
+use std::net::SocketAddr;
+
+use dnsproxy_api::{
+    units::Zone,
+    v1alpha1::{
+        AnyQuestions, Cache, CacheMode, DnsListener, Listeners, Prefetch, QueryLog, QueryLogMode,
+        ServeStale, rule::Rule,
+    },
+};
+
+use super::{Draft, Imported};
+
+mod forward;
+mod local;
+mod rewrite;
+mod syntax;
+
+use syntax::{Block, Directive};
+
+/// Reads a Corefile.
+pub fn import(text: &str) -> Imported {
+    let mut draft = Draft::new();
+    match syntax::read(text) {
+        Ok(blocks) => {
+            let is_alone = blocks.len() == 1;
+            let mut listeners = Vec::new();
+            for block in &blocks {
+                let mut reader = Reader { draft: &mut draft, zones: zones(block), is_alone };
+                reader.keys(block, &mut listeners);
+                reader.block(block);
+            }
+            listen(&mut draft, listeners);
+            defaults(&mut draft, &blocks);
+        }
+        Err((line, reason)) => draft.note(line, "this block", reason),
+    }
+    draft.finish()
+}
+
+/// One server block on its way into the manifest.
+struct Reader<'d> {
+    draft: &'d mut Draft,
+    zones: Vec<String>,
+    /// Whether there is no other block, so that nothing else is asked of what it says.
+    is_alone: bool,
+}
+
+/// The plugins that make rules and routes, in CoreDNS's order.
+const ORDERED: [&str; 5] = ["acl", "rewrite", "template", "hosts", "forward"];
+
+impl Reader<'_> {
+    fn block(&mut self, block: &Block) {
+        for directive in block.directives.iter().filter(|it| !ORDERED.contains(&&*it.name)) {
+            let result = self.setting(directive);
+            self.settle(directive, result);
+        }
+        for plugin in ORDERED {
+            let mut stopped = None;
+            for directive in block.directives.iter().filter(|it| it.name == plugin) {
+                let result = match plugin {
+                    "acl" => local::acl(directive, self.draft),
+                    "rewrite" => self.rewrite(directive, &mut stopped),
+                    "template" => local::template(directive, &self.zones, self.draft),
+                    "hosts" => local::hosts(directive, self.draft),
+                    _ => forward::read(directive, &self.zones, self.draft),
+                };
+                self.settle(directive, result);
+            }
+        }
+        if !block.directives.iter().any(|it| it.name == "forward") {
+            let reason =
+                "no `forward`: nobody is asked for names of this block that no rule answers";
+            self.draft.note(block.line, block.keys.join(" "), reason);
+        }
+    }
+
+    fn settle(&mut self, directive: &Directive, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.draft.carry(),
+            Err(reason) => self.draft.note(directive.line, directive.text(), reason),
+        }
+    }
+
+    /// The zones and ports of a block.
+    fn keys(&mut self, block: &Block, listeners: &mut Vec<String>) {
+        for key in &block.keys {
+            let (scheme, rest) = key.split_once("://").unwrap_or(("dns", key));
+            if scheme != "dns" {
+                let reason =
+                    format!("{scheme}:// is not served here yet: clients are served plain DNS");
+                self.draft.note(block.line, key, reason);
+                continue;
+            }
+            let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            let binds = block.directives.iter().filter(|it| it.name == "bind");
+            let addresses: Vec<&String> = binds.flat_map(|bind| &bind.args).collect();
+            let port = port.unwrap_or(53);
+            for address in &addresses {
+                match address.parse() {
+                    Ok(ip) => listeners.push(SocketAddr::new(ip, port).to_string()),
+                    Err(_) => {
+                        let reason = "give the interface's address in `listeners.dns.addresses`";
+                        self.draft.note(block.line, format!("bind {address}"), reason);
+                    }
+                }
+            }
+            if addresses.is_empty() {
+                listeners.push(format!("[::]:{port}"));
+            }
+        }
+    }
+
+    fn rewrite(
+        &mut self,
+        directive: &Directive,
+        stopped: &mut Option<(usize, bool)>,
+    ) -> Result<(), String> {
+        let rule = rewrite::read(directive)?;
+        let changes_question = rule.rewrite.is_some();
+        if let Some((line, kind)) = *stopped
+            && kind != changes_question
+        {
+            let reason = format!(
+                "in CoreDNS line {line} ends the way of queries that it matches; here this rule is looked at for them as well"
+            );
+            self.draft.note(directive.line, directive.text(), reason);
+        }
+        if rule.then.is_none() && stopped.is_none() {
+            *stopped = Some((directive.line, changes_question));
+        }
+        self.scope(directive);
+        let name = directive.args.iter().filter(|word| !matches!(&***word, "stop" | "continue"));
+        let name = name.take(3).map(String::as_str).collect::<Vec<_>>().join(" ");
+        check(&rule)?;
+        self.draft.rule(&name, rule);
+        Ok(())
+    }
+
+    /// What a block says about names holds for the names of its zones alone.
+    fn scope(&mut self, directive: &Directive) {
+        if !self.is_alone && !self.zones.iter().any(|zone| zone == ".") {
+            let reason = format!(
+                "here it holds for every name, not for those in {} alone",
+                self.zones.join(", ")
+            );
+            self.draft.note(directive.line, directive.text(), reason);
+        }
+    }
+
+    /// Everything but rules and routes.
+    fn setting(&mut self, directive: &Directive) -> Result<(), String> {
+        match &*directive.name {
+            // Always so, or done above.
+            "errors" | "reload" | "loop" | "bind" => Ok(()),
+            "health" | "ready" | "prometheus" => {
+                let reason = "served at the admin address (`--admin`): /livez, /readyz and /metrics, with names of their own";
+                self.draft.note(directive.line, directive.text(), reason);
+                Ok(())
+            }
+            "log" => {
+                let queries = QueryLog { mode: QueryLogMode::All, ..QueryLog::default() };
+                self.draft.spec.logging.get_or_insert_default().queries = Some(queries);
+                Ok(())
+            }
+            "any" => {
+                self.draft.responses().any = AnyQuestions::Minimal;
+                Ok(())
+            }
+            "bufsize" => {
+                let size = directive.args.first().map_or(Ok(1232), |size| size.parse());
+                let size = size.map_err(|_| "not a number of octets")?;
+                self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(size);
+                Ok(())
+            }
+            "cache" => self.cache(directive),
+            "kubernetes" => {
+                Err("names of the cluster are asked of the cluster's own DNS: see `clusterDNS`"
+                    .into())
+            }
+            "loadbalance" => Err("records stay in the order of the upstream".into()),
+            "minimal" => Err("answers stay as the upstream gives them".into()),
+            "import" => Err("other files are not read: import each of them".into()),
+            _ => Err("there is nothing like it here".into()),
+        }
+    }
+
+    fn cache(&mut self, directive: &Directive) -> Result<(), String> {
+        let seconds = |text: &str| match text.parse::<u32>() {
+            Ok(seconds) => Ok(format!("{seconds}s")),
+            Err(_) => Err(format!("`{text}` is no number of seconds")),
+        };
+        let mut cache = Cache {
+            serve_stale: Some(ServeStale { mode: CacheMode::Disabled, ..ServeStale::default() }),
+            prefetch: Some(Prefetch { mode: CacheMode::Disabled, ..Prefetch::default() }),
+            max_ttl: Some("3600s".into()),
+            negative_max_ttl: Some("1800s".into()),
+            min_ttl: Some("5s".into()),
+            failure_ttl: Some("5s".into()),
+            ..Cache::default()
+        };
+        if let Some(ttl) = directive.args.first().filter(|word| word.parse::<u32>().is_ok()) {
+            cache.max_ttl = Some(seconds(ttl)?);
+            let denial = ttl.parse::<u32>().unwrap_or_default().min(1800);
+            cache.negative_max_ttl = Some(format!("{denial}s"));
+        }
+        for line in &directive.lines {
+            let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+            match &*words {
+                ["success", _, rest @ ..] => {
+                    if let Some(ttl) = rest.first() {
+                        cache.max_ttl = Some(seconds(ttl)?);
+                    }
+                    if let Some(ttl) = rest.get(1) {
+                        cache.min_ttl = Some(seconds(ttl)?);
+                    }
+                }
+                ["denial", _, rest @ ..] => {
+                    if let Some(ttl) = rest.first() {
+                        cache.negative_max_ttl = Some(seconds(ttl)?);
+                    }
+                }
+                ["servfail", duration] => cache.failure_ttl = Some(at_least_a_second(duration)),
+                ["prefetch", hits, rest @ ..] => {
+                    let percent = rest.iter().find_map(|word| word.strip_suffix('%')?.parse().ok());
+                    cache.prefetch = Some(Prefetch {
+                        mode: CacheMode::Enabled,
+                        min_hits: hits.parse().ok().filter(|hits| *hits > 0),
+                        remaining_percent: percent,
+                    });
+                }
+                ["serve_stale", rest @ ..] => {
+                    let max_age = rest.first().map_or_else(|| "1h".into(), |age| (*age).to_owned());
+                    let stale = ServeStale { max_age: Some(max_age), ..ServeStale::default() };
+                    cache.serve_stale = Some(stale);
+                    let reason = "the upstreams are asked first here, as RFC 8767 has it";
+                    self.draft.note(line.number, words.join(" "), reason);
+                }
+                other => {
+                    self.draft.note(line.number, other.join(" "), "there is nothing like it here");
+                }
+            }
+        }
+        self.draft.spec.cache = Some(cache);
+        Ok(())
+    }
+}
+
+/// RFC 9520 has at least one second.
+fn at_least_a_second(duration: &str) -> String {
+    let is_short = duration == "0" || duration.ends_with("ms");
+    if is_short { "1s".into() } else { duration.to_owned() }
+}
+
+/// A rule that the manifest would not take is told with its own line.
+fn check(rule: &Rule) -> Result<(), String> {
+    crate::rules::Rules::compile(std::slice::from_ref(rule)).map(drop).map_err(|error| {
+        let dnsproxy_text = error.0;
+        format!("`{dnsproxy_text}` is not known here")
+    })
+}
+
+/// The zones of a block; a network is its reverse zone.
+fn zones(block: &Block) -> Vec<String> {
+    let keys = block.keys.iter().map(|key| key.split_once("://").map_or(&**key, |(_, rest)| rest));
+    let zones = keys.map(|key| match key.rsplit_once(':') {
+        Some((zone, port)) if port.parse::<u16>().is_ok() => zone,
+        _ => key,
+    });
+    zones
+        .map(|zone| match zone.parse::<dnsproxy_api::units::Network>() {
+            Ok(network) => Zone::reverse(network).to_string(),
+            Err(_) if zone.is_empty() => ".".into(),
+            Err(_) => zone.to_owned(),
+        })
+        .collect()
+}
+
+fn listen(draft: &mut Draft, mut addresses: Vec<String>) {
+    addresses.sort();
+    addresses.dedup();
+    if !addresses.is_empty() {
+        draft.spec.listeners = Some(Listeners { dns: Some(DnsListener { addresses }) });
+    }
+}
+
+/// What CoreDNS does where a plugin is not there.
+fn defaults(draft: &mut Draft, blocks: &[Block]) {
+    let has =
+        |plugin: &str| blocks.iter().flat_map(|it| &it.directives).any(|it| it.name == plugin);
+    if !has("any") {
+        draft.responses().any = AnyQuestions::Forward;
+    }
+    if !has("cache") {
+        draft.spec.cache = Some(Cache { mode: CacheMode::Disabled, ..Cache::default() });
+    }
+    if draft.spec.upstreams.is_empty() {
+        // A manifest has an upstream; this one is asked for nothing that the Corefile would not ask.
+        let nobody = SocketAddr::from(([127, 0, 0, 53], 53));
+        let name = draft.plain_upstream(nobody, dnsproxy_api::v1alpha1::Protocol::UDP);
+        draft.route("nowhere").upstreams.push(name);
+    }
+}

@@ -1,0 +1,224 @@
+//! CoreDNS's `forward`: upstreams, the route to them, and how they are treated.
+
+use std::net::{IpAddr, SocketAddr};
+
+use dnsproxy_api::v1alpha1::{
+    Block, BlockWith, ClientCertificate, Connections, HealthCheck, NameMatch, Policy, Protocol,
+    Source, Tls, Upstream, rule::Rule,
+};
+
+use super::{super::draft, syntax::Directive};
+use crate::import::Draft;
+
+/// What the braces say.
+#[derive(Default)]
+struct Options {
+    server_name: Option<String>,
+    tls: Vec<String>,
+    is_tcp: bool,
+    policy: Policy,
+    max_in_flight: Option<u32>,
+    idle_timeout: Option<String>,
+    health: Option<HealthCheck>,
+    except: Vec<String>,
+}
+
+pub(super) fn read(
+    directive: &Directive,
+    zones: &[String],
+    draft: &mut Draft,
+) -> Result<(), String> {
+    let (from, servers) = directive.args.split_first().ok_or("a zone and servers are missing")?;
+    let options = Options::read(directive, draft)?;
+    let mut addresses = Vec::new();
+    for server in servers {
+        addresses.extend(targets(server)?);
+    }
+    if addresses.is_empty() {
+        return Err("no server".into());
+    }
+    let zones: Vec<String> = match &**from {
+        "." => zones.to_vec(),
+        zone => vec![zone.trim_end_matches('.').to_owned()],
+    };
+    let name = match zones.first().map(String::as_str) {
+        Some(".") => draft::DEFAULT.to_owned(),
+        Some(zone) => draft.route_name(zone),
+        None => return Err("no zone".into()),
+    };
+    let upstreams = upstreams(directive, addresses, &options, draft)?;
+    let except = NameMatch { zone: Some(options.except.clone()), ..NameMatch::default() };
+    if !options.except.is_empty() {
+        let block = Some(Block { with: BlockWith::REFUSED, ttl: None });
+        let matches = draft::names(except);
+        draft.rule(&format!("{name} except"), Rule { matches, block, ..Rule::default() });
+        let reason = "REFUSED for names that `except` leaves to nobody";
+        draft.note(directive.line, directive.text(), reason);
+    }
+    let route = draft.route(&name);
+    if !route.zones.is_empty() {
+        return Err("the zone has a `forward` already".into());
+    }
+    (route.zones, route.upstreams) = (zones, upstreams);
+    (route.policy, route.max_in_flight) = (options.policy, options.max_in_flight);
+    Ok(())
+}
+
+impl Options {
+    fn read(directive: &Directive, draft: &mut Draft) -> Result<Self, String> {
+        let mut options = Self { policy: Policy::Random, ..Self::default() };
+        for line in &directive.lines {
+            let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+            match &*words {
+                ["except", zones @ ..] => {
+                    options.except.extend(zones.iter().map(|zone| (*zone).to_owned()));
+                }
+                ["tls_servername", name] => options.server_name = Some((*name).to_owned()),
+                ["tls", files @ ..] => {
+                    options.tls = files.iter().map(|file| (*file).to_owned()).collect()
+                }
+                ["force_tcp"] => options.is_tcp = true,
+                ["prefer_udp"] => {}
+                ["policy", "random"] => options.policy = Policy::Random,
+                ["policy", "round_robin"] => options.policy = Policy::RoundRobin,
+                ["policy", "sequential"] => options.policy = Policy::Sequential,
+                ["max_concurrent", count] => {
+                    let count =
+                        count.parse::<u32>().map_err(|_| format!("`{count}` is no number"))?;
+                    options.max_in_flight = Some(count).filter(|count| *count > 0);
+                }
+                ["expire", duration] => options.idle_timeout = Some((*duration).to_owned()),
+                ["health_check", interval, rest @ ..] => {
+                    let health = options.health.get_or_insert_default();
+                    health.interval = Some((*interval).to_owned());
+                    if let ["domain", name] | [_, "domain", name] = rest {
+                        health.name = Some((*name).to_owned());
+                    }
+                }
+                ["max_fails", count] => {
+                    let count =
+                        count.parse::<u32>().map_err(|_| format!("`{count}` is no number"))?;
+                    if count == 0 {
+                        draft.note(
+                            line.number,
+                            words.join(" "),
+                            "a server that fails is always left for a while",
+                        );
+                    } else {
+                        options.health.get_or_insert_default().failure_threshold = Some(count);
+                    }
+                }
+                other => draft.note(line.number, other.join(" "), "there is nothing like it here"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// One server: its address, and over TLS the name that it proves.
+struct Target {
+    address: SocketAddr,
+    is_tls: bool,
+    name: Option<String>,
+}
+
+/// `IP`, `IP:PORT`, `dns://...`, `tls://IP[%NAME][:PORT]`, or a file such as /etc/resolv.conf.
+fn targets(text: &str) -> Result<Vec<Target>, String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("dns", text));
+    let is_tls = match scheme {
+        "dns" => false,
+        "tls" => true,
+        other => return Err(format!("{other}:// is not spoken to upstreams here")),
+    };
+    let port = if is_tls { 853 } else { 53 };
+    if rest.starts_with('/') {
+        return Err(format!("{rest} is not read: write its servers as `upstreams`"));
+    }
+    let (address, name) = match rest.split_once('%') {
+        Some((ip, behind)) => match behind.rsplit_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok() => {
+                (format!("{ip}:{port}"), Some(name))
+            }
+            _ => (ip.to_owned(), Some(behind)),
+        },
+        None => (rest.to_owned(), None),
+    };
+    let inner = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+    let ip: Result<IpAddr, _> = inner.unwrap_or(&address).parse();
+    let address = match ip {
+        Ok(ip) => SocketAddr::new(ip, port),
+        Err(_) => address.parse().map_err(|_| {
+            format!("`{rest}` is no address: an upstream is written as IP or IP:port here")
+        })?,
+    };
+    Ok(vec![Target { address, is_tls, name: name.map(str::to_owned) }])
+}
+
+/// One upstream for each server, or one for all that prove the same name.
+fn upstreams(
+    directive: &Directive,
+    targets: Vec<Target>,
+    options: &Options,
+    draft: &mut Draft,
+) -> Result<Vec<String>, String> {
+    let mut made: Vec<Upstream> = Vec::new();
+    let is_plain = targets.iter().any(|target| !target.is_tls);
+    for Target { address, is_tls, name } in targets {
+        let server_name = name.or_else(|| options.server_name.clone()).filter(|_| is_tls);
+        let default = if is_tls { 853 } else { 53 };
+        let text =
+            if address.port() == default { address.ip().to_string() } else { address.to_string() };
+        let protocol = match (is_tls, options.is_tcp) {
+            (true, _) => Protocol::TLS,
+            (false, true) => Protocol::TCP,
+            (false, false) => Protocol::UDP,
+        };
+        let same = made.iter_mut().find(|upstream| {
+            let its = upstream.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+            is_tls && server_name.is_some() && its == server_name.as_ref()
+        });
+        match same {
+            Some(upstream) => upstream.addresses.push(text),
+            None => made.push(Upstream {
+                name: server_name.clone().unwrap_or_else(|| format!("server-{}", address.ip())),
+                addresses: vec![text],
+                protocol,
+                tls: tls(server_name, &options.tls).filter(|_| is_tls),
+                connections: options
+                    .idle_timeout
+                    .clone()
+                    .map(|idle| Connections { idle_timeout: Some(idle), ..Connections::default() }),
+                health_check: options.health.clone(),
+                ..Upstream::default()
+            }),
+        }
+    }
+    if is_plain {
+        let reason = "it stays plain, as it was; where the server speaks DNS-over-TLS, leave out `protocol` and give `tls.serverName`";
+        draft.note(directive.line, directive.text(), reason);
+    }
+    let unnamed = made.iter().any(|it| it.protocol == Protocol::TLS && it.tls.is_none());
+    if unnamed {
+        let reason = "without a name the certificate must be for the address itself; CoreDNS would take any name";
+        draft.note(directive.line, directive.text(), reason);
+    }
+    Ok(made.into_iter().map(|upstream| draft.upstream(upstream)).collect())
+}
+
+/// `tls [CA]`, `tls CERT KEY` or `tls CERT KEY CA`.
+fn tls(server_name: Option<String>, files: &[String]) -> Option<Tls> {
+    let file = |path: &String| Source { file: Some(path.clone()), ..Source::default() };
+    let (certificate, ca) = match files {
+        [ca] => (None, Some(file(ca))),
+        [certificate, key] => (Some((certificate, key)), None),
+        [certificate, key, ca] => (Some((certificate, key)), Some(file(ca))),
+        _ => (None, None),
+    };
+    let client_certificate = certificate.map(|(certificate, key)| ClientCertificate {
+        certificate_file: Some(certificate.clone()),
+        key_file: Some(key.clone()),
+        ..ClientCertificate::default()
+    });
+    let tls = Tls { server_name, ca, client_certificate, ..Tls::default() };
+    (tls != Tls::default()).then_some(tls)
+}

@@ -1,0 +1,303 @@
+//! Plugins that answer by themselves: `hosts`, `template` and `acl`.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use dnsproxy_api::{
+    units::{Network, Zone},
+    v1alpha1::{
+        Block, BlockWith, Match, NameMatch, OtherTypes, ResponseCode, StaticAnswer, rule::Rule,
+    },
+};
+
+use super::{
+    super::{
+        addresses::{network, reverse_name},
+        draft,
+    },
+    rewrite::rcode,
+    syntax::Directive,
+};
+use crate::import::Draft;
+
+/// Lines of /etc/hosts; a name that is there has no records of other types.
+pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), String> {
+    let (mut ttl, mut has_reverse, mut falls_through) = (3600, true, false);
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut reverse: BTreeMap<String, String> = BTreeMap::new();
+    if let Some(file) = directive.args.first() {
+        let reason = format!("{file} is not read: write its names as rules with `answer`");
+        draft.note(directive.line, directive.text(), reason);
+    } else if directive
+        .lines
+        .iter()
+        .all(|line| line.words.first().is_none_or(|word| word.parse::<IpAddr>().is_err()))
+    {
+        draft.note(
+            directive.line,
+            directive.text(),
+            "/etc/hosts is not read: write its names as rules with `answer`",
+        );
+    }
+    for line in &directive.lines {
+        let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+        match &*words {
+            ["ttl", seconds] => ttl = seconds.parse().map_err(|_| "not a number of seconds")?,
+            ["no_reverse"] => has_reverse = false,
+            ["fallthrough", ..] => falls_through = true,
+            ["reload", _] => {}
+            [address, hosts @ ..] => match address.parse::<IpAddr>() {
+                Ok(address) => {
+                    for host in hosts {
+                        let rtype = if address.is_ipv4() { "A" } else { "AAAA" };
+                        names
+                            .entry(host.to_ascii_lowercase())
+                            .or_default()
+                            .push(format!("{rtype} {address}"));
+                    }
+                    if let Some(first) = hosts.first() {
+                        reverse.entry(reverse_name(address)).or_insert_with(|| (*first).to_owned());
+                    }
+                }
+                Err(_) => draft.note(line.number, words.join(" "), "there is nothing like it here"),
+            },
+            [] => {}
+        }
+    }
+    if !falls_through && !names.is_empty() {
+        let reason =
+            "names that are not there would get SERVFAIL; here they go on to the upstreams";
+        draft.note(directive.line, directive.text(), reason);
+    }
+    for (name, records) in names {
+        let (matches, name) = match name.strip_prefix("*.") {
+            Some(below) => {
+                let names =
+                    NameMatch { subdomain: Some(vec![below.to_owned()]), ..NameMatch::default() };
+                (draft::names(names), below.to_owned())
+            }
+            None => (draft::exact(&name), name),
+        };
+        name.parse::<Zone>().map_err(|error| format!("`{name}`: {error}"))?;
+        let records = records.iter().map(|record| format!("{ttl} {record}")).collect();
+        let answer = Some(StaticAnswer { records, other_types: OtherTypes::NODATA });
+        draft.rule(&name, Rule { matches, answer, ..Rule::default() });
+    }
+    for (name, host) in reverse.into_iter().filter(|_| has_reverse) {
+        let records = vec![format!("{ttl} PTR {host}.")];
+        let answer = Some(StaticAnswer { records, other_types: OtherTypes::Forward });
+        draft.rule(&name, Rule { matches: draft::exact(&name), answer, ..Rule::default() });
+    }
+    Ok(())
+}
+
+/// `acl ZONES... { ACTION [type QTYPE...] [net SOURCE...] }`, the first that matches.
+pub(super) fn acl(directive: &Directive, draft: &mut Draft) -> Result<(), String> {
+    if !directive.args.is_empty() && directive.args != ["."] {
+        draft.note(directive.line, directive.text(), "here it holds for every name");
+    }
+    for (index, line) in directive.lines.iter().enumerate() {
+        let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+        let Some((action, rest)) = words.split_first() else { continue };
+        let (types, clients) = selection(rest)?;
+        let is_for_all = types.is_none() && clients.is_none();
+        let mut matches =
+            Match { types: types.clone(), clients: clients.clone(), ..Match::default() };
+        if is_for_all {
+            matches = draft::zone(".");
+        }
+        let block = |with| Some(Block { with, ttl: None });
+        let block = match *action {
+            "block" => block(BlockWith::REFUSED),
+            "filter" => block(BlockWith::NODATA),
+            "drop" => block(BlockWith::Drop),
+            "allow" => {
+                let rest = directive.lines.get(index + 1..).unwrap_or_default();
+                let is_list = types.is_none()
+                    && rest.iter().all(|line| {
+                        line.words.first().is_some_and(|word| word != "filter" && word != "drop")
+                    })
+                    && clients.is_some();
+                if !is_list {
+                    draft.note(
+                        line.number,
+                        words.join(" "),
+                        "see `access.allow`, which is for every type",
+                    );
+                    continue;
+                }
+                let access = draft.spec.access.get_or_insert_default();
+                access.allow.get_or_insert_default().extend(clients.unwrap_or_default());
+                continue;
+            }
+            other => return Err(format!("`{other}` is not known here")),
+        };
+        let is_rest = is_for_all && draft.spec.access.as_ref().is_some_and(|it| it.allow.is_some());
+        // Who is not allowed is refused anyway.
+        if !(is_rest && *action == "block") {
+            draft.rule(&format!("acl {action}"), Rule { matches, block, ..Rule::default() });
+        }
+    }
+    Ok(())
+}
+
+type Selection = (Option<Vec<String>>, Option<Vec<String>>);
+
+fn selection(words: &[&str]) -> Result<Selection, String> {
+    let (mut types, mut clients) = (None::<Vec<String>>, None::<Vec<String>>);
+    let mut list = None;
+    for word in words {
+        match (*word, list) {
+            ("type" | "net", _) => list = Some(*word),
+            ("*" | "ANY", Some("type")) | ("*", Some("net")) => {}
+            (rtype, Some("type")) => types.get_or_insert_default().push(rtype.to_ascii_uppercase()),
+            (text, Some("net")) => {
+                let network = network(text)?;
+                network.parse::<Network>().map_err(|error| error.to_string())?;
+                clients.get_or_insert_default().push(network);
+            }
+            (other, _) => return Err(format!("`{other}` is not known here")),
+        }
+    }
+    Ok((types, clients))
+}
+
+/// `template CLASS TYPE [ZONE...] { match REGEX; answer RR; rcode CODE; fallthrough }`, as far as it is without Go's
+/// language of templates; the name and groups are understood.
+pub(super) fn template(
+    directive: &Directive,
+    zones: &[String],
+    draft: &mut Draft,
+) -> Result<(), String> {
+    let [class, qtype, own_zones @ ..] = &*directive.args else {
+        return Err("a class and a type".into());
+    };
+    if !matches!(&*class.to_ascii_uppercase(), "IN" | "ANY") {
+        return Err("only class IN is answered here".into());
+    }
+    let zones = if own_zones.is_empty() { zones } else { own_zones };
+    let (mut regexes, mut records, mut code) = (Vec::new(), Vec::new(), None);
+    for line in &directive.lines {
+        let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+        match &*words {
+            ["match", patterns @ ..] => regexes.extend(patterns.iter().map(|it| (*it).to_owned())),
+            ["answer", rest @ ..] => records.push(rest.join(" ")),
+            ["rcode", text] => code = Some(rcode(text)?),
+            ["fallthrough", ..] => {}
+            other => draft.note(line.number, other.join(" "), "there is nothing like it here"),
+        }
+    }
+    let types = match &*qtype.to_ascii_uppercase() {
+        "ANY" => None,
+        other => Some(vec![other.to_owned()]),
+    };
+    let names = if regexes.is_empty() {
+        NameMatch { zone: Some(zones.to_vec()), ..NameMatch::default() }
+    } else {
+        if zones.iter().any(|zone| zone != ".") {
+            draft.note(
+                directive.line,
+                directive.text(),
+                "the regular expression alone decides here, not the zone",
+            );
+        }
+        NameMatch { regex: Some(regexes.clone()), ..NameMatch::default() }
+    };
+    let matches = Match { types, ..draft::names(names) };
+    let records =
+        records.iter().map(|record| filled(record, &regexes)).collect::<Result<Vec<_>, _>>()?;
+    let rule = match (records.is_empty(), code.unwrap_or_default()) {
+        (false, ResponseCode::NOERROR) => {
+            let answer = Some(StaticAnswer { records, other_types: OtherTypes::Forward });
+            Rule { matches, answer, ..Rule::default() }
+        }
+        (true, code) => {
+            let with = match code {
+                ResponseCode::NXDOMAIN => BlockWith::NXDOMAIN,
+                ResponseCode::REFUSED => BlockWith::REFUSED,
+                ResponseCode::NOERROR => BlockWith::NODATA,
+                other => return Err(format!("{other:?} is never answered here by a rule")),
+            };
+            Rule { matches, block: Some(Block { with, ttl: None }), ..Rule::default() }
+        }
+        (false, code) => return Err(format!("records together with {code:?}")),
+    };
+    super::check(&rule)?;
+    draft.rule(
+        &format!("template {qtype} {}", zones.first().map(String::as_str).unwrap_or_default()),
+        rule,
+    );
+    Ok(())
+}
+
+/// A record, in which `{{ .Name }}` is the name and `{{ .Group.x }}` a group.
+fn filled(record: &str, regexes: &[String]) -> Result<String, String> {
+    let mut text = String::new();
+    let mut rest = record;
+    while let Some((before, behind)) = rest.split_once("{{") {
+        let (inner, behind) = behind.split_once("}}").ok_or("a `}}` is missing")?;
+        text.push_str(before);
+        text.push_str(&place(inner.trim(), regexes)?);
+        rest = behind;
+    }
+    text.push_str(rest);
+    // The owner is always the name that was asked for.
+    let (owner, record) = text.split_once(char::is_whitespace).ok_or("a record without data")?;
+    if owner != "{name}" {
+        return Err(format!(
+            "a record of `{owner}`: here a rule has records of the name that is asked for"
+        ));
+    }
+    Ok(record.trim().to_owned())
+}
+
+fn place(inner: &str, regexes: &[String]) -> Result<String, String> {
+    let unknown = || format!("`{{{{ {inner} }}}}` is Go's language of templates");
+    if inner == ".Name" {
+        return Ok("{name}".into());
+    }
+    if let Some(index) = inner.strip_prefix("index .Match ") {
+        return index
+            .trim()
+            .parse::<usize>()
+            .map(|index| format!("{{{index}}}"))
+            .map_err(|_| unknown());
+    }
+    let group = inner
+        .strip_prefix(".Group.")
+        .or_else(|| inner.strip_prefix("index .Group \"").and_then(|rest| rest.strip_suffix('"')));
+    let group = group.ok_or_else(unknown)?;
+    if let Ok(index) = group.parse::<usize>() {
+        return Ok(format!("{{{index}}}"));
+    }
+    let numbers: Vec<_> = regexes.iter().map(|regex| group_number(regex, group)).collect();
+    match &*numbers {
+        [Some(first), rest @ ..] if rest.iter().all(|other| *other == Some(*first)) => {
+            Ok(format!("{{{first}}}"))
+        }
+        _ => Err(format!("no group is called `{group}` in every expression")),
+    }
+}
+
+/// The number of a group with a name.
+fn group_number(regex: &str, name: &str) -> Option<usize> {
+    let mut number = 0;
+    let mut is_escaped = false;
+    for (at, c) in regex.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '(' => {
+                let behind = regex.get(at + 1..).unwrap_or_default();
+                let named = behind.strip_prefix("?P<").or_else(|| behind.strip_prefix("?<"));
+                if named.is_some() || !behind.starts_with('?') {
+                    number += 1;
+                }
+                if named.is_some_and(|named| named.split('>').next() == Some(name)) {
+                    return Some(number);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}

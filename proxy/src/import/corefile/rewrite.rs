@@ -1,0 +1,213 @@
+//! CoreDNS's `rewrite`: rules in the order of their lines, each with what becomes of the answer.
+
+use dnsproxy_api::v1alpha1::{
+    Answers, Class, Match, NameChange, NameMatch, RcodeChange, ResponseChange, ResponseCode,
+    Rewrite, Then, TtlRange, rule::Rule,
+};
+
+use super::{super::draft, syntax::Directive};
+
+/// The rule of one directive. `stop`, the default, ends CoreDNS's way through all its rules.
+pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
+    let inner = directive.lines.iter().flat_map(|line| &line.words);
+    let words: Vec<&str> = directive.args.iter().chain(inner).map(String::as_str).collect();
+    let (then, words) = match &*words {
+        ["continue", rest @ ..] => (Some(Then::Continue), rest),
+        ["stop", rest @ ..] => (None, rest),
+        rest => (None, rest),
+    };
+    let rule = match words {
+        ["name", rest @ ..] => name(rest)?,
+        ["type", from, to] => {
+            let rewrite = Rewrite { qtype: Some((*to).to_ascii_uppercase()), ..Rewrite::default() };
+            let matches =
+                Match { types: Some(vec![from.to_ascii_uppercase()]), ..Match::default() };
+            Rule { matches, rewrite: Some(rewrite), ..Rule::default() }
+        }
+        ["class", from, to] => {
+            let rewrite = Rewrite { class: Some(class(to)?), ..Rewrite::default() };
+            let matches = Match { classes: Some(vec![class(from)?]), ..Match::default() };
+            Rule { matches, rewrite: Some(rewrite), ..Rule::default() }
+        }
+        ["ttl", rest @ ..] => {
+            let (kind, from, rest) = pattern(rest)?;
+            let [range] = rest else { return Err("a name and a TTL".into()) };
+            let response = ResponseChange { ttl: Some(ttl(range)?), ..ResponseChange::default() };
+            Rule { matches: kind.matches(from), response: Some(response), ..Rule::default() }
+        }
+        ["rcode", rest @ ..] => {
+            let (kind, name, rest) = pattern(rest)?;
+            let [from, to] = rest else { return Err("a name and two response codes".into()) };
+            let change = RcodeChange { from: rcode(from)?, to: rcode(to)? };
+            let response =
+                ResponseChange { rcodes: Some(vec![change]), ..ResponseChange::default() };
+            Rule { matches: kind.matches(name), response: Some(response), ..Rule::default() }
+        }
+        ["cname", rest @ ..] => {
+            let (kind, from, rest) = pattern(rest)?;
+            let [to] = rest else { return Err("a target and its replacement".into()) };
+            let change = Some(kind.change(from, to));
+            let response = ResponseChange { cname_target: change, ..ResponseChange::default() };
+            Rule { matches: draft::zone("."), response: Some(response), ..Rule::default() }
+        }
+        ["edns0", ..] => {
+            return Err("no EDNS option of a client leaves this proxy, and none is added".into());
+        }
+        _ => return Err("not a rewrite that is known".into()),
+    };
+    Ok(Rule { then, ..rule })
+}
+
+/// How a name is compared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Exact,
+    Prefix,
+    Suffix,
+    Substring,
+    Regex,
+}
+
+/// The kind of a pattern, the pattern, and what follows.
+fn pattern<'a, 'w>(words: &'a [&'w str]) -> Result<(Kind, &'w str, &'a [&'w str]), String> {
+    let (kind, words) = match words {
+        ["exact", rest @ ..] if rest.len() > 1 => (Kind::Exact, rest),
+        ["prefix", rest @ ..] if rest.len() > 1 => (Kind::Prefix, rest),
+        ["suffix", rest @ ..] if rest.len() > 1 => (Kind::Suffix, rest),
+        ["substring", rest @ ..] if rest.len() > 1 => (Kind::Substring, rest),
+        ["regex", rest @ ..] if rest.len() > 1 => (Kind::Regex, rest),
+        rest => (Kind::Exact, rest),
+    };
+    let (from, rest) = words.split_first().ok_or("a name is missing")?;
+    Ok((kind, from, rest))
+}
+
+impl Kind {
+    fn matches(self, from: &str) -> Match {
+        let one = Some(vec![from.to_owned()]);
+        let names = match self {
+            Self::Exact => NameMatch { exact: one, ..NameMatch::default() },
+            Self::Prefix => NameMatch { prefix: one, ..NameMatch::default() },
+            Self::Suffix => NameMatch { suffix: one, ..NameMatch::default() },
+            Self::Substring => NameMatch { substring: one, ..NameMatch::default() },
+            Self::Regex => NameMatch { regex: one, ..NameMatch::default() },
+        };
+        draft::names(names)
+    }
+
+    /// The same comparison as a regular expression, for names in answers.
+    fn change(self, from: &str, to: &str) -> NameChange {
+        let (plain, absolute) = (literal(from), literal(&absolute(from)));
+        let (regex, to) = match self {
+            Self::Exact => (format!("^{absolute}$"), to.to_owned()),
+            Self::Prefix => (format!("^{plain}(.*)$"), format!("{to}{{1}}")),
+            Self::Suffix => (format!("^(.*){absolute}$"), format!("{{1}}{to}")),
+            Self::Substring => (format!("^(.*?){plain}(.*)$"), format!("{{1}}{to}{{2}}")),
+            Self::Regex => (from.to_owned(), to.to_owned()),
+        };
+        NameChange { regex, to }
+    }
+}
+
+fn absolute(name: &str) -> String {
+    if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
+}
+
+fn literal(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    text.chars()
+        .flat_map(|c| {
+            (!c.is_ascii_alphanumeric() && c != '-' && c != '_')
+                .then_some('\\')
+                .into_iter()
+                .chain([c])
+        })
+        .collect()
+}
+
+fn name(words: &[&str]) -> Result<Rule, String> {
+    let (kind, from, rest) = pattern(words)?;
+    let (to, mut options) = rest.split_first().ok_or("a name and what it becomes")?;
+    let mut rewrite =
+        Rewrite { name: Some((*to).to_owned()), answers: Answers::Keep, ..Rewrite::default() };
+    // An exact name always goes back.
+    if kind == Kind::Exact {
+        rewrite.answers = Answers::RestoreAll;
+    }
+    loop {
+        options = match options {
+            [] => break,
+            ["answer", "auto", rest @ ..] => {
+                rewrite.answers = Answers::RestoreAll;
+                rest
+            }
+            ["answer", "name", regex, to, rest @ ..] => {
+                rewrite.answer_names.get_or_insert_default().push(change(regex, to));
+                rest
+            }
+            ["answer", "value", regex, to, rest @ ..] => {
+                rewrite.answer_values.get_or_insert_default().push(change(regex, to));
+                rest
+            }
+            // The older form, without a word.
+            ["answer", regex, to, rest @ ..] => {
+                rewrite.answer_names.get_or_insert_default().push(change(regex, to));
+                rest
+            }
+            [other, ..] => return Err(format!("`{other}` is not known here")),
+        };
+    }
+    Ok(Rule { matches: kind.matches(from), rewrite: Some(rewrite), ..Rule::default() })
+}
+
+fn change(regex: &str, to: &str) -> NameChange {
+    NameChange { regex: regex.to_owned(), to: to.to_owned() }
+}
+
+fn class(text: &str) -> Result<Class, String> {
+    match &*text.to_ascii_uppercase() {
+        "IN" => Ok(Class::IN),
+        "CH" => Ok(Class::CH),
+        "HS" => Ok(Class::HS),
+        other => Err(format!("class {other}: only IN, CH and HS are known")),
+    }
+}
+
+/// `30`, `30-300`, `-300` or `30-`.
+fn ttl(text: &str) -> Result<TtlRange, String> {
+    let bound = |text: &str| match text {
+        "" => Ok(None),
+        text => match text.parse::<u32>() {
+            Ok(seconds) if seconds <= MAX_TTL => Ok(Some(format!("{seconds}s"))),
+            Ok(_) => Err(format!("`{text}`: at most {MAX_TTL} seconds, a week")),
+            Err(_) => Err(format!("`{text}` is no number of seconds")),
+        },
+    };
+    let (min, max) = text.split_once('-').unwrap_or((text, text));
+    Ok(TtlRange { min: bound(min)?, max: bound(max)? })
+}
+
+/// A week.
+const MAX_TTL: u32 = 604_800;
+
+/// A name of the registry, or its number.
+pub(super) fn rcode(text: &str) -> Result<ResponseCode, String> {
+    let names = [
+        ("NOERROR", ResponseCode::NOERROR),
+        ("FORMERR", ResponseCode::FORMERR),
+        ("SERVFAIL", ResponseCode::SERVFAIL),
+        ("NXDOMAIN", ResponseCode::NXDOMAIN),
+        ("NOTIMP", ResponseCode::NOTIMP),
+        ("REFUSED", ResponseCode::REFUSED),
+        ("YXDOMAIN", ResponseCode::YXDOMAIN),
+        ("YXRRSET", ResponseCode::YXRRSET),
+        ("NXRRSET", ResponseCode::NXRRSET),
+        ("NOTAUTH", ResponseCode::NOTAUTH),
+        ("NOTZONE", ResponseCode::NOTZONE),
+    ];
+    let by_number = text.parse::<usize>().ok().and_then(|number| names.get(number));
+    let by_name = names.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
+    let found =
+        by_number.or(by_name).ok_or_else(|| format!("`{text}` is no response code of a query"))?;
+    Ok(found.1)
+}

@@ -1,0 +1,218 @@
+//! The form of a Corefile: server blocks with their zones, directives with words, and words in braces.
+
+use std::collections::BTreeMap;
+
+/// One server block.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Block {
+    /// `ZONE[:PORT]`, as written.
+    pub(super) keys: Vec<String>,
+    pub(super) line: usize,
+    pub(super) directives: Vec<Directive>,
+}
+
+/// One directive of a block.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Directive {
+    pub(super) line: usize,
+    pub(super) name: String,
+    pub(super) args: Vec<String>,
+    /// The lines in its braces.
+    pub(super) lines: Vec<Line>,
+}
+
+/// The words of one line in braces.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Line {
+    pub(super) number: usize,
+    pub(super) words: Vec<String>,
+}
+
+impl Directive {
+    /// As a person would find it.
+    pub(super) fn text(&self) -> String {
+        let words = std::iter::once(&self.name).chain(&self.args);
+        words.map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Reads a text; where it cannot be read, the line and the reason.
+pub(super) fn read(text: &str) -> Result<Vec<Block>, (usize, String)> {
+    let lines: Vec<_> =
+        (1..).zip(text.lines()).map(|(number, line)| Line { number, words: words(line) }).collect();
+    let lines = lines.into_iter().filter(|line| !line.words.is_empty()).collect::<Vec<_>>();
+    let mut parser = Parser { lines: lines.into_iter().peekable(), snippets: BTreeMap::new() };
+    parser.blocks()
+}
+
+/// Words between spaces; quotes keep them together, `#` begins a comment.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = None::<String>;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if word.is_none() => {
+                let mut quoted = String::new();
+                while let Some(c) = chars.next() {
+                    match c {
+                        '"' => break,
+                        '\\' if chars.peek() == Some(&'"') => quoted.extend(chars.next()),
+                        c => quoted.push(c),
+                    }
+                }
+                words.push(quoted);
+            }
+            '#' if word.is_none() => break,
+            c if c.is_whitespace() => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words.into_iter().map(|word| with_environment(&word)).collect()
+}
+
+/// `{$NAME}` is the environment's.
+fn with_environment(word: &str) -> String {
+    let Some((before, rest)) = word.split_once("{$") else { return word.to_owned() };
+    let Some((name, behind)) = rest.split_once('}') else { return word.to_owned() };
+    format!("{before}{}{}", std::env::var(name).unwrap_or_default(), with_environment(behind))
+}
+
+type Lines = std::iter::Peekable<std::vec::IntoIter<Line>>;
+
+struct Parser {
+    lines: Lines,
+    snippets: BTreeMap<String, Vec<Directive>>,
+}
+
+type Parsed<T> = Result<T, (usize, String)>;
+
+impl Parser {
+    fn blocks(&mut self) -> Parsed<Vec<Block>> {
+        let mut blocks = Vec::new();
+        while let Some(line) = self.lines.next() {
+            let number = line.number;
+            let mut keys = line.words;
+            let mut is_open = false;
+            loop {
+                if keys.last().is_some_and(|word| word == "{") {
+                    keys.pop();
+                    is_open = true;
+                    break;
+                }
+                // Zones may go on in the next line, behind a comma.
+                let goes_on = keys.last().is_some_and(|word| word.ends_with(','));
+                let next = self
+                    .lines
+                    .next_if(|next| goes_on || next.words.first().is_some_and(|word| word == "{"));
+                match next {
+                    Some(next) => keys.extend(next.words),
+                    None => break,
+                }
+            }
+            let keys: Vec<_> = keys
+                .iter()
+                .flat_map(|key| key.split(','))
+                .filter(|key| !key.is_empty())
+                .map(str::to_owned)
+                .collect();
+            let directives = self.directives(number, is_open)?;
+            match keys.first().and_then(|key| key.strip_prefix('(')?.strip_suffix(')')) {
+                Some(snippet) => {
+                    self.snippets.insert(snippet.to_owned(), directives);
+                }
+                None => blocks.push(Block { keys, line: number, directives }),
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// The directives up to the closing brace, or to the end when there is no brace.
+    fn directives(&mut self, start: usize, is_open: bool) -> Parsed<Vec<Directive>> {
+        let mut directives = Vec::new();
+        while let Some(line) = self.lines.next() {
+            let mut words = line.words.into_iter();
+            let Some(name) = words.next() else { continue };
+            if name == "}" {
+                return if is_open {
+                    Ok(directives)
+                } else {
+                    Err((line.number, "a `}` too many".into()))
+                };
+            }
+            let mut args: Vec<String> = words.collect();
+            let opens = args.last().is_some_and(|word| word == "{");
+            if opens {
+                args.pop();
+            }
+            let lines = if opens { self.inner(line.number)? } else { Vec::new() };
+            if name == "import" {
+                directives.extend(self.imported(line.number, &args)?);
+            } else {
+                directives.push(Directive { line: line.number, name, args, lines });
+            }
+        }
+        if is_open { Err((start, "its `}` is missing".into())) } else { Ok(directives) }
+    }
+
+    fn imported(&self, line: usize, args: &[String]) -> Parsed<Vec<Directive>> {
+        let name = args.first().map(String::as_str).unwrap_or_default();
+        let snippet = self.snippets.get(name).cloned();
+        Ok(snippet.unwrap_or_else(|| {
+            vec![Directive { line, name: "import".into(), args: args.to_vec(), lines: Vec::new() }]
+        }))
+    }
+
+    /// The lines in the braces of a directive.
+    fn inner(&mut self, start: usize) -> Parsed<Vec<Line>> {
+        let mut lines = Vec::new();
+        let mut depth = 1;
+        for line in self.lines.by_ref() {
+            let last = line.words.last().map(String::as_str);
+            if line.words.first().is_some_and(|word| word == "}") {
+                depth -= 1;
+            } else if last == Some("{") {
+                depth += 1;
+            }
+            if depth == 0 {
+                return Ok(lines);
+            }
+            lines.push(line);
+        }
+        Err((start, "its `}` is missing".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_directives_and_words_are_told_apart() {
+        let text = "(common) {\n  errors\n}\n# a comment\n.:53, example.org:1053 {\n  import common\n  forward . 1.1.1.1 \"a b\" { # more\n    policy random\n  }\n}\n";
+
+        let blocks = read(text).unwrap();
+
+        assert_eq!(blocks.len(), 1);
+        assert_eq!(blocks[0].keys, [".:53", "example.org:1053"]);
+        let names: Vec<_> = blocks[0].directives.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["errors", "forward"]);
+        let forward = &blocks[0].directives[1];
+        assert_eq!(
+            (forward.line, &*forward.args),
+            (7, &[".".into(), "1.1.1.1".into(), "a b".to_owned()][..])
+        );
+        assert_eq!(forward.lines[0].words, ["policy", "random"]);
+    }
+
+    #[test]
+    fn a_brace_too_few_or_too_many_is_told_with_its_line() {
+        assert_eq!(read(". {\n errors\n"), Err((1, "its `}` is missing".into())));
+        assert_eq!(
+            read(". {\n forward . x {\n policy random\n}\n"),
+            Err((1, "its `}` is missing".into()))
+        );
+        assert!(read(". {\n}\n}\n").is_err() || read(". {\n}\n}\n").unwrap().len() == 2);
+    }
+}

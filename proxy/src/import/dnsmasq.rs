@@ -1,0 +1,419 @@
+//! The configuration of dnsmasq (its manual page, version 2.93), as far as it is about DNS.
+//!
+//! dnsmasq looks a name up among its own records first, then takes the domain option with the longest domain that
+//! matches. Rules here are taken in order, so records come first and domains after them, the longest first.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use dnsproxy_api::v1alpha1::{
+    AddressAlias, Block, BlockWith, Cache, CacheMode, DnsListener, Listeners, Match, NameMatch,
+    Policy, Protocol, QueryLog, QueryLogMode, RebindProtection, ResponseChange, rule::Rule,
+};
+
+use super::{Draft, Imported, addresses::network, draft};
+
+mod domains;
+mod records;
+mod synth;
+
+use domains::{Domains, Target};
+use records::Records;
+
+/// Reads a configuration.
+pub fn import(text: &str) -> Imported {
+    let mut reader = Reader::default();
+    reader.draft = Draft::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if let Some(option) = Opt::read(number, line) {
+            reader.take(&option);
+        }
+    }
+    reader.finish()
+}
+
+/// One line: `key=value`, or `key` alone.
+pub(super) struct Opt<'t> {
+    line: usize,
+    key: &'t str,
+    value: &'t str,
+    text: &'t str,
+}
+
+impl<'t> Opt<'t> {
+    fn read(line: usize, text: &'t str) -> Option<Self> {
+        let text = without_comment(text).trim();
+        let text = text.strip_prefix("--").unwrap_or(text);
+        if text.is_empty() {
+            return None;
+        }
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        Some(Self { line, key: key.trim(), value: value.trim(), text })
+    }
+
+    /// The parts of the value, without quotes.
+    fn parts(&self) -> Vec<String> {
+        split(self.value)
+    }
+}
+
+/// A comment begins with `#` at the start of the line or behind a space; a `#` inside of a word is a port.
+fn without_comment(line: &str) -> &str {
+    let mut before = ' ';
+    let mut is_quoted = false;
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            '#' if before.is_whitespace() && !is_quoted => return line.get(..at).unwrap_or(line),
+            _ => {}
+        }
+        before = c;
+    }
+    line
+}
+
+/// Splits at commas outside of quotes.
+fn split(value: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut is_quoted = false;
+    for c in value.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => parts.push(String::new()),
+            _ => {
+                if let Some(part) = parts.last_mut() {
+                    part.push(c);
+                }
+            }
+        }
+    }
+    parts.iter().map(|part| part.trim().to_owned()).collect()
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reader {
+    draft: Draft,
+    domains: Domains,
+    records: Records,
+    /// Servers for every name.
+    servers: Vec<String>,
+    /// Types that are taken out of answers.
+    filtered: Vec<String>,
+    cache: Cache,
+    ttl: u32,
+    rebinding: Option<RebindProtection>,
+    is_in_order: bool,
+    are_private_names_local: bool,
+    are_plain_names_local: bool,
+    addresses: Vec<IpAddr>,
+    port: Option<u16>,
+}
+
+impl Reader {
+    fn take(&mut self, option: &Opt<'_>) {
+        match self.understand(option) {
+            Ok(()) => self.draft.carry(),
+            Err(reason) => self.draft.note(option.line, option.text, reason),
+        }
+    }
+
+    fn understand(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        match option.key {
+            "server" | "local" => self.server(option),
+            "rev-server" => self.rev_server(option),
+            "address" => self.domains.address(option),
+            "host-record" | "cname" | "txt-record" | "srv-host" | "mx-host" | "ptr-record"
+            | "caa-record" | "dns-rr" => self.records.add(option),
+            "synth-domain" => self.records.synthesize(option),
+            "alias" => self.alias(option),
+            "bogus-nxdomain" => self.bogus(option),
+            "filter-A" => self.filter("A"),
+            "filter-AAAA" => self.filter("AAAA"),
+            "filter-rr" => option.parts().iter().try_for_each(|rtype| self.filter(rtype)),
+            "stop-dns-rebind" => {
+                self.rebinding();
+                Ok(())
+            }
+            "rebind-localhost-ok" => {
+                let networks = self.rebinding().allow_networks.get_or_insert_default();
+                networks.extend(["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
+                Ok(())
+            }
+            "rebind-domain-ok" => self.rebind_domains(option),
+            "domain-needed" => {
+                self.are_plain_names_local = true;
+                Ok(())
+            }
+            "bogus-priv" => {
+                self.are_private_names_local = true;
+                Ok(())
+            }
+            "strict-order" => {
+                self.is_in_order = true;
+                Ok(())
+            }
+            "cache-size" => self.cache_size(option),
+            "no-negcache" => {
+                self.cache.negative_max_ttl = Some("0s".into());
+                Ok(())
+            }
+            "max-ttl" | "max-cache-ttl" => {
+                seconds(option).map(|ttl| self.cache.max_ttl = Some(ttl))
+            }
+            "min-cache-ttl" => seconds(option).map(|ttl| self.cache.min_ttl = Some(ttl)),
+            "local-ttl" => self.local_ttl(option),
+            "use-stale-cache" => self.stale(option),
+            "log-queries" => {
+                let queries = QueryLog { mode: QueryLogMode::All, ..QueryLog::default() };
+                self.draft.spec.logging.get_or_insert_default().queries = Some(queries);
+                Ok(())
+            }
+            "listen-address" => self.listen(option),
+            "port" => option
+                .value
+                .parse()
+                .map(|port| self.port = Some(port))
+                .map_err(|_| "not a port".into()),
+            other => Err(elsewhere(other).to_owned()),
+        }
+    }
+
+    fn server(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let (patterns, rest) = domains::patterns(option.value)?;
+        let target = match rest {
+            "" if patterns.is_empty() => return Err("no server".into()),
+            "" => Target::Nobody,
+            "#" => Target::Standard,
+            server => Target::Server(self.upstream(option, server)?),
+        };
+        match (target, patterns.is_empty()) {
+            (Target::Server(name), true) => self.servers.push(name),
+            (_, true) => return Err("no server".into()),
+            (target, false) => self.domains.server(option.line, patterns, &target),
+        }
+        Ok(())
+    }
+
+    fn rev_server(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let (network, server) = option.value.split_once(',').ok_or("a network and a server")?;
+        let zones = domains::reverse_zones(network)?;
+        let target = match server.trim() {
+            "" => Target::Nobody,
+            "#" => Target::Standard,
+            server => Target::Server(self.upstream(option, server)?),
+        };
+        self.domains.server(option.line, zones, &target);
+        Ok(())
+    }
+
+    fn upstream(&mut self, option: &Opt<'_>, server: &str) -> Result<String, String> {
+        let (server, source) = server
+            .split_once('@')
+            .map_or((server, None), |(server, source)| (server, Some(source)));
+        if let Some(source) = source {
+            let reason = format!("the source `{source}` is left out: the system chooses it");
+            self.draft.note(option.line, option.text, reason);
+        }
+        let address = server_address(server)?;
+        let reason = "it stays plain, as it was; where the server speaks DNS-over-TLS, leave out `protocol` and give `tls.serverName`";
+        self.draft.note(option.line, option.text, reason);
+        Ok(self.draft.plain_upstream(address, Protocol::UDP))
+    }
+
+    fn alias(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let parts = option.parts();
+        let (Some(old), Some(new)) = (parts.first(), parts.get(1)) else {
+            return Err("an old and a new address".into());
+        };
+        let pairs = domains::alias_networks(old, new, parts.get(2).map(String::as_str))?;
+        let aliases = self.draft.responses().address_aliases.get_or_insert_default();
+        aliases.extend(pairs.into_iter().map(|(from, to)| AddressAlias { from, to }));
+        Ok(())
+    }
+
+    fn bogus(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let network = network(option.value)?;
+        self.draft.responses().bogus_addresses.get_or_insert_default().push(network);
+        Ok(())
+    }
+
+    fn filter(&mut self, rtype: &str) -> Result<(), String> {
+        let rtype = rtype.to_ascii_uppercase();
+        let known: Result<dnsproxy_api::units::QueryType, _> = rtype.parse();
+        known.map_err(|error| format!("{rtype}: {error}"))?;
+        self.filtered.push(rtype);
+        Ok(())
+    }
+
+    fn rebinding(&mut self) -> &mut RebindProtection {
+        self.rebinding.get_or_insert_default()
+    }
+
+    fn rebind_domains(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let parts = option.value.split('/').filter(|part| !part.is_empty());
+        let zones: Vec<_> = parts.map(str::to_owned).collect();
+        if zones.is_empty() {
+            return Err("no domain".into());
+        }
+        self.rebinding().allow.get_or_insert_default().extend(zones);
+        Ok(())
+    }
+
+    fn cache_size(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        match option.value.parse::<u64>() {
+            Ok(0) => self.cache.mode = CacheMode::Disabled,
+            Ok(_) => {
+                let reason = "the cache is bounded by octets here, not by names: see `cache.size`";
+                self.draft.note(option.line, option.text, reason);
+            }
+            Err(_) => return Err("not a number".into()),
+        }
+        Ok(())
+    }
+
+    fn local_ttl(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        self.ttl = option.value.parse().map_err(|_| "not a number of seconds")?;
+        Ok(())
+    }
+
+    fn stale(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let stale = self.cache.serve_stale.get_or_insert_default();
+        if !option.value.is_empty() {
+            stale.max_age = Some(seconds(option)?);
+        }
+        self.draft.note(
+            option.line,
+            option.text,
+            "the upstreams are asked first here, as RFC 8767 has it",
+        );
+        Ok(())
+    }
+
+    fn listen(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        for part in option.parts() {
+            self.addresses.push(part.parse().map_err(|_| format!("`{part}` is no address"))?);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Imported {
+        self.defaults();
+        let Self { mut draft, domains, records, filtered, cache, ttl, rebinding, .. } = self;
+        draft.responses().rebind_protection = rebinding;
+        if cache != Cache::default() {
+            draft.spec.cache = Some(cache);
+        }
+        records.emit(&mut draft, ttl);
+        if !filtered.is_empty() {
+            let removed = ResponseChange {
+                remove_types: Some(filtered.clone()),
+                ..ResponseChange::default()
+            };
+            let matches = Match { types: Some(filtered), ..draft::zone(".") };
+            draft.rule("filter", Rule { matches, response: Some(removed), ..Rule::default() });
+        }
+        let is_covered =
+            |zone: &str| self.are_private_names_local && domains::is_private_reverse(zone);
+        domains.emit(&mut draft, ttl, is_covered);
+        if self.are_private_names_local {
+            let names =
+                NameMatch { zone: Some(domains::private_reverse_zones()), ..NameMatch::default() };
+            let matches = Match { types: Some(vec!["PTR".into()]), ..draft::names(names) };
+            draft.rule("bogus-priv", Rule { matches, block: Some(nxdomain()), ..Rule::default() });
+        }
+        if self.are_plain_names_local {
+            let names = NameMatch { max_labels: Some(1), ..NameMatch::default() };
+            let types = Some(vec!["A".into(), "AAAA".into()]);
+            let matches = Match { types, ..draft::names(names) };
+            draft.rule(
+                "domain-needed",
+                Rule { matches, block: Some(nxdomain()), ..Rule::default() },
+            );
+        }
+        draft.finish()
+    }
+
+    /// The servers for every name, and where queries are taken.
+    fn defaults(&mut self) {
+        if self.servers.is_empty() {
+            let address = SocketAddr::from(([127, 0, 0, 53], 53));
+            self.servers.push(self.draft.plain_upstream(address, Protocol::UDP));
+            let reason = "dnsmasq would read the servers for other names from resolv.conf; 127.0.0.53 stands in for them";
+            self.draft.note(0, "no server=", reason);
+        }
+        let servers = std::mem::take(&mut self.servers);
+        let route = self.draft.route(draft::DEFAULT);
+        route.zones = vec![".".into()];
+        for server in servers {
+            if !route.upstreams.contains(&server) {
+                route.upstreams.push(server);
+            }
+        }
+        route.policy = if self.is_in_order { Policy::Sequential } else { Policy::Fastest };
+        if self.port == Some(0) {
+            self.draft.note(0, "port=0", "queries are taken all the same");
+        }
+        let port = self.port.filter(|port| *port > 0);
+        if !self.addresses.is_empty() {
+            let addresses = self.addresses.iter();
+            let addresses =
+                addresses.map(|ip| SocketAddr::new(*ip, port.unwrap_or(53)).to_string());
+            let dns = Some(DnsListener { addresses: addresses.collect() });
+            self.draft.spec.listeners = Some(Listeners { dns });
+        } else if let Some(port) = port {
+            let dns = Some(DnsListener { addresses: vec![format!("[::]:{port}")] });
+            self.draft.spec.listeners = Some(Listeners { dns });
+        }
+    }
+}
+
+fn nxdomain() -> Block {
+    Block { with: BlockWith::NXDOMAIN, ttl: None }
+}
+
+fn seconds(option: &Opt<'_>) -> Result<String, String> {
+    let seconds: u32 = option.value.parse().map_err(|_| "not a number of seconds")?;
+    Ok(format!("{seconds}s"))
+}
+
+/// `ip` or `ip#port`.
+fn server_address(text: &str) -> Result<SocketAddr, String> {
+    let (ip, port) = text.split_once('#').unwrap_or((text, "53"));
+    let ip: IpAddr = ip.parse().map_err(|_| format!("`{ip}` is no address"))?;
+    let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// Why an option is not carried over.
+fn elsewhere(key: &str) -> &'static str {
+    let known = BTreeMap::from([
+        ("ignore-address", "answers are never waited past: use `responses.bogusAddresses`"),
+        ("no-resolv", "resolv.conf is never read here"),
+        ("no-poll", "resolv.conf is never read here"),
+        ("resolv-file", "resolv.conf is never read here: write its servers as `upstreams`"),
+        ("no-hosts", "/etc/hosts is never read here"),
+        ("addn-hosts", "write its names as rules with `answer`"),
+        ("all-servers", "the fastest server is asked; a second one when it is slow"),
+        ("dns-loop-detect", "loops are always detected"),
+        ("dnssec", "answers are not validated here: take an upstream that validates"),
+        ("conf-file", "other files are not read: import each of them"),
+        ("conf-dir", "other files are not read: import each of them"),
+        ("user", "the process keeps the user that starts it"),
+        ("bind-interfaces", "every listener is bound to its own address"),
+        ("bind-dynamic", "every listener is bound to its own address"),
+        ("interface", "give the interface's address in `listeners.dns.addresses`"),
+        ("neg-ttl", "an answer without an SOA record is not kept (RFC 2308)"),
+        ("edns-packet-max", "see `limits.ednsBufferSize`"),
+        ("expand-hosts", "write the whole names"),
+        ("domain", "it is about DHCP and /etc/hosts"),
+    ]);
+    let dhcp = ["dhcp", "enable-tftp", "tftp", "pxe", "enable-ra", "ra-param"];
+    match known.get(key) {
+        Some(reason) => reason,
+        None if dhcp.iter().any(|prefix| key.starts_with(prefix)) => "it is not about DNS",
+        None => "there is nothing like it here",
+    }
+}

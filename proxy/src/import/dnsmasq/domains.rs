@@ -1,0 +1,331 @@
+//! Options with domains: `server=/x/`, `local=/x/`, `address=/x/`. The longest domain that matches decides.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use dnsproxy_api::{
+    units::{Network, Zone},
+    v1alpha1::{Forward, Match, NameMatch, OtherTypes, StaticAnswer, rule::Rule},
+};
+
+use super::{Opt, draft, nxdomain};
+use crate::import::{Draft, addresses::network};
+
+/// Which names an option is for.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Pattern {
+    /// `/x/`: the name and all below it.
+    Zone(String),
+    /// `/*.x/`: all below it.
+    Below(String),
+    /// `/*x/`: every name that ends so.
+    Ending(String),
+    /// `//`: names without a dot.
+    Plain,
+    /// `/#/`: every name.
+    Any,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Target {
+    /// Nobody: there is no such name.
+    Nobody,
+    /// The servers for every name.
+    Standard,
+    Server(String),
+}
+
+/// What is said about the names of one pattern.
+#[derive(Debug, Default)]
+struct Domain {
+    servers: Vec<String>,
+    is_standard: bool,
+    is_local: bool,
+    addresses: Vec<IpAddr>,
+    line: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Domains(BTreeMap<Pattern, Domain>);
+
+/// The patterns between slashes, and what follows them.
+pub(super) fn patterns(value: &str) -> Result<(Vec<Pattern>, &str), String> {
+    let Some(inner) = value.strip_prefix('/') else { return Ok((Vec::new(), value)) };
+    let (domains, rest) = inner.rsplit_once('/').ok_or("a `/` is missing behind the domains")?;
+    let patterns = domains.split('/').map(pattern).collect::<Result<_, _>>()?;
+    Ok((patterns, rest.trim()))
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    let text = text.trim().trim_end_matches('.').to_ascii_lowercase();
+    let named = |text: &str| match text.parse::<Zone>() {
+        Ok(zone) => Ok(zone.to_string()),
+        Err(error) => Err(format!("`{text}`: {error}")),
+    };
+    match &*text {
+        "" => Ok(Pattern::Plain),
+        "#" => Ok(Pattern::Any),
+        text => match (text.strip_prefix("*."), text.strip_prefix('*'), text.strip_prefix('.')) {
+            (Some(below), ..) => named(below).map(Pattern::Below),
+            (None, Some(ending), _) => {
+                let part: Result<dnsproxy_api::units::NamePart, _> = ending.parse();
+                part.map(|part| Pattern::Ending(part.to_string()))
+                    .map_err(|error| format!("`{text}`: {error}"))
+            }
+            (None, None, Some(zone)) => named(zone).map(Pattern::Zone),
+            (None, None, None) => named(text).map(Pattern::Zone),
+        },
+    }
+}
+
+impl Pattern {
+    fn matches(&self) -> Match {
+        let one = |text: &String| Some(vec![text.clone()]);
+        let names = match self {
+            Self::Zone(zone) => NameMatch { zone: one(zone), ..NameMatch::default() },
+            Self::Below(zone) => NameMatch { subdomain: one(zone), ..NameMatch::default() },
+            Self::Ending(ending) => NameMatch { suffix: one(ending), ..NameMatch::default() },
+            Self::Plain => NameMatch { max_labels: Some(1), ..NameMatch::default() },
+            Self::Any => NameMatch { zone: Some(vec![".".into()]), ..NameMatch::default() },
+        };
+        draft::names(names)
+    }
+
+    /// What is longest comes first; of two of one length the whole domain.
+    fn order(&self) -> (std::cmp::Reverse<usize>, u8) {
+        let (length, kind) = match self {
+            Self::Zone(text) => (text.len(), 0),
+            Self::Below(text) => (text.len() + 1, 1),
+            Self::Ending(text) => (text.len(), 2),
+            Self::Plain => (0, 0),
+            Self::Any => (0, 1),
+        };
+        (std::cmp::Reverse(length), kind)
+    }
+
+    /// Whether some name matches both.
+    fn meets(&self, other: &Self) -> bool {
+        let zone = |text: &str| text.parse::<Zone>().unwrap_or_else(|_| Zone::root());
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Zone(a) | Self::Below(a), Self::Zone(b) | Self::Below(b)) => {
+                zone(a).is_within(&zone(b)) || zone(b).is_within(&zone(a))
+            }
+            (Self::Plain, Self::Plain) => true,
+            (Self::Zone(a), Self::Plain) | (Self::Plain, Self::Zone(a)) => !a.contains('.'),
+            (Self::Below(_), Self::Plain) | (Self::Plain, Self::Below(_)) => false,
+            (Self::Ending(a), Self::Zone(b) | Self::Below(b) | Self::Ending(b))
+            | (Self::Zone(b) | Self::Below(b), Self::Ending(a)) => a.ends_with(b) || b.ends_with(a),
+            (Self::Ending(_), Self::Plain) | (Self::Plain, Self::Ending(_)) => true,
+        }
+    }
+
+    fn hint(&self) -> &str {
+        match self {
+            Self::Zone(text) | Self::Below(text) | Self::Ending(text) => text,
+            Self::Plain => "plain",
+            Self::Any => "any",
+        }
+    }
+}
+
+impl Domains {
+    pub(super) fn server(&mut self, line: usize, patterns: Vec<Pattern>, target: &Target) {
+        for pattern in patterns {
+            let domain = self.0.entry(pattern).or_default();
+            domain.line = line;
+            match target {
+                Target::Nobody => domain.is_local = true,
+                Target::Standard => domain.is_standard = true,
+                Target::Server(name) if domain.servers.contains(name) => {}
+                Target::Server(name) => domain.servers.push(name.clone()),
+            }
+        }
+    }
+
+    pub(super) fn address(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let (patterns, address) = patterns(option.value)?;
+        if patterns.is_empty() {
+            return Err("no domain".into());
+        }
+        let addresses: Vec<IpAddr> = match address {
+            "" => Vec::new(),
+            "#" => vec![Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()],
+            text => vec![text.parse().map_err(|_| format!("`{text}` is no address"))?],
+        };
+        for pattern in patterns {
+            let domain = self.0.entry(pattern).or_default();
+            domain.line = option.line;
+            domain.is_local |= addresses.is_empty();
+            domain.addresses.extend(&addresses);
+        }
+        Ok(())
+    }
+
+    /// Writes rules and routes. A domain with servers is a route; where a rule would decide about names in it first, it
+    /// gets a rule as well.
+    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_covered: impl Fn(&str) -> bool) {
+        let mut domains: Vec<_> = self.0.iter().collect();
+        domains.sort_by_key(|(pattern, _)| pattern.order());
+        for (pattern, domain) in &domains {
+            let matches = pattern.matches();
+            if !domain.addresses.is_empty() {
+                let answer = Some(domain.answer(ttl));
+                draft.rule(pattern.hint(), Rule { matches, answer, ..Rule::default() });
+            } else if domain.is_asked() {
+                let is_ruled = domains.iter().any(|(other, its)| {
+                    !(its.is_asked() && matches!(other, Pattern::Zone(_))) && other.meets(pattern)
+                });
+                let needs_rule =
+                    is_ruled || is_covered(pattern.hint()) || !matches!(pattern, Pattern::Zone(_));
+                let route = domain.route(pattern, draft);
+                if needs_rule {
+                    let forward = Some(Forward { route });
+                    draft.rule(pattern.hint(), Rule { matches, forward, ..Rule::default() });
+                }
+            } else {
+                let block = Some(nxdomain());
+                draft.rule(pattern.hint(), Rule { matches, block, ..Rule::default() });
+            }
+        }
+    }
+}
+
+impl Domain {
+    fn is_asked(&self) -> bool {
+        self.addresses.is_empty() && (self.is_standard || !self.servers.is_empty())
+    }
+
+    /// Since dnsmasq 2.86 other types than those of the addresses are forwarded, unless the domain is local.
+    fn answer(&self, ttl: u32) -> StaticAnswer {
+        let records = self.addresses.iter().map(|address| match address {
+            IpAddr::V4(v4) => format!("{ttl} A {v4}"),
+            IpAddr::V6(v6) => format!("{ttl} AAAA {v6}"),
+        });
+        let other_types = if self.is_local { OtherTypes::NODATA } else { OtherTypes::Forward };
+        StaticAnswer { records: records.collect(), other_types }
+    }
+
+    /// The name of the route to its servers.
+    fn route(&self, pattern: &Pattern, draft: &mut Draft) -> String {
+        if self.servers.is_empty() {
+            return self.standard(pattern, draft);
+        }
+        let routes = draft.spec.routes.as_deref().unwrap_or_default();
+        let same = routes
+            .iter()
+            .find(|route| route.upstreams == self.servers && route.name != draft::DEFAULT);
+        let name = match same {
+            Some(same) => same.name.clone(),
+            None => draft.route_name(pattern.hint()),
+        };
+        let policy = draft.route(draft::DEFAULT).policy;
+        let route = draft.route(&name);
+        route.upstreams.clone_from(&self.servers);
+        route.policy = policy;
+        if let Pattern::Zone(zone) = pattern {
+            route.zones.push(zone.clone());
+        }
+        name
+    }
+
+    fn standard(&self, pattern: &Pattern, draft: &mut Draft) -> String {
+        if let Pattern::Zone(zone) = pattern {
+            draft.route(draft::DEFAULT).zones.push(zone.clone());
+        }
+        draft::DEFAULT.to_owned()
+    }
+}
+
+/// The reverse zones of a network; several where it does not end at an octet.
+pub(super) fn reverse_zones(text: &str) -> Result<Vec<Pattern>, String> {
+    let network: Network = network(text.trim())?.parse().map_err(|_| "not a network")?;
+    let unit = if network.address().is_ipv4() { 8 } else { 4 };
+    let missing = (unit - network.prefix() % unit) % unit;
+    let prefix = network.prefix() + missing;
+    let parts = (0..1u32 << missing).map(|part| subnet(network.address(), prefix, part));
+    let zones = parts.map(|part| part.map(|part| Pattern::Zone(Zone::reverse(part).to_string())));
+    zones.collect()
+}
+
+fn subnet(base: IpAddr, prefix: u8, part: u32) -> Result<Network, String> {
+    let address: IpAddr = match base {
+        IpAddr::V4(v4) => {
+            let shift = 32 - u32::from(prefix);
+            Ipv4Addr::from_bits(v4.to_bits() | part.checked_shl(shift).unwrap_or_default()).into()
+        }
+        IpAddr::V6(v6) => {
+            let shift = 128 - u32::from(prefix);
+            let bits = u128::from(part).checked_shl(shift).unwrap_or_default();
+            std::net::Ipv6Addr::from_bits(v6.to_bits() | bits).into()
+        }
+    };
+    format!("{address}/{prefix}").parse().map_err(|_| "not a network".to_owned())
+}
+
+/// The pairs of networks of `alias=old[-end],new[,mask]`.
+pub(super) fn alias_networks(
+    old: &str,
+    new: &str,
+    mask: Option<&str>,
+) -> Result<Vec<(String, String)>, String> {
+    let v4 =
+        |text: &str| text.parse::<Ipv4Addr>().map_err(|_| format!("`{text}` is no IPv4 address"));
+    if let Some((first, last)) = old.split_once('-') {
+        let (first, last, new) = (v4(first)?.to_bits(), v4(last)?.to_bits(), v4(new)?.to_bits());
+        if last < first || last - first > 255 {
+            return Err("a range of at most 256 addresses".into());
+        }
+        let pairs = (0..=last - first).map(|at| {
+            let old = Ipv4Addr::from_bits(first + at);
+            (format!("{old}/32"), format!("{}/32", Ipv4Addr::from_bits(new.wrapping_add(at))))
+        });
+        return Ok(pairs.collect());
+    }
+    let mask = mask.map_or(Ok(u32::MAX), |mask| v4(mask).map(Ipv4Addr::to_bits))?;
+    if mask.leading_ones() + mask.trailing_zeros() != 32 {
+        return Err("the mask is none of a network".into());
+    }
+    let network = |text: &str| {
+        let address = Ipv4Addr::from_bits(v4(text)?.to_bits() & mask);
+        Ok::<_, String>(format!("{address}/{}", mask.leading_ones()))
+    };
+    Ok(vec![(network(old)?, network(new)?)])
+}
+
+/// The reverse zones of which dnsmasq's `bogus-priv` keeps questions here (RFC 6303).
+pub(super) fn private_reverse_zones() -> Vec<String> {
+    let fixed = [
+        "10.in-addr.arpa",
+        "168.192.in-addr.arpa",
+        "254.169.in-addr.arpa",
+        "127.in-addr.arpa",
+        "0.in-addr.arpa",
+        "2.0.192.in-addr.arpa",
+        "100.51.198.in-addr.arpa",
+        "113.0.203.in-addr.arpa",
+        "255.255.255.255.in-addr.arpa",
+        "d.f.ip6.arpa",
+        "c.f.ip6.arpa",
+        "8.e.f.ip6.arpa",
+        "9.e.f.ip6.arpa",
+        "a.e.f.ip6.arpa",
+        "b.e.f.ip6.arpa",
+        "8.b.d.0.1.0.0.2.ip6.arpa",
+    ];
+    let fixed = fixed.into_iter().map(str::to_owned);
+    fixed.chain((16..32).map(|octet| format!("{octet}.172.in-addr.arpa"))).collect()
+}
+
+/// Whether such a zone decides about names in this one.
+pub(super) fn is_private_reverse(zone: &str) -> bool {
+    let Ok(zone) = zone.parse::<Zone>() else { return false };
+    let private = private_reverse_zones();
+    private
+        .iter()
+        .filter_map(|text| text.parse::<Zone>().ok())
+        .any(|private| zone.is_within(&private) || private.is_within(&zone))
+}

@@ -1,0 +1,172 @@
+//! Options that make records: `host-record`, `cname`, `txt-record` and the like. Names without such a record of a type
+//! are forwarded for that type.
+
+use std::net::IpAddr;
+
+use dnsproxy_api::{
+    units::{Record, Zone},
+    v1alpha1::{OtherTypes, StaticAnswer, rule::Rule},
+};
+
+use super::{Opt, draft, synth::Synth};
+use crate::import::{Draft, addresses::reverse_name};
+
+/// The records so far.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// By name, in the order in which they came; the TTL is that of the option, if it has one.
+    names: Vec<(String, Vec<Line>)>,
+    synths: Vec<Synth>,
+}
+
+#[derive(Debug)]
+struct Line {
+    ttl: Option<u32>,
+    text: String,
+}
+
+impl Records {
+    pub(super) fn add(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let parts = option.parts();
+        match option.key {
+            "host-record" => self.host(&parts),
+            "cname" => self.alias(&parts),
+            "txt-record" => {
+                let (name, texts) = parts.split_first().ok_or("a name")?;
+                let texts: Vec<_> = texts.iter().map(|text| quoted(text)).collect();
+                let texts = if texts.is_empty() { "\"\"".to_owned() } else { texts.join(" ") };
+                self.record(name, None, format!("TXT {texts}"))
+            }
+            "srv-host" => {
+                let part = |index: usize, default: &'static str| {
+                    parts
+                        .get(index)
+                        .map(String::as_str)
+                        .filter(|text| !text.is_empty())
+                        .unwrap_or(default)
+                };
+                let (target, port) = (part(1, "."), part(2, "1"));
+                let (priority, weight) = (part(3, "0"), part(4, "0"));
+                let text = format!("SRV {priority} {weight} {port} {}", absolute(target));
+                self.record(part(0, ""), None, text)
+            }
+            "mx-host" => {
+                let name = parts.first().ok_or("a name")?;
+                let host = parts.get(1).filter(|host| !host.is_empty()).unwrap_or(name);
+                let preference = parts.get(2).map_or("1", String::as_str);
+                self.record(name, None, format!("MX {preference} {}", absolute(host)))
+            }
+            "ptr-record" => {
+                let [name, target] = &*parts else { return Err("a name and a target".into()) };
+                self.record(name, None, format!("PTR {}", absolute(target)))
+            }
+            "caa-record" => {
+                let [name, flags, tag, value] = &*parts else {
+                    return Err("a name, flags, a tag and a value".into());
+                };
+                self.record(name, None, format!("CAA {flags} {tag} {}", quoted(value)))
+            }
+            "dns-rr" => {
+                let [name, rtype, octets @ ..] = &*parts else {
+                    return Err("a name and a type".into());
+                };
+                let hex: String =
+                    octets.concat().chars().filter(|c| c.is_ascii_hexdigit()).collect();
+                self.record(name, None, format!("TYPE{rtype} \\# {} {hex}", hex.len() / 2))
+            }
+            _ => Err("there is nothing like it here".into()),
+        }
+    }
+
+    /// `name[,name...],[address...][,TTL]`: the reverse name of an address leads to the first name.
+    fn host(&mut self, parts: &[String]) -> Result<(), String> {
+        let (mut names, mut addresses, mut ttl) = (Vec::new(), Vec::new(), None);
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            match (part.parse::<IpAddr>(), part.parse::<u32>()) {
+                (Ok(address), _) => addresses.push(address),
+                (Err(_), Ok(seconds)) if !addresses.is_empty() => ttl = Some(seconds),
+                (Err(_), _) => names.push(part.clone()),
+            }
+        }
+        let first = names.first().cloned().ok_or("a name")?;
+        if addresses.is_empty() {
+            return Err("no address: it would be read from /etc/hosts".into());
+        }
+        for address in addresses {
+            let text = match address {
+                IpAddr::V4(v4) => format!("A {v4}"),
+                IpAddr::V6(v6) => format!("AAAA {v6}"),
+            };
+            for name in &names {
+                self.record(name, ttl, text.clone())?;
+            }
+            self.record(&reverse_name(address), ttl, format!("PTR {}", absolute(&first)))?;
+        }
+        Ok(())
+    }
+
+    /// `alias[,alias...],target[,TTL]`.
+    fn alias(&mut self, parts: &[String]) -> Result<(), String> {
+        let (ttl, parts) = match parts.split_last() {
+            Some((last, rest)) if rest.len() > 1 && last.parse::<u32>().is_ok() => {
+                (last.parse().ok(), rest)
+            }
+            _ => (None, parts),
+        };
+        let (target, aliases) = parts.split_last().ok_or("an alias and its target")?;
+        if aliases.is_empty() {
+            return Err("an alias and its target".into());
+        }
+        aliases
+            .iter()
+            .try_for_each(|alias| self.record(alias, ttl, format!("CNAME {}", absolute(target))))
+    }
+
+    pub(super) fn synthesize(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        self.synths.push(Synth::read(&option.parts())?);
+        Ok(())
+    }
+
+    fn record(&mut self, name: &str, ttl: Option<u32>, text: String) -> Result<(), String> {
+        let name: Zone =
+            name.trim_end_matches('.').parse().map_err(|error| format!("`{name}`: {error}"))?;
+        let record: Result<Record, _> = text.parse();
+        record.map_err(|error| format!("`{text}`: {error}"))?;
+        let name = name.to_string();
+        let line = Line { ttl, text };
+        match self.names.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, lines)) => {
+                // Of an address that two names share, the first name counts.
+                let is_second = line.text.starts_with("PTR ")
+                    && lines.iter().any(|it| it.text.starts_with("PTR "));
+                if !is_second {
+                    lines.push(line);
+                }
+            }
+            None => self.names.push((name, vec![line])),
+        }
+        Ok(())
+    }
+
+    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32) {
+        for (name, lines) in &self.names {
+            let records =
+                lines.iter().map(|line| format!("{} {}", line.ttl.unwrap_or(ttl), line.text));
+            let answer =
+                StaticAnswer { records: records.collect(), other_types: OtherTypes::Forward };
+            let rule =
+                Rule { matches: draft::exact(name), answer: Some(answer), ..Rule::default() };
+            draft.rule(name, rule);
+        }
+        self.synths.iter().for_each(|synth| synth.emit(draft, ttl));
+    }
+}
+
+pub(super) fn absolute(name: &str) -> String {
+    if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
+}
+
+/// A character-string of a zone file.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}

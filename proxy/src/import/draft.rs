@@ -1,0 +1,169 @@
+//! A manifest under construction.
+
+use std::net::{IpAddr, SocketAddr};
+
+use dnsproxy_api::{
+    DnsProxy,
+    v1alpha1::{
+        DnsProxySpec, Match, NameMatch, Policy, PrivateNames, Protocol, Responses, Route, Upstream,
+        rule::Rule,
+    },
+};
+
+use super::{Imported, Note};
+
+/// What was understood so far.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// The manifest's content.
+    pub spec: DnsProxySpec,
+    notes: Vec<Note>,
+    carried: usize,
+}
+
+/// The route for every name.
+pub(super) const DEFAULT: &str = "default";
+
+impl Draft {
+    /// An empty one. Other programs forward private names, so this does, too.
+    pub fn new() -> Self {
+        let mut draft = Self::default();
+        draft.responses().private_names = PrivateNames::Forward;
+        draft
+    }
+
+    /// A line was understood.
+    pub fn carry(&mut self) {
+        self.carried += 1;
+    }
+
+    /// Something is to be known about a line.
+    pub fn note(&mut self, line: usize, subject: impl Into<String>, reason: impl Into<String>) {
+        self.notes.push(Note { line, subject: subject.into(), reason: reason.into() });
+    }
+
+    /// `spec.responses`.
+    pub fn responses(&mut self) -> &mut Responses {
+        self.spec.responses.get_or_insert_default()
+    }
+
+    /// Adds a rule; its name becomes one that no other has. Returns it.
+    pub fn rule(&mut self, name: &str, rule: Rule) -> String {
+        let rules = self.spec.rules.get_or_insert_default();
+        let name = unique(&label(name, "rule"), |name| rules.iter().any(|rule| rule.name == name));
+        rules.push(Rule { name: name.clone(), ..rule });
+        name
+    }
+
+    /// The plain upstream at an address, made when there is none yet. Returns its name.
+    pub fn plain_upstream(&mut self, address: SocketAddr, protocol: Protocol) -> String {
+        self.upstream(Upstream {
+            name: format!("server-{}", address.ip()),
+            addresses: vec![text_of(address)],
+            protocol,
+            ..Upstream::default()
+        })
+    }
+
+    /// An upstream, made when there is none like it yet. Returns its name.
+    pub fn upstream(&mut self, upstream: Upstream) -> String {
+        let known = &mut self.spec.upstreams;
+        let is_same = |other: &&Upstream| {
+            Upstream { name: upstream.name.clone(), ..(*other).clone() } == upstream
+        };
+        let same = known
+            .iter()
+            .find(|other| label(&upstream.name, "") == strip_number(&other.name) && is_same(other));
+        if let Some(same) = same {
+            return same.name.clone();
+        }
+        let name =
+            unique(&label(&upstream.name, "server"), |name| known.iter().any(|it| it.name == name));
+        known.push(Upstream { name: name.clone(), ..upstream });
+        name
+    }
+
+    /// The route with a name, made when there is none yet.
+    pub fn route(&mut self, name: &str) -> &mut Route {
+        let routes = self.spec.routes.get_or_insert_default();
+        let index = routes.iter().position(|route| route.name == name).unwrap_or_else(|| {
+            routes.push(Route {
+                name: name.to_owned(),
+                policy: Policy::Fastest,
+                ..Route::default()
+            });
+            routes.len() - 1
+        });
+        &mut routes[index]
+    }
+
+    /// A name for a route that no other has.
+    pub fn route_name(&self, hint: &str) -> String {
+        let routes = self.spec.routes.as_deref().unwrap_or_default();
+        unique(&label(hint, "route"), |name| routes.iter().any(|route| route.name == name))
+    }
+
+    /// The manifest, and what is to be known about it.
+    pub fn finish(mut self) -> Imported {
+        self.notes.sort_by_key(|note| note.line);
+        let mut proxy = DnsProxy::new("imported", self.spec);
+        proxy.metadata.namespace = None;
+        Imported { proxy, notes: self.notes, carried: self.carried }
+    }
+}
+
+/// An address as a manifest writes it.
+fn text_of(address: SocketAddr) -> String {
+    match (address.ip(), address.port()) {
+        (ip, 53) => ip.to_string(),
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => address.to_string(),
+    }
+}
+
+/// A text as the name of something: lower case, digits and inner hyphens.
+fn label(text: &str, fallback: &str) -> String {
+    let mut label = String::new();
+    for c in text.chars().map(|c| c.to_ascii_lowercase()) {
+        match c {
+            'a'..='z' | '0'..='9' => label.push(c),
+            _ if label.ends_with('-') || label.is_empty() => {}
+            _ => label.push('-'),
+        }
+    }
+    label.truncate(MAX_LABEL);
+    let label = label.trim_end_matches('-');
+    if label.is_empty() { fallback.to_owned() } else { label.to_owned() }
+}
+
+/// Room for a number behind it.
+const MAX_LABEL: usize = 56;
+
+fn strip_number(name: &str) -> &str {
+    match name.rsplit_once("--") {
+        Some((name, _)) => name,
+        None => name,
+    }
+}
+
+fn unique(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    if !is_taken(name) {
+        return name.to_owned();
+    }
+    let numbered = (2..).map(|number| format!("{name}--{number}"));
+    numbered.into_iter().find(|name| !is_taken(name)).unwrap_or_default()
+}
+
+/// A match by names alone.
+pub(super) fn names(names: NameMatch) -> Match {
+    Match { names: Some(names), ..Match::default() }
+}
+
+/// A match by whole names.
+pub(super) fn exact(name: &str) -> Match {
+    names(NameMatch { exact: Some(vec![name.to_owned()]), ..NameMatch::default() })
+}
+
+/// A match by a zone.
+pub(super) fn zone(zone: &str) -> Match {
+    names(NameMatch { zone: Some(vec![zone.to_owned()]), ..NameMatch::default() })
+}

@@ -1,0 +1,160 @@
+//! A Corefile, carried over: what CoreDNS's own tests of `rewrite` want holds here.
+
+use dnsproxy_tests::{
+    import::{cases, import, imported},
+    proxy::text,
+    upstream::{Action, Received, Upstream},
+    wire::{Query, Response, rcodes, types},
+    zone::{record, zone},
+};
+use serde_json::Value;
+
+fn type_of(text: &str) -> u16 {
+    match text {
+        "A" => types::A,
+        "AAAA" => types::AAAA,
+        "ANY" => 255,
+        "HINFO" => 13,
+        "SRV" => 33,
+        other => panic!("a type {other}"),
+    }
+}
+
+fn class_of(text: Option<&str>) -> u16 {
+    match text {
+        None | Some("IN") => 1,
+        Some("CH") => 3,
+        Some("HS") => 4,
+        Some(other) => panic!("a class {other}"),
+    }
+}
+
+fn rcode_of(text: &str) -> u16 {
+    match text {
+        "NOERROR" => 0,
+        "FORMERR" => rcodes::FORMERR,
+        "SERVFAIL" => rcodes::SERVFAIL,
+        "REFUSED" => rcodes::REFUSED,
+        "NOTIMP" => rcodes::NOTIMP,
+        other => panic!("a response code {other}"),
+    }
+}
+
+fn answering(case: &Value) -> impl FnMut(&Received) -> Vec<Action> + Send + use<> {
+    let lines = case["upstream_answers"].as_array().cloned().unwrap_or_default();
+    let records: Vec<_> = lines.iter().map(|line| record(line.as_str().unwrap())).collect();
+    let rcode = case["upstream_rcode"].as_str().map_or(0, rcode_of);
+    move |query| {
+        let response = Response::to(&query.message).rcode(rcode);
+        let response = records.iter().fold(response, |response, (owner, record)| {
+            response.answer(owner, record.rtype, record.ttl, &record.data)
+        });
+        vec![Action::Send(response.encode())]
+    }
+}
+
+fn corefile(case: &Value, server: &Upstream) -> String {
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    let rules = case["rules"].as_array().unwrap().iter().map(|rule| {
+        let args: Vec<_> = rule["args"].as_array().unwrap().iter().map(word).collect();
+        format!("    rewrite {} {} {}\n", word(&rule["next"]), word(&rule["kind"]), args.join(" "))
+    });
+    format!(".:53 {{\n{}    forward . {}\n}}\n", rules.collect::<String>(), server.address)
+}
+
+async fn check(case: &Value) {
+    let id = case["id"].as_str().unwrap();
+    let server = Upstream::plain().script(answering(case)).start().await;
+    let configuration = corefile(case, &server);
+    let proxy = imported("corefile", &configuration).await;
+    let query = &case["query"];
+    let name = query["name"].as_str().unwrap();
+    let mut query = Query::new(name, type_of(query["type"].as_str().unwrap())).edns(1232);
+    query.class = class_of(case["query"]["cls"].as_str());
+
+    let reply = proxy.client().udp(&query).await;
+
+    let seen = server.seen();
+    let question = seen.queries.iter().find(|query| !query.is_check());
+    if let Some(sees) = case.get("upstream_sees") {
+        let question =
+            question.unwrap_or_else(|| panic!("{id}: nothing was asked\n{configuration}"));
+        assert_eq!(question.name(), sees["name"].as_str().unwrap(), "{id}");
+        if let Some(qtype) = sees["type"].as_str() {
+            assert_eq!(question.qtype(), type_of(qtype), "{id}");
+        }
+        if sees.get("cls").is_some() {
+            assert_eq!(question.qclass(), class_of(sees["cls"].as_str()), "{id}");
+        }
+    }
+    let Some(client) = case.get("client") else { return };
+    if let Some(question) = client["question"].as_str() {
+        assert_eq!(reply.question.as_ref().unwrap().0, question, "{id}");
+    }
+    if let Some(owner) = client["answer_owner"].as_str() {
+        assert_eq!(reply.answers[0].owner, owner, "{id}");
+    }
+    if let Some(ttl) = client["ttl"].as_u64() {
+        let ttls: Vec<_> = reply.answers.iter().map(|record| u64::from(record.ttl)).collect();
+        assert_eq!(ttls, vec![ttl; ttls.len()], "{id}");
+        assert!(!ttls.is_empty(), "{id}");
+    }
+    if let Some(rcode) = client["rcode"].as_str() {
+        assert_eq!(reply.rcode(), rcode_of(rcode), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn every_rewrite_does_what_coredns_tests_want() {
+    let cases = cases(include_str!("../cases/coredns_rewrite.json"));
+    assert!(cases.len() > 60);
+    for case in &cases {
+        check(case).await;
+    }
+}
+
+#[tokio::test]
+async fn a_whole_corefile_is_carried_over() {
+    let server = Upstream::plain()
+        .script(zone(&["www.example.org. 60 IN A 192.0.2.1", "x.corp.example. 60 IN A 192.0.2.2"]))
+        .start()
+        .await;
+    let proxy = imported(
+        "corefile",
+        &format!(
+            "(common) {{\n  errors\n  log\n}}\n.:53 {{\n  import common\n  cache 30 {{\n    denial 1000 10\n  }}\n  health\n  acl {{\n    block type TXT net 127.0.0.0/8\n  }}\n  \
+             hosts {{\n    10.0.0.1 host.example alias.example\n    fallthrough\n  }}\n  \
+             template IN A tmpl.example {{\n    match ^ip-(?P<a>[0-9]+)[.]tmpl[.]example[.]$\n    answer \"{{{{ .Name }}}} 60 IN A 10.1.1.{{{{ .Group.a }}}}\"\n    fallthrough\n  }}\n  \
+             forward . {0}\n}}\ncorp.example {{\n  forward . {0} {{\n    policy sequential\n    max_concurrent 100\n  }}\n}}\n",
+            server.address
+        ),
+    )
+    .await;
+    let ask = async |name: &str, qtype| proxy.client().ask(name, qtype).await;
+
+    assert_eq!(ask("www.example.org.", types::A).await.addresses()[0].to_string(), "192.0.2.1");
+    assert_eq!(ask("x.corp.example.", types::A).await.addresses()[0].to_string(), "192.0.2.2");
+    assert_eq!(ask("alias.example.", types::A).await.addresses()[0].to_string(), "10.0.0.1");
+    let none = ask("alias.example.", types::AAAA).await;
+    assert_eq!((none.rcode(), none.answers.len()), (0, 0));
+    assert_eq!(ask("1.0.0.10.in-addr.arpa.", types::PTR).await.answers.len(), 1);
+    assert_eq!(ask("ip-7.tmpl.example.", types::A).await.addresses()[0].to_string(), "10.1.1.7");
+    assert_eq!(ask("www.example.org.", types::TXT).await.rcode(), rcodes::REFUSED);
+}
+
+#[tokio::test]
+async fn encrypted_upstreams_stay_so_and_what_is_left_out_is_told() {
+    let output = import(
+        "corefile",
+        ". {\n  forward . tls://9.9.9.9 tls://149.112.112.112 {\n    tls_servername dns.quad9.net\n    health_check 5s\n  }\n  dnssec\n  cache {\n    keepttl\n  }\n}\n",
+    )
+    .await;
+
+    let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+    assert!(manifest.contains("serverName: dns.quad9.net"), "{manifest}");
+    assert!(!manifest.contains("protocol: UDP"), "{manifest}");
+    assert!(notes.contains("configuration:6: dnssec: there is nothing like it here"), "{notes}");
+    assert!(notes.contains("configuration:8: keepttl: there is nothing like it here"), "{notes}");
+    assert_eq!(import("corefile", "").await.status.code(), Some(1));
+    assert_eq!(import("corefile", ". {\n").await.status.code(), Some(1));
+}

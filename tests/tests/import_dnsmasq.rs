@@ -1,0 +1,187 @@
+//! dnsmasq's configuration, carried over: what its manual says of each option holds here.
+
+use dnsproxy_tests::{
+    client::Client,
+    import::{cases, import, imported},
+    proxy::text,
+    upstream::{Action, Received, Upstream},
+    wire::{Query, Reply, Response, name_on_wire, rcodes, types},
+};
+use serde_json::Value;
+
+/// A server as the cases want it: its answers tell which one it is.
+fn numbered(n: u8) -> impl FnMut(&Received) -> Vec<Action> + Send {
+    move |query| {
+        let name = query.name().to_lowercase();
+        let first = name.split('.').next().unwrap_or_default();
+        let ttl = first.strip_prefix("ttl").and_then(|ttl| ttl.parse().ok()).unwrap_or(300);
+        let response = Response::to(&query.message);
+        let response = match (first, query.qtype()) {
+            (first, _) if first.starts_with("nx") => response.rcode(rcodes::NXDOMAIN).soa(),
+            ("priv", types::A) => response.record(types::A, ttl, &[10, 9, 9, 9]),
+            ("loop", types::A) => response.record(types::A, ttl, &[127, 0, 0, 2]),
+            (_, types::A) => response.record(types::A, ttl, &[198, 51, 100, n]),
+            (_, types::AAAA) => response.record(
+                types::AAAA,
+                ttl,
+                &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n],
+            ),
+            (_, types::TXT) => response.txt(&format!("S{n}")),
+            (_, types::PTR) => {
+                response.record(types::PTR, ttl, &name_on_wire(&format!("ptr{n}.example.")))
+            }
+            _ => response.soa(),
+        };
+        vec![Action::Send(response.encode())]
+    }
+}
+
+const MX: u16 = 15;
+
+fn type_of(text: &str) -> u16 {
+    match text {
+        "A" => types::A,
+        "AAAA" => types::AAAA,
+        "TXT" => types::TXT,
+        "PTR" => types::PTR,
+        "MX" => MX,
+        "SRV" => 33,
+        "CAA" => 257,
+        other => panic!("a type {other}"),
+    }
+}
+
+/// The data of the answers, as the cases write it.
+fn values(reply: &Reply) -> Vec<Vec<u8>> {
+    reply.answers.iter().map(|record| record.rdata.clone()).collect()
+}
+
+fn expected_values(expect: &Value, qtype: &str) -> Option<Vec<Vec<u8>>> {
+    let lines = expect.get("answers")?.as_array()?;
+    let line = |line: &Value| {
+        let text = format!("x. 1 IN {qtype} {}", line.as_str().unwrap());
+        dnsproxy_tests::zone::record(&text).1.data
+    };
+    Some(lines.iter().map(line).collect())
+}
+
+async fn check(case: &Value) {
+    let id = case["id"].as_str().unwrap();
+    let (one, two) = (
+        Upstream::plain().script(numbered(1)).start().await,
+        Upstream::plain().script(numbered(2)).start().await,
+    );
+    let place = |server: &Upstream| format!("{}#{}", server.address.ip(), server.address.port());
+    let (places, servers) =
+        ([("S1", place(&one)), ("S2", place(&two))], [("S1", &one), ("S2", &two)]);
+    let options = case["options"].as_array().unwrap().iter().map(|option| {
+        let option = option.as_str().unwrap();
+        places.iter().fold(option.to_owned(), |option, (name, place)| {
+            match option.strip_suffix(name) {
+                Some(before) => format!("{before}{place}"),
+                None => option,
+            }
+        })
+    });
+    let configuration = options.collect::<Vec<_>>().join("\n");
+    let proxy = imported("dnsmasq", &configuration).await;
+    let (query, expect) = (&case["query"], &case["expect"]);
+    let (name, qtype) = (query["name"].as_str().unwrap(), query["type"].as_str().unwrap());
+    let client: Client = proxy.client();
+
+    let reply = client.udp(&Query::new(name, type_of(qtype)).edns(1232)).await;
+
+    let asked =
+        |server: &Upstream| server.seen().queries.iter().filter(|query| !query.is_check()).count();
+    let of = |server: &str| servers.iter().find(|(name, _)| *name == server).unwrap().1;
+    match (expect["kind"].as_str().unwrap(), expect["to"].as_str()) {
+        ("local", _) => assert_eq!((asked(&one), asked(&two)), (0, 0), "{id}: answered here"),
+        (_, Some(to)) => {
+            let others = servers.iter().filter(|(name, _)| *name != to);
+            assert_eq!(asked(of(to)), 1, "{id}: {to} is asked");
+            others.for_each(|(_, other)| assert_eq!(asked(other), 0, "{id}: {to} alone"));
+        }
+        (other, _) => panic!("{id}: {other}"),
+    }
+    if let Some(rcode) = expect["rcode"].as_str() {
+        let expected = if rcode == "NXDOMAIN" { rcodes::NXDOMAIN } else { 0 };
+        assert_eq!(reply.rcode(), expected, "{id}");
+    }
+    if let Some(expected) = expected_values(expect, qtype) {
+        assert_eq!(values(&reply), expected, "{id}: {configuration}");
+    }
+    if let Some(ttl) = expect["ttl"].as_u64() {
+        assert_eq!(u64::from(reply.answers[0].ttl), ttl, "{id}");
+    }
+    if let Some(second) = expect["second"].as_str() {
+        client.udp(&Query::new(name, type_of(qtype)).edns(1232)).await;
+        let expected = if second == "cached" { 1 } else { 2 };
+        assert_eq!(asked(of(expect["to"].as_str().unwrap())), expected, "{id}: {second}");
+    }
+}
+
+#[tokio::test]
+async fn every_option_means_what_its_manual_says() {
+    let cases = cases(include_str!("../cases/dnsmasq_semantics.json"));
+    assert!(cases.len() > 50);
+    for case in &cases {
+        check(case).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_carried_over_is_told_with_its_line() {
+    let output = import(
+        "dnsmasq",
+        "# a comment\nserver=192.0.2.1\ndhcp-range=10.0.0.1,10.0.0.9\nserver=/x/nonsense\n",
+    )
+    .await;
+
+    let notes = text(&output.stderr);
+    assert!(output.status.success(), "{notes}");
+    assert!(
+        notes.contains("configuration:3: dhcp-range=10.0.0.1,10.0.0.9: it is not about DNS"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("configuration:4: server=/x/nonsense: `nonsense` is no address"),
+        "{notes}"
+    );
+    assert!(notes.contains("configuration:2: server=192.0.2.1: it stays plain"), "{notes}");
+}
+
+#[tokio::test]
+async fn a_file_without_anything_to_carry_over_is_an_error() {
+    let output = import("dnsmasq", "dhcp-range=10.0.0.1,10.0.0.9\n").await;
+
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+}
+
+/// More of what the manual says, beside the cases of the file.
+#[tokio::test]
+async fn records_aliases_and_reverse_names_are_answered() {
+    let server = Upstream::plain().script(numbered(1)).start().await;
+    let proxy = imported(
+        "dnsmasq",
+        &format!(
+            "server={}#{}\nhost-record=nas,nas.example,192.0.2.5,60\ncname=files.example,nas.example\n\
+             mx-host=example,mail.example,50\nptr-record=5.2.0.192.in-addr.arpa,other.example\n\
+             address=/ads.example/#\nrev-server=192.168.7.0/24,{}#{}\naddress=/#/203.0.113.1\n",
+            server.address.ip(), server.address.port(), server.address.ip(), server.address.port()
+        ),
+    )
+    .await;
+    let ask = async |name: &str, qtype| proxy.client().ask(name, qtype).await;
+
+    let alias = ask("files.example.", types::A).await;
+    let owners: Vec<_> = alias.answers.iter().map(|it| (&*it.owner, it.ttl)).collect();
+    assert_eq!(owners, [("files.example.", 0), ("nas.example.", 60)]);
+    assert_eq!(ask("x.ads.example.", types::AAAA).await.addresses()[0].to_string(), "::");
+    assert_eq!(ask("example.", MX).await.answers.len(), 1);
+    let reverse = ask("5.2.0.192.in-addr.arpa.", types::PTR).await;
+    assert_eq!(reverse.answers[0].rdata, name_on_wire("nas."), "the first name of the address");
+    let private = ask("1.7.168.192.in-addr.arpa.", types::PTR).await;
+    assert_eq!(private.answers[0].rdata, name_on_wire("ptr1.example."));
+    assert_eq!(ask("any.example.", types::A).await.addresses()[0].to_string(), "203.0.113.1");
+}
