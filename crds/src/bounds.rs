@@ -25,6 +25,8 @@ pub const ROUTES: u32 = 256;
 pub const ZONES: u32 = 256;
 /// Rules; our guess, the lines of a large dnsmasq configuration.
 pub const RULES: u32 = 4096;
+/// Tests; our guess, as many as rules.
+pub const TESTS: u32 = 4096;
 /// Names of one kind in one rule; our guess. Lists have more, and need less memory.
 pub const RULE_NAMES: u32 = 100_000;
 /// Patterns that each cost time for every query: substrings and regular expressions of one rule; our guess.

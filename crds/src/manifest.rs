@@ -50,12 +50,40 @@ pub fn read(text: &str, place: Place) -> Result<Manifests, Vec<Problem>> {
     )
 }
 
+/// Reads every `DnsProxy` of a text. Those that are sound may have problems that only `more` finds.
+///
+/// # Errors
+/// All problems of all documents, in the order of their lines.
+pub fn read_and(
+    text: &str,
+    place: Place,
+    more: impl Fn(&DnsProxy) -> Vec<Problem>,
+) -> Result<Manifests, Vec<Problem>> {
+    let problems = |proxy: &DnsProxy| {
+        let found = validate::problems(proxy, place);
+        if found.is_empty() { more(proxy) } else { found }
+    };
+    read_with(text, problems, |proxy| validate::warnings(proxy, place))
+}
+
 /// Reads the only `DnsProxy` of a text.
 ///
 /// # Errors
 /// All its problems; also that there are several.
 pub fn read_one(text: &str, place: Place) -> Result<DnsProxy, Vec<Problem>> {
     only(read(text, place)?)
+}
+
+/// The same, with what only `more` finds.
+///
+/// # Errors
+/// All its problems; also that there are several.
+pub fn read_one_and(
+    text: &str,
+    place: Place,
+    more: impl Fn(&DnsProxy) -> Vec<Problem>,
+) -> Result<DnsProxy, Vec<Problem>> {
+    only(read_and(text, place, more)?)
 }
 
 /// Reads the only `DnsProxy` of a text as the API server would: by its schema and no further.

@@ -28,6 +28,7 @@ pub use source::{ClientCertificate, KeyReference, NameReference, Source};
 pub use status::{
     Condition, DnsConfig, DnsConfigOption, DnsProxyStatus, UpstreamState, UpstreamStatus,
 };
+pub use test::{Expectation, Test};
 pub use upstream::{
     Authentication, Connections, HealthCheck, Padding, Protocol, Timeouts, Tls, Upstream,
 };
@@ -47,6 +48,7 @@ pub mod rule;
 pub mod service;
 pub mod source;
 pub mod status;
+pub mod test;
 pub mod upstream;
 pub mod workload;
 
@@ -111,6 +113,12 @@ pub struct DnsProxySpec {
     #[schemars(length(min = 1, max = bounds::RULES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rules: Option<Vec<rule::Rule>>,
+
+    /// Queries and what is to become of them: one that comes out otherwise makes the manifest invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::TESTS))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub tests: Option<Vec<Test>>,
 
     /// What is checked in every upstream's answer, and which names never leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,6 +28,7 @@ mod responses;
 mod routes;
 mod rules;
 mod service;
+mod tests_of_spec;
 mod tls;
 mod upstreams;
 mod workload;
@@ -81,6 +82,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
         routes,
         cluster_dns,
         rules,
+        tests: _,
         responses,
         cache,
         access,
@@ -95,6 +97,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     routes::check(routes.as_deref(), upstreams, &mut report);
     cluster_dns::check(cluster_dns.as_ref(), &mut report);
     rules::check(rules.as_deref(), routes.as_deref(), &mut report);
+    tests_of_spec::check(&proxy.spec, &mut report);
     responses::check(responses.as_ref(), &mut report);
     cache::check(cache.as_ref(), workload.as_ref(), place, &mut report);
     access::check(access.as_ref(), &mut report);

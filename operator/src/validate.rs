@@ -63,6 +63,10 @@ pub fn validate(
     if !problems.is_empty() {
         return Err(problems);
     }
+    let failures = failed_tests(proxy, resolved);
+    if !failures.is_empty() {
+        return Err(failures);
+    }
     let spec = &proxy.spec;
     let workload = spec.workload.clone().unwrap_or_default();
     Ok(ValidatedDnsProxy {
@@ -78,6 +82,13 @@ pub fn validate(
         grace_period: grace_period(spec),
         spec: spec.clone(),
     })
+}
+
+/// What of `spec.tests` does not come out, with the cluster's DNS as the pods will know it.
+fn failed_tests(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
+    let mut proxy = proxy.clone();
+    proxy.spec.cluster_dns = cluster_dns(&proxy.spec, &resolved.facts);
+    dnsproxy::expectations::problems(&proxy)
 }
 
 /// Whether names of the cluster go to its own DNS.

@@ -45,6 +45,16 @@ impl Access {
         self.rate_limit.clone().filter(|limit| limit.is(per_second, burst))
     }
 
+    /// Whether a client may ask, and by which network; how much it asks aside.
+    pub fn of(&self, client: IpAddr) -> (bool, Option<&Network>) {
+        let find = |networks: &'_ [Network]| networks.iter().position(|it| it.contains(client));
+        match (find(&self.deny), find(&self.allow)) {
+            (Some(index), _) => (false, self.deny.get(index)),
+            (None, Some(index)) => (true, self.allow.get(index)),
+            (None, None) => (false, None),
+        }
+    }
+
     /// Decides about one query of a client, and counts it.
     pub fn check(&self, client: IpAddr, now: Instant) -> Verdict {
         let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(client));

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{cache::Cache, config::status::ConfigStatus, pipeline::Pipeline};
 
 pub mod cache;
+mod explain;
 
 mod local;
 mod server;
@@ -106,6 +107,7 @@ impl Admin {
             .route("/config", get(config))
             .route("/upstreams", get(upstreams))
             .merge(cache::routes())
+            .merge(explain::routes())
             .with_state(self);
         let served = server::serve(listener, router, stop).await;
         if let Err(error) = &served {

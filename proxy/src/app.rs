@@ -21,7 +21,7 @@ use crate::{
         bind::{self, BindError, Endpoint, Held, Sockets},
     },
     metrics::Metrics,
-    pipeline::{Caching, Flights, Pipeline, Ruling},
+    pipeline::{Caching, Flights, Pipeline},
     query_log::QueryLog,
     shutdown::{Event, Signals, Tasks},
     telemetry::Telemetry,
@@ -314,6 +314,16 @@ fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<Endpoint> {
     Endpoint::all(if listen.is_empty() { &config.listen } else { listen })
 }
 
+/// What decides about queries by a configuration, without anything that runs.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn pipeline_of(config: &Config) -> std::io::Result<Pipeline> {
+    let (metrics, _) = Metrics::register()?;
+    let lasting = Lasting::new(config, &metrics);
+    Ok(make_pipeline(config, None, &lasting, &metrics, &Surroundings::default()))
+}
+
 /// What clients have asked by now outlives a reload: nobody's rate limit starts again, nor does the count of
 /// the query log.
 fn make_pipeline(
@@ -347,9 +357,8 @@ fn make_pipeline(
     Pipeline {
         access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),
         checks: config.checks.clone(),
-        private_names: config.private_names,
-        any: config.any,
-        ruling: Ruling::new(Arc::clone(&config.rules), metrics.rules.of(&config.rules)),
+        judge: config.judge(),
+        matches: metrics.rules.of(&config.rules),
         caching,
         upstreams: Arc::new(upstreams),
         flights,

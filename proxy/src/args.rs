@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    commands::{cache::CacheArgs, import::ImportArgs, pins::PinsArgs, query::QueryArgs},
+    commands::{
+        cache::CacheArgs, explain::ExplainArgs, import::ImportArgs, pins::PinsArgs,
+        query::QueryArgs,
+    },
     telemetry::LogFormat,
 };
 
@@ -26,6 +29,8 @@ pub enum Command {
     Run(RunArgs),
     /// Find every problem of a manifest.
     Check(CheckArgs),
+    /// Tell what would become of a query and why, without sending anything.
+    Explain(ExplainArgs),
     /// Make a manifest of another program's configuration.
     Import(ImportArgs),
     /// Ask one question, like a small dig.

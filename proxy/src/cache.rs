@@ -112,6 +112,25 @@ impl Cache {
         }
     }
 
+    /// The same, and neither a count nor the entry tells of it.
+    pub fn look(&self, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
+        let base = self.hasher.base(key);
+        let denial = Slot::of_denial(key.qtype);
+        let slots = [Some(Slot::Answer(key.qtype)), denial, Some(Slot::Failure(key.qtype))];
+        let [answer, denial, failure] =
+            slots.map(|slot| slot.and_then(|slot| self.lookup(key, base, slot)));
+        let fresh = [&answer, &denial].into_iter().flatten().find(|entry| entry.is_fresh(now));
+        if let Some(entry) = fresh {
+            return Found::Fresh { entry: entry.clone(), refresh: false };
+        }
+        let stale = newest(answer, denial).filter(|entry| policy.may_serve(entry, now));
+        match (failure.filter(|entry| entry.is_fresh(now)), stale) {
+            (Some(failure), stale) => Found::Failure { failure, stale },
+            (None, Some(stale)) => Found::Stale(stale),
+            (None, None) => Found::Miss,
+        }
+    }
+
     fn hit(&self, entry: Entry, base: Base, policy: &Policy, now: Instant) -> Found {
         self.metrics.hits.inc();
         entry.note_hit();

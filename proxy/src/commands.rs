@@ -7,6 +7,7 @@
 
 pub mod cache;
 pub mod check;
+pub mod explain;
 pub mod healthcheck;
 pub mod import;
 pub mod pins;

@@ -28,6 +28,8 @@ use dnsproxy_api::{
 
 use crate::{
     checks::Checks,
+    expectations,
+    judge::Judge,
     limits::Limits,
     rules::{Rules, Uncompilable},
     upstream::{RouteSettings, UpstreamSettings},
@@ -194,10 +196,16 @@ impl Config {
         Self::from_text(text, folder, files)
     }
 
+    /// What decides about queries by itself.
+    pub fn judge(&self) -> Judge {
+        Judge::new(Arc::clone(&self.rules), self.private_names, self.any, &self.routes)
+    }
+
     fn from_text(text: &str, folder: &Path, files: reload::Files) -> Result<Self, LoadError> {
         let hash = hash(text.as_bytes());
         let invalid = |problems| LoadError::Invalid { hash: hash.clone(), problems };
-        let proxy = manifest::read_one(text, Place::File).map_err(invalid)?;
+        let proxy =
+            manifest::read_one_and(text, Place::File, expectations::problems).map_err(invalid)?;
         Self::new(&proxy, hash.clone(), Reader::new(folder, files))
             .map_err(|source| LoadError::Unparsable { hash, source })
     }
@@ -253,6 +261,16 @@ impl Config {
             files: files.files,
         })
     }
+}
+
+/// What decides about queries by a manifest, files aside.
+pub(crate) fn judge_of(spec: &api::DnsProxySpec) -> Result<Judge, Unparsable> {
+    let mut routes = upstreams::routes(spec)?;
+    let cluster = cluster::cluster(spec.cluster_dns.as_ref(), defaults::EDNS_BUFFER_SIZE)?;
+    routes.extend(cluster.map(|(_, route)| route));
+    let rules = Arc::new(rules(spec.rules.as_deref())?);
+    let responses = spec.responses.clone().unwrap_or_default();
+    Ok(Judge::new(rules, responses.private_names, responses.any, &routes))
 }
 
 fn rules(rules: Option<&[api::rule::Rule]>) -> Result<Rules, Unparsable> {

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Query(args) => commands::query::run(&args),
         Command::Pins(args) => commands::pins::run(&args),

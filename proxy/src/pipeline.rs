@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use dnsproxy_api::v1alpha1::{AnyQuestions, PrivateNames};
 use tokio::time::Instant;
 
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     cache::{Entry, How, Key, Scope},
     checks::Checks,
     cluster_dns::LoopGuard,
+    judge::{Fate, Judge, Judgement},
     limits::{InFlight, Limits},
     listener::{Client, Transport},
     message::{
@@ -26,11 +26,13 @@ use crate::{
         truncate,
     },
     query_log::{QueryLog, Record},
+    rules::metrics::Matches,
     shutdown::Tasks,
     upstream::{Route, Upstreams},
 };
 
 mod caching;
+mod explain;
 mod flights;
 pub mod metrics;
 mod ruled;
@@ -39,7 +41,6 @@ mod waiting;
 pub use caching::Caching;
 pub use flights::Flights;
 pub use metrics::{Limit, PipelineMetrics, Source};
-pub use ruled::Ruling;
 pub use waiting::{Answer, Finished};
 
 use caching::Recalled;
@@ -61,14 +62,12 @@ pub enum Verdict {
 pub struct Pipeline {
     /// Who may ask.
     pub access: Access,
-    /// What is done with queries that match.
-    pub ruling: Ruling,
+    /// What decides about a query by itself.
+    pub judge: Judge,
+    /// What counts the matches of its rules.
+    pub matches: Matches,
     /// What is checked in every upstream's answer.
     pub checks: Checks,
-    /// What is done about names that mean something here alone.
-    pub private_names: PrivateNames,
-    /// What is done about questions for ANY.
-    pub any: AnyQuestions,
     /// What is remembered, when anything is.
     pub caching: Option<Caching>,
     /// Whom to ask.
@@ -110,29 +109,29 @@ impl Pipeline {
             Admission::Denied => return self.refuse(&job, &prohibited(), out),
             Admission::TooMany => return self.slow_down(&job, out),
         }
-        let decision = self.ruling.decide(&job);
-        if let Some(verdict) = self.answer_by_rule(&job, &decision, out) {
-            return verdict;
-        }
-        if let Some(verdict) = self.answer_privately(&job, &decision, out) {
-            return verdict;
-        }
-        let asked = decision.question.as_ref().unwrap_or(&job.query.question);
-        if asked.qtype == Qtype::ANY && self.any == AnyQuestions::Minimal {
-            reply::any(&job.query, self.terms(client), out);
-            return self.replied(&job, Rcode::NOERROR, Source::Local, out);
-        }
-        let Some(way) = self.way(&job, &decision) else {
+        let Judgement { fate, decision } = self.judge(&job);
+        let route = match fate {
+            Fate::Failed(reason) => return self.fail(&job, &reason, out),
+            Fate::Dropped => return self.keep_silent(&job),
+            Fate::Made { rcode, response, is_ruled, reason } => {
+                let source = if is_ruled { Source::Rule } else { Source::Local };
+                return self.give_made(&job, rcode, *response, &decision, source, &reason, out);
+            }
+            Fate::Any => {
+                reply::any(&job.query, self.terms(client), out);
+                return self.replied(&job, Rcode::NOERROR, Source::Local, out);
+            }
+            Fate::NoRoute => None,
+            Fate::Asked(route) => self.upstreams.route_at(route),
+        };
+        let Some(route) = route else {
             return self.refuse(&job, &other("no route for this name"), out);
         };
-        if self
-            .loop_guard
-            .as_ref()
-            .is_some_and(|guard| guard.stops(client.address, way.route.name()))
-        {
+        if self.loop_guard.as_ref().is_some_and(|guard| guard.stops(client.address, route.name())) {
             self.metrics.count_loop();
             return self.fail(&job, "a question of the cluster's DNS would go back to it", out);
         }
+        let way = self.way(&job.query.question, route, &decision);
         let stale = match self.recall(&job, way.scope) {
             Recalled::Reply { entry, source, is_due } => {
                 if is_due {
@@ -217,6 +216,12 @@ impl Pipeline {
     fn limit(&self, job: &Job<'_>, limit: Limit, out: &mut Vec<u8>) -> Verdict {
         self.metrics.count_limited(limit);
         self.fail(job, limit.label(), out)
+    }
+
+    /// A rule wants no reply to this.
+    fn keep_silent(&self, job: &Job<'_>) -> Verdict {
+        self.metrics.count_response(Rcode::NOERROR, Source::Refused, job.started.elapsed());
+        Verdict::Silence
     }
 
     fn fail(&self, job: &Job<'_>, reason: &str, out: &mut Vec<u8>) -> Verdict {

@@ -132,6 +132,8 @@ pub struct Match<'r> {
     pub kind: Kind,
     /// Whether this is the second look, after a rewrite.
     pub is_again: bool,
+    /// What is decided by now.
+    pub decision: &'r Decision,
 }
 
 /// The kinds of rules.
@@ -348,8 +350,8 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
                 }
             }
         };
-        let kind = rule.action.kind();
-        (self.observe)(Match { index, rule: &rule.name, kind, is_again: false });
+        let (kind, decision) = (rule.action.kind(), &self.decision);
+        (self.observe)(Match { index, rule: &rule.name, kind, is_again: false, decision });
         next
     }
 
@@ -373,8 +375,8 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
             if !rule.matches(hits.has(index), question, &subject, self.client) {
                 continue;
             }
-            let kind = rule.action.kind();
-            (self.observe)(Match { index, rule: &rule.name, kind, is_again: true });
+            let (kind, decision) = (rule.action.kind(), &self.decision);
+            (self.observe)(Match { index, rule: &rule.name, kind, is_again: true, decision });
             match &rule.action {
                 Action::Block(with) => {
                     let (rule, with) = (Arc::clone(&rule.name), Arc::clone(with));

@@ -65,7 +65,7 @@ pub use metrics::Metrics;
 pub use pins::Pin;
 pub use placement::Placement;
 pub use report::{ServerReport, UpstreamReport};
-pub use route::Route;
+pub use route::{Route, Zones};
 pub use settings::{
     Authentication, ClientCertificate, ConnectionLimits, HealthCheck, Policy, Roots, RouteSettings,
     Secret, TlsSettings, Transport, UpstreamSettings,
@@ -76,7 +76,6 @@ use dial::{Dialer, MAX_HANDSHAKES, Security};
 use health::Health;
 use latency::Latency;
 use loops::LoopProbes;
-use route::Zones;
 use search::Search;
 use server::{Core, Server, TimeLimits};
 use tls::TlsClient;
@@ -165,10 +164,7 @@ impl Upstreams {
         known: &[Arc<Route>],
         surroundings: &Surroundings,
     ) -> Self {
-        let mut zones = Zones::default();
-        for (index, route) in routes.iter().enumerate() {
-            route.zones.iter().for_each(|zone| zones.insert(zone, index));
-        }
+        let zones = Zones::of(&routes);
         let routes =
             routes.into_iter().map(|settings| Arc::new(compile(settings, &upstreams, known)));
         let routing = Arc::new(Routing { routes: routes.collect(), upstreams, zones });
@@ -187,14 +183,9 @@ impl Upstreams {
         self.routing.routes.get(self.routing.zones.find(question)?)
     }
 
-    /// Whether a route has a zone for a question that is not `.`.
-    pub fn has_zone_for(&self, question: &Question<'_>) -> bool {
-        self.routing.zones.zone_len(question).is_some_and(|len| len > 1)
-    }
-
-    /// The route with this name.
-    pub fn route_called(&self, name: &str) -> Option<&Arc<Route>> {
-        self.routing.routes.iter().find(|route| **route.name() == *name)
+    /// The route with this index, in the order of the manifest.
+    pub fn route_at(&self, index: usize) -> Option<&Arc<Route>> {
+        self.routing.routes.get(index)
     }
 
     /// Whether a client's question is one of our own that has come back. Then the server that it was sent to is

@@ -154,6 +154,7 @@ async fn names_of_the_cluster_go_to_its_dns_and_others_do_not() {
         "domain": "cluster.local",
         "reverseZones": ["3.10.in-addr.arpa", "8.b.d.0.1.0.0.2.ip6.arpa"],
     });
+    spec["responses"] = json!({"privateNames": "Forward"});
     let proxy = Proxy::start(&spec).await;
     let cases = [
         ("a Service", "kubernetes.default.svc.cluster.local", "cluster"),

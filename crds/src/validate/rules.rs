@@ -285,11 +285,16 @@ fn check_answer(path: &str, answer: &StaticAnswer, groups: Option<usize>, report
 const CNAME: u16 = 5;
 
 fn check_forward(path: &str, route: &str, routes: Option<&[Route]>, report: &mut Report) {
+    report.require(is_route(route, routes), path, format!("no route is called {route}"));
+}
+
+/// Whether there is a route with a name.
+pub(super) fn is_route(name: &str, routes: Option<&[Route]>) -> bool {
     let is_known = match routes {
-        None => route == "default",
-        Some(routes) => routes.iter().any(|known| known.name == route),
-    } || route == super::CLUSTER_DNS;
-    report.require(is_known, path, format!("no route is called {route}"));
+        None => name == "default",
+        Some(routes) => routes.iter().any(|known| known.name == name),
+    };
+    is_known || name == super::CLUSTER_DNS
 }
 
 fn check_response(path: &str, response: &ResponseChange, report: &mut Report) {

@@ -25,6 +25,8 @@ fn manifest(proxy: &ValidatedDnsProxy) -> DnsProxy {
         routes,
         cluster_dns: _,
         rules,
+        // They were run before this is rendered.
+        tests: _,
         responses,
         cache,
         access,
@@ -46,6 +48,7 @@ fn manifest(proxy: &ValidatedDnsProxy) -> DnsProxy {
             routes,
             cluster_dns: proxy.cluster_dns.clone(),
             rules,
+            tests: None,
             responses,
             cache,
             access: with_networks(access, proxy.allow.clone()),

@@ -1,4 +1,4 @@
-//! `dnsproxy check`: finds every problem of a manifest, without binding or asking anything.
+//! `dnsproxy check`: finds every problem of a manifest and runs its tests, without binding or asking anything.
 //!
 //! A manifest may be meant for a file or for a cluster; a few fields make sense in one of them only. It is
 //! valid when it is valid for one of the two, and what the other one would refuse is told as a note.
@@ -11,12 +11,13 @@ use dnsproxy_api::{
     validate::{Place, Problem},
 };
 
-use crate::{args::CheckArgs, config::read_bounded};
+use crate::{args::CheckArgs, config::read_bounded, expectations};
 
 /// Exit code 0 when the manifest is valid, 1 when it is not.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let text = read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    match (manifest::read(&text, Place::File), manifest::read(&text, Place::Cluster)) {
+    let read = |place| manifest::read_and(&text, place, expectations::problems);
+    match (read(Place::File), read(Place::Cluster)) {
         (Err(for_file), Err(for_cluster)) => {
             let fewer = if for_cluster.len() < for_file.len() { for_cluster } else { for_file };
             for problem in fewer {

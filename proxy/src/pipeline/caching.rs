@@ -44,6 +44,13 @@ impl Caching {
     }
 }
 
+impl Caching {
+    /// Looks without counting.
+    pub(super) fn look(&self, key: &Key<'_>, now: Instant) -> Found {
+        self.cache.look(key, &self.policy, now)
+    }
+}
+
 /// What the cache knows about a question.
 pub(super) enum Recalled {
     /// A reply that is given at once.

@@ -2,28 +2,20 @@
 
 use std::sync::Arc;
 
-use dnsproxy_api::v1alpha1::PrivateNames;
 use tokio::time::Instant;
 
 use super::{Job, Pipeline, Source, Verdict, flights::Flight, waiting::Outcome};
 use crate::{
     cache::{Bounds, Entry, Key, Scope},
+    judge::Judgement,
     message::{
         Question, Rcode, Request,
         edns::{self, ExtendedError},
         response::{Record, Response},
     },
-    private_names,
-    rules::{self, Decision, Rules, Step, answer, denial, metrics::Matches},
+    rules::{self, Decision, Step, answer},
     upstream::Route,
 };
-
-/// The rules of a manifest, and what counts their matches.
-#[derive(Debug, Default)]
-pub struct Ruling {
-    rules: Arc<Rules>,
-    matches: Matches,
-}
 
 /// How a query is answered that is not decided here: by whom, and, where rules matched, what they want.
 pub(super) struct Way {
@@ -45,118 +37,9 @@ pub(super) struct Plan {
     rule: Option<Arc<str>>,
 }
 
-/// Aliases that are followed for one query: as many as resolvers follow (unbound 11, CoreDNS 8).
-const MAX_FOLLOWED: usize = 8;
-
-impl Ruling {
-    /// These rules, and the counters of each.
-    pub fn new(rules: Arc<Rules>, matches: Matches) -> Self {
-        Self { rules, matches }
-    }
-
-    pub(super) fn decide(&self, job: &Job<'_>) -> Decision {
-        self.rules.decide(&job.query.question, job.client.address, |matched| {
-            if let Some(counter) = self.matches.get(matched.index) {
-                counter.inc();
-            }
-        })
-    }
-}
-
-impl Pipeline {
-    /// What a rule answers by itself; `None` when the query goes on.
-    pub(super) fn answer_by_rule(
-        &self,
-        job: &Job<'_>,
-        decision: &Decision,
-        out: &mut Vec<u8>,
-    ) -> Option<Verdict> {
-        match &decision.verdict {
-            rules::Verdict::Pass | rules::Verdict::Forward(_) => None,
-            rules::Verdict::Failed { rule, text } => {
-                Some(self.fail(job, &no_name(Some(rule), text), out))
-            }
-            rules::Verdict::Block { rule, with } => {
-                let question = decision.question.as_ref().unwrap_or(&job.query.question);
-                let Some((rcode, response)) = with.respond(question) else {
-                    self.metrics.count_response(
-                        Rcode::NOERROR,
-                        Source::Refused,
-                        job.started.elapsed(),
-                    );
-                    return Some(Verdict::Silence);
-                };
-                let reason = ExtendedError::new(ExtendedError::BLOCKED, format!("rule {rule}"));
-                Some(self.give_made(job, rcode, response, decision, Source::Rule, &[reason], out))
-            }
-            rules::Verdict::Answer { rule, given } => {
-                let question = decision.question.as_ref().unwrap_or(&job.query.question);
-                let mut response = Response::empty(question.clone().into_owned());
-                let [answers, authorities, _] = &mut response.sections;
-                answers.clone_from(&given.records);
-                if given.is_denied {
-                    let name = answer::alias_of(question, &given.records);
-                    let name = name.unwrap_or_else(|| question.name.clone().into_owned());
-                    authorities.push(denial(&Question { name, ..question.clone() }, given.ttl));
-                } else if answer::alias_of(question, &given.records).is_some() {
-                    return None;
-                }
-                let reason = forged(rule);
-                let rcode = Rcode::NOERROR;
-                Some(self.give_made(job, rcode, response, decision, Source::Rule, &[reason], out))
-            }
-        }
-    }
-
-    /// Writes an answer that was made here.
-    fn give_made(
-        &self,
-        job: &Job<'_>,
-        mut rcode: Rcode,
-        mut response: Response,
-        decision: &Decision,
-        source: Source,
-        reasons: &[ExtendedError],
-        out: &mut Vec<u8>,
-    ) -> Verdict {
-        if let Err(text) = answer::undo(&decision.steps, &mut response, &mut rcode) {
-            return self.fail(job, &no_name(None, &text), out);
-        }
-        let Ok(message) = response.write() else {
-            return self.fail(job, TOO_LONG, out);
-        };
-        let mut errors = Vec::new();
-        reasons.iter().for_each(|reason| edns::encode_error(reason, &mut errors));
-        let key = job.key(Scope(0));
-        let entry = Entry::of_parts(&key, rcode, message, &errors, &Bounds::NONE, job.started);
-        self.give(job, &entry, source, None, out);
-        Verdict::Reply
-    }
-
-    /// What is answered here of a name that means something here alone; `None` when the query goes on.
-    pub(super) fn answer_privately(
-        &self,
-        job: &Job<'_>,
-        decision: &Decision,
-        out: &mut Vec<u8>,
-    ) -> Option<Verdict> {
-        let question = decision.question.as_ref().unwrap_or(&job.query.question);
-        let has_way = !matches!(decision.verdict, rules::Verdict::Pass);
-        if self.private_names == PrivateNames::Forward || has_way {
-            return None;
-        }
-        let (rcode, response) = private_names::answer(question)?;
-        if self.upstreams.has_zone_for(question) {
-            return None;
-        }
-        let reason = ExtendedError::new(ExtendedError::OTHER, "responses.privateNames");
-        let errors = [reason];
-        Some(self.give_made(job, rcode, response, decision, Source::Local, &errors, out))
-    }
-
-    /// Where a query goes, and what is done to its answer; `None` when no route is for it.
-    pub(super) fn way(&self, job: &Job<'_>, decision: &Decision) -> Option<Way> {
-        let question = decision.question.as_ref().unwrap_or(&job.query.question);
+impl Plan {
+    fn of(asked: &Question<'_>, decision: &Decision) -> Self {
+        let question = decision.question.as_ref().unwrap_or(asked);
         let (rule, given) = match &decision.verdict {
             rules::Verdict::Answer { rule, given } => (Some(rule), &*given.records),
             rules::Verdict::Pass
@@ -164,24 +47,63 @@ impl Pipeline {
             | rules::Verdict::Block { .. }
             | rules::Verdict::Failed { .. } => (None, &[][..]),
         };
-        let route = match (&decision.verdict, answer::alias_of(question, given)) {
-            (rules::Verdict::Forward(name), _) => self.upstreams.route_called(name)?,
-            (_, Some(target)) => {
-                self.upstreams.route(&Question { name: target, ..question.clone() })?
+        Self {
+            question: question.clone().into_owned(),
+            given: given.to_vec(),
+            steps: decision.steps.clone(),
+            rule: rule.cloned(),
+        }
+    }
+}
+
+/// Aliases that are followed for one query: as many as resolvers follow (unbound 11, CoreDNS 8).
+const MAX_FOLLOWED: usize = 8;
+
+impl Pipeline {
+    /// Decides about a query, and counts the rules that matched.
+    pub(super) fn judge(&self, job: &Job<'_>) -> Judgement {
+        self.judge.judge(&job.query.question, job.client.address, |matched| {
+            if let Some(counter) = self.matches.get(matched.index) {
+                counter.inc();
             }
-            (_, None) => self.upstreams.route(question)?,
+        })
+    }
+
+    /// Writes an answer that was made here.
+    pub(super) fn give_made(
+        &self,
+        job: &Job<'_>,
+        mut rcode: Rcode,
+        mut response: Response,
+        decision: &Decision,
+        source: Source,
+        reason: &ExtendedError,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        if let Err(text) = answer::undo(&decision.steps, &mut response, &mut rcode) {
+            return self.fail(job, &no_name(&text), out);
+        }
+        let Ok(message) = response.write() else {
+            return self.fail(job, TOO_LONG, out);
         };
-        let route = Arc::clone(route);
-        let scope = self.scope(&route, decision.fingerprint());
-        let plan = (!decision.is_plain()).then(|| {
-            Arc::new(Plan {
-                question: question.clone().into_owned(),
-                given: given.to_vec(),
-                steps: decision.steps.clone(),
-                rule: rule.cloned(),
-            })
-        });
-        Some(Way { route, scope, plan })
+        let mut errors = Vec::new();
+        edns::encode_error(reason, &mut errors);
+        let key = job.key(Scope(0));
+        let entry = Entry::of_parts(&key, rcode, message, &errors, &Bounds::NONE, job.started);
+        self.give(job, &entry, source, None, out);
+        Verdict::Reply
+    }
+
+    /// Where a query goes, and what is done to its answer.
+    pub(super) fn way(
+        &self,
+        question: &Question<'_>,
+        route: &Arc<Route>,
+        decision: &Decision,
+    ) -> Way {
+        let scope = self.scope(route, decision.fingerprint());
+        let plan = (!decision.is_plain()).then(|| Arc::new(Plan::of(question, decision)));
+        Way { route: Arc::clone(route), scope, plan }
     }
 
     /// The answer that rules want, made of those of upstreams.
@@ -273,7 +195,7 @@ impl Lookup<'_> {
             Some(rule) => Draft::given(question, given, rule),
             None => Draft::of(&self.look_up(&route, question.clone()).await)?,
         };
-        let no_name = |text: String| no_name(None, &text);
+        let no_name = |text: String| no_name(&text);
         let mut next = match rule {
             Some(_) => answer::open_end(&draft.response).map(|target| (target, given.len())),
             None => answer::redirect(steps, &mut draft.response, 0).map_err(no_name)?,
@@ -344,7 +266,7 @@ impl Draft {
     fn finish(self, steps: &[Step]) -> Result<Made, String> {
         let Self { mut response, mut rcode, errors, upstream, source } = self;
         let is_failure = !rcode.is_answer();
-        answer::undo(steps, &mut response, &mut rcode).map_err(|text| no_name(None, &text))?;
+        answer::undo(steps, &mut response, &mut rcode).map_err(|text| no_name(&text))?;
         let message = response.write().map_err(|_| TOO_LONG.to_owned())?;
         Ok(Made { message, rcode, errors, upstream, source, is_failure })
     }
@@ -356,7 +278,6 @@ fn forged(rule: &str) -> ExtendedError {
     ExtendedError::new(ExtendedError::FORGED, format!("rule {rule}"))
 }
 
-fn no_name(rule: Option<&str>, text: &str) -> String {
-    let whose = rule.map_or_else(|| "a rule".to_owned(), |rule| format!("rule {rule}"));
-    format!("{whose} makes a name that is none: {text}")
+fn no_name(text: &str) -> String {
+    format!("a rule makes a name of the answer that is none: {text}")
 }

@@ -62,10 +62,9 @@ impl Lab {
         let writer = QueryLogWriter::start(registry).unwrap();
         let pipeline = Pipeline {
             access: Access::new(vec!["127.0.0.0/8".parse().unwrap()], vec![], None),
-            ruling: Ruling::default(),
+            judge: Judge::for_all(),
+            matches: Matches::default(),
             checks: Checks::default(),
-            private_names: PrivateNames::Local,
-            any: AnyQuestions::Minimal,
             caching: Some(Caching::new(cache, bounds, policy, Some(STALE_AFTER))),
             upstreams: Arc::clone(&network.upstreams),
             flights: Arc::default(),

@@ -1,6 +1,6 @@
 //! What is done to an answer: names go back to those that were asked for, TTLs and response codes change.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use dnsproxy_api::units::{DEFAULT_TTL, Regex, Template};
 
@@ -83,6 +83,53 @@ impl Step {
                 Ok(())
             }
         }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restore(Restoring { asked, new_name, restore, ending: _ }) => {
+                let Some(new) = new_name else {
+                    return write!(f, "the question is {} again", asked.qtype);
+                };
+                match (restore.owners, restore.values) {
+                    (true, true) => {
+                        write!(f, "owners and names in data that are {new} become {}", asked.name)?
+                    }
+                    (true, false) => write!(f, "owners that are {new} become {}", asked.name)?,
+                    (false, _) => write!(f, "names stay {new}")?,
+                }
+                let own = [("owners", &restore.owner_changes), ("data", &restore.value_changes)];
+                own.iter().try_for_each(|(what, changes)| {
+                    changes.iter().try_for_each(|it| {
+                        write!(f, ", in {what} {} becomes {}", it.regex.as_str(), it.to)
+                    })
+                })
+            }
+            Self::Change(changes) => changes.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ttl, rcodes, removed, cname_target } = self;
+        let mut parts = Vec::new();
+        match ttl {
+            Some((least, u32::MAX)) => parts.push(format!("TTLs are at least {least} s")),
+            Some((0, most)) => parts.push(format!("TTLs are at most {most} s")),
+            Some((least, most)) => parts.push(format!("TTLs are {least} to {most} s")),
+            None => {}
+        }
+        parts.extend(rcodes.iter().map(|(from, to)| format!("{from} becomes {to}")));
+        parts.extend(removed.iter().map(|rtype| format!("{rtype} records are taken out")));
+        parts.extend(
+            cname_target
+                .iter()
+                .map(|it| format!("a CNAME to {} goes to {}", it.regex.as_str(), it.to)),
+        );
+        f.write_str(&parts.join(", "))
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     settings::{Policy, RouteSettings},
 };
 use crate::{
+    explain::ServerStep,
     limits::{InFlight, Place},
     message::{Name, Qtype, Question, name::MAX_NAME_LEN},
 };
@@ -130,6 +131,36 @@ impl Route {
         }
     }
 
+    /// The same, for people.
+    pub fn servers_in_order(&self, now: Instant) -> Vec<ServerStep> {
+        let step = |server: &Arc<Server>| ServerStep {
+            upstream: server.upstream().to_string(),
+            address: server.address().to_string(),
+            state: format!("{:?}", server.health().snapshot().state),
+        };
+        self.order(now).into_iter().map(step).collect()
+    }
+
+    /// The servers in the order in which they would be asked now, those of the fallback last.
+    pub(super) fn order(&self, now: Instant) -> Vec<&Arc<Server>> {
+        let mut order: Vec<&Arc<Server>> = Vec::new();
+        for servers in [&self.servers, &self.fallback] {
+            let is_known = |known: &[&Arc<Server>], server: &Arc<Server>| {
+                known.iter().any(|other| Arc::ptr_eq(other, server))
+            };
+            while let Some(next) = self.next(
+                servers,
+                self.turn(),
+                Standing::Down,
+                |server| is_known(&order, server),
+                now,
+            ) {
+                order.push(next);
+            }
+        }
+        order
+    }
+
     /// Of these servers the one to ask next: the best by policy of those with the best standing, at worst
     /// `worst`, that are not excluded.
     pub(super) fn next<'r>(
@@ -163,27 +194,36 @@ const IN_USE: Duration = Duration::from_secs(60);
 
 /// Finds a zone's route. Zones are looked up whole, in lower case, so that no name is compared twice.
 #[derive(Debug, Default)]
-pub(super) struct Zones {
+pub struct Zones {
     routes: HashMap<Box<[u8]>, usize>,
     /// Octets of the longest zone: what is longer need not be looked up, which is all but "." by default.
     longest: usize,
 }
 
 impl Zones {
+    /// The zones of these routes.
+    pub fn of(routes: &[RouteSettings]) -> Self {
+        let mut zones = Self::default();
+        for (index, route) in routes.iter().enumerate() {
+            route.zones.iter().for_each(|zone| zones.insert(zone, index));
+        }
+        zones
+    }
+
     /// Sends a zone to the route with this index. The first one to claim a zone keeps it.
-    pub(super) fn insert(&mut self, zone: &Name<'_>, route: usize) {
+    pub fn insert(&mut self, zone: &Name<'_>, route: usize) {
         let zone = zone.to_folded();
         self.longest = self.longest.max(zone.len());
         self.routes.entry(zone).or_insert(route);
     }
 
     /// The index of the route for a question.
-    pub(super) fn find(&self, question: &Question<'_>) -> Option<usize> {
+    pub fn find(&self, question: &Question<'_>) -> Option<usize> {
         self.longest(question).map(|(_, route)| route)
     }
 
     /// The octets of the zone that a question is in.
-    pub(super) fn zone_len(&self, question: &Question<'_>) -> Option<usize> {
+    pub fn zone_len(&self, question: &Question<'_>) -> Option<usize> {
         self.longest(question).map(|(len, _)| len)
     }
 

@@ -1,0 +1,74 @@
+//! The way of one query, told instead of gone.
+
+use std::net::IpAddr;
+
+use tokio::time::Instant;
+
+use super::Pipeline;
+use crate::{
+    cache::{Found, Key, Scope},
+    explain::{self, AccessStep, Asked, CacheStep, Explanation, Outcome},
+    judge::Fate,
+    message::{Question, Rcode},
+};
+
+impl Pipeline {
+    /// What would become of a question of a client, which asks without DO and CD, and why. Nothing is sent, and nothing
+    /// is counted. Without a client, of one that may ask.
+    pub fn explain(
+        &self,
+        question: &Question<'_>,
+        client: Option<IpAddr>,
+        now: Instant,
+    ) -> Explanation {
+        let query = Asked::of(question, client);
+        let (is_allowed, network) = client.map_or((true, None), |client| self.access.of(client));
+        let access = AccessStep { is_allowed, network: network.map(ToString::to_string) };
+        if !is_allowed {
+            let reason = Some("this client may not ask".into());
+            let rcode = Some(Rcode::REFUSED.to_string());
+            let result = Outcome { source: "refused".into(), reason, rcode, ..Outcome::default() };
+            return Explanation { query, access, rules: Vec::new(), asked_instead: None, result };
+        }
+        let client = client.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+        let (rules, judgement) = explain::judge(&self.judge, question, client);
+        let mut result = explain::outcome(&self.judge, question, &judgement);
+        if let Fate::Asked(index) = judgement.fate
+            && let Some(route) = self.upstreams.route_at(index)
+        {
+            let way = self.way(question, route, &judgement.decision);
+            result.cache = Some(self.cached(question, way.scope, now));
+            result.servers = route.servers_in_order(now);
+            if self.loop_guard.as_ref().is_some_and(|guard| guard.stops(client, route.name())) {
+                result.source = "local".into();
+                result.rcode = Some(Rcode::SERVFAIL.to_string());
+                result.reason = Some("a question of the cluster's DNS would go back to it".into());
+            }
+        }
+        let asked_instead = judgement.decision.question.as_ref();
+        let asked_instead = asked_instead.map(|question| Asked::of(question, None));
+        Explanation { query, access, rules, asked_instead, result }
+    }
+
+    fn cached(&self, question: &Question<'_>, scope: Scope, now: Instant) -> CacheStep {
+        let Question { name, qtype, qclass: _ } = question;
+        let state = match &self.caching {
+            None => "there is no cache".to_owned(),
+            Some(caching) => {
+                let key = Key::of(question, false, false, scope);
+                match caching.look(&key, now) {
+                    Found::Fresh { entry, .. } => format!("{}, fresh, answers", entry.rcode()),
+                    Found::Failure { failure, .. } => {
+                        format!("{}, remembered, answers", failure.rcode())
+                    }
+                    Found::Stale(entry) => {
+                        format!("{}, expired, for when nobody answers", entry.rcode())
+                    }
+                    Found::Miss => "nothing".to_owned(),
+                }
+            }
+        };
+        let key = format!("{name} {qtype} without DO and CD");
+        CacheStep { key, scope: format!("{:016x}", scope.0), state }
+    }
+}
