@@ -44,6 +44,7 @@ pub use metrics::{Limit, PipelineMetrics, Source};
 pub use waiting::{Answer, Finished};
 
 use caching::Recalled;
+use ruled::Own;
 use waiting::{Places, Waiting};
 
 /// What a message gets.
@@ -115,7 +116,8 @@ impl Pipeline {
             Fate::Dropped => return self.keep_silent(&job),
             Fate::Made { rcode, response, is_ruled, reason } => {
                 let source = if is_ruled { Source::Rule } else { Source::Local };
-                return self.give_made(&job, rcode, *response, &decision, source, &reason, out);
+                let own = Own { rcode, response: *response, source, reason };
+                return self.give_own(&job, own, &decision, out);
             }
             Fate::Any => {
                 reply::any(&job.query, self.terms(client), out);

@@ -42,8 +42,19 @@ fn every_field_of_a_file_is_shown() {
     let manifests = readme::blocks("yaml").join("\n");
     let definition = serde_json::to_value(dnsproxy_api::custom_resource_definition()).unwrap();
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let sections =
-        ["upstreams", "routes", "cache", "access", "limits", "listeners", "logging", "shutdown"];
+    let sections = [
+        "upstreams",
+        "routes",
+        "rules",
+        "tests",
+        "responses",
+        "cache",
+        "access",
+        "limits",
+        "listeners",
+        "logging",
+        "shutdown",
+    ];
     // Other kinds of sources, and what the text explains.
     let elsewhere = ["inline", "certificateFile", "keyFile", "allowWeaker"];
 
@@ -95,7 +106,7 @@ fn every_file_that_is_named_is_there() {
 async fn every_command_takes_the_options_that_are_listed() {
     let listed = readme::blocks("text").concat();
     let lines: Vec<&str> = listed.lines().filter(|line| line.starts_with("dnsproxy ")).collect();
-    assert_eq!(lines.len(), 6, "{lines:?}");
+    assert_eq!(lines.len(), 8, "{lines:?}");
 
     for line in lines {
         let command = line.split(' ').nth(1).unwrap();
@@ -111,7 +122,8 @@ async fn every_command_takes_the_options_that_are_listed() {
 
 /// A proxy that has seen a bit of everything, so that each family has a series.
 async fn stage() -> Stage {
-    let stage = Stage::new().await;
+    let rule = serde_json::json!({"name": "r", "match": {"types": ["A"]}, "allow": {}});
+    let stage = Stage::spec(serde_json::json!({"rules": [rule]})).await;
     stage.client().ask("www.example", types::A).await;
     stage
 }

@@ -24,8 +24,7 @@ use records::Records;
 
 /// Reads a configuration.
 pub fn import(text: &str) -> Imported {
-    let mut reader = Reader::default();
-    reader.draft = Draft::new();
+    let mut reader = Reader { draft: Draft::new(), ..Reader::default() };
     for (number, line) in (1..).zip(text.lines()) {
         if let Some(option) = Opt::read(number, line) {
             reader.take(&option);

@@ -84,6 +84,7 @@ impl Draft {
     }
 
     /// The route with a name, made when there is none yet.
+    #[allow(clippy::indexing_slicing, reason = "the index was just found or made")]
     pub fn route(&mut self, name: &str) -> &mut Route {
         let routes = self.spec.routes.get_or_insert_default();
         let index = routes.iter().position(|route| route.name == name).unwrap_or_else(|| {

@@ -24,6 +24,14 @@ pub(super) struct Way {
     pub(super) plan: Option<Arc<Plan>>,
 }
 
+/// An answer that was made here.
+pub(super) struct Own {
+    pub(super) rcode: Rcode,
+    pub(super) response: Response,
+    pub(super) source: Source,
+    pub(super) reason: ExtendedError,
+}
+
 /// What rules want of an answer.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -70,16 +78,14 @@ impl Pipeline {
     }
 
     /// Writes an answer that was made here.
-    pub(super) fn give_made(
+    pub(super) fn give_own(
         &self,
         job: &Job<'_>,
-        mut rcode: Rcode,
-        mut response: Response,
+        own: Own,
         decision: &Decision,
-        source: Source,
-        reason: &ExtendedError,
         out: &mut Vec<u8>,
     ) -> Verdict {
+        let Own { mut rcode, mut response, source, reason } = own;
         if let Err(text) = answer::undo(&decision.steps, &mut response, &mut rcode) {
             return self.fail(job, &no_name(&text), out);
         }
@@ -87,7 +93,7 @@ impl Pipeline {
             return self.fail(job, TOO_LONG, out);
         };
         let mut errors = Vec::new();
-        edns::encode_error(reason, &mut errors);
+        edns::encode_error(&reason, &mut errors);
         let key = job.key(Scope(0));
         let entry = Entry::of_parts(&key, rcode, message, &errors, &Bounds::NONE, job.started);
         self.give(job, &entry, source, None, out);
