@@ -185,3 +185,38 @@ async fn records_aliases_and_reverse_names_are_answered() {
     assert_eq!(private.answers[0].rdata, name_on_wire("ptr1.example."));
     assert_eq!(ask("any.example.", types::A).await.addresses()[0].to_string(), "203.0.113.1");
 }
+
+/// The manual's rules of which option decides, where several are for a name.
+#[tokio::test]
+async fn the_most_specific_option_with_the_type_decides() {
+    let (one, two) = (
+        Upstream::plain().script(numbered(1)).start().await,
+        Upstream::plain().script(numbered(2)).start().await,
+    );
+    let place = |server: &Upstream| format!("{}#{}", server.address.ip(), server.address.port());
+    let (one_at, two_at) = (place(&one), place(&two));
+    let proxy = imported(
+        "dnsmasq",
+        &format!(
+            "no-resolv\nserver={one_at}\naddress=/both.example/192.0.2.1\nserver=/both.example/{two_at}\n\
+             address=/a.dual.example/192.0.2.2\naddress=/dual.example/2001:db8::2\nlocal=/lan/\nserver=/up.lan/{two_at}\n\
+             naptr-record=n.example,1,2,s,SIP+D2U,,target.example\nhost-record=h.lan,192.0.2.3\n"
+        ),
+    )
+    .await;
+    let ask = async |name: &str, qtype| proxy.client().ask(name, qtype).await;
+    let address = async |name: &str, qtype| ask(name, qtype).await.addresses()[0].to_string();
+
+    assert_eq!(address("both.example.", types::A).await, "192.0.2.1");
+    assert_eq!(address("both.example.", types::AAAA).await, "2001:db8::2", "its own server");
+    assert_eq!(address("a.dual.example.", types::A).await, "192.0.2.2");
+    assert_eq!(
+        address("a.dual.example.", types::AAAA).await,
+        "2001:db8::2",
+        "the shorter domain has the type"
+    );
+    assert_eq!(address("h.lan.", types::A).await, "192.0.2.3", "records come before domains");
+    assert_eq!(ask("other.lan.", types::A).await.rcode(), rcodes::NXDOMAIN);
+    assert_eq!(address("x.up.lan.", types::A).await, "198.51.100.2");
+    assert_eq!(ask("n.example.", 35).await.answers.len(), 1);
+}

@@ -125,7 +125,7 @@ impl Reader {
             "rev-server" => self.rev_server(option),
             "address" => self.domains.address(option),
             "host-record" | "cname" | "txt-record" | "srv-host" | "mx-host" | "ptr-record"
-            | "caa-record" | "dns-rr" => self.records.add(option),
+            | "caa-record" | "naptr-record" | "dns-rr" => self.records.add(option),
             "synth-domain" => self.records.synthesize(option),
             "alias" => self.alias(option),
             "bogus-nxdomain" => self.bogus(option),
@@ -148,6 +148,20 @@ impl Reader {
             }
             "bogus-priv" => {
                 self.are_private_names_local = true;
+                Ok(())
+            }
+            // Always so.
+            "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces" | "bind-dynamic"
+            | "dns-loop-detect" | "proxy-dnssec" | "keep-in-foreground" | "no-daemon"
+            | "cache-rr" => Ok(()),
+            "dns-forward-max" => {
+                let most = option.value.parse().map_err(|_| "not a number of queries")?;
+                self.draft.spec.limits.get_or_insert_default().max_in_flight = Some(most);
+                Ok(())
+            }
+            "edns-packet-max" => {
+                let size = option.value.parse().map_err(|_| "not a number of octets")?;
+                self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(size);
                 Ok(())
             }
             "strict-order" => {
@@ -301,7 +315,13 @@ impl Reader {
     fn finish(mut self) -> Imported {
         self.defaults();
         let Self { mut draft, domains, records, filtered, cache, ttl, rebinding, .. } = self;
-        draft.responses().rebind_protection = rebinding;
+        if let Some(rebinding) = rebinding {
+            if domains.have_servers() {
+                let reason = "answers of servers for a domain of their own are not checked here";
+                draft.note(0, "stop-dns-rebind", reason);
+            }
+            draft.responses().rebind_protection = Some(rebinding);
+        }
         if cache != Cache::default() {
             draft.spec.cache = Some(cache);
         }
@@ -390,22 +410,15 @@ fn server_address(text: &str) -> Result<SocketAddr, String> {
 fn elsewhere(key: &str) -> &'static str {
     let known = BTreeMap::from([
         ("ignore-address", "answers are never waited past: use `responses.bogusAddresses`"),
-        ("no-resolv", "resolv.conf is never read here"),
-        ("no-poll", "resolv.conf is never read here"),
         ("resolv-file", "resolv.conf is never read here: write its servers as `upstreams`"),
-        ("no-hosts", "/etc/hosts is never read here"),
         ("addn-hosts", "write its names as rules with `answer`"),
         ("all-servers", "the fastest server is asked; a second one when it is slow"),
-        ("dns-loop-detect", "loops are always detected"),
         ("dnssec", "answers are not validated here: take an upstream that validates"),
         ("conf-file", "other files are not read: import each of them"),
         ("conf-dir", "other files are not read: import each of them"),
         ("user", "the process keeps the user that starts it"),
-        ("bind-interfaces", "every listener is bound to its own address"),
-        ("bind-dynamic", "every listener is bound to its own address"),
         ("interface", "give the interface's address in `listeners.dns.addresses`"),
         ("neg-ttl", "an answer without an SOA record is not kept (RFC 2308)"),
-        ("edns-packet-max", "see `limits.ednsBufferSize`"),
         ("expand-hosts", "write the whole names"),
         ("domain", "it is about DHCP and /etc/hosts"),
     ]);

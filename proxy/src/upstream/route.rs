@@ -246,3 +246,38 @@ fn suffixes(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
         Some(&len) => name.get(1 + usize::from(len)..),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Qclass;
+
+    fn find(zones: &Zones, name: &str, qtype: Qtype) -> Option<usize> {
+        zones.find(&Question { name: name.parse().unwrap(), qtype, qclass: Qclass::IN })
+    }
+
+    #[test]
+    fn the_longest_zone_is_found_whatever_the_order_in_which_they_came() {
+        let zones = ["long.corp.example.", "corp.example.", "."].map(|zone| zone.parse().unwrap());
+        let cases = [
+            ("a.long.corp.example.", Qtype::A, 0),
+            ("LONG.corp.example.", Qtype::A, 0),
+            ("long.corp.example.", Qtype::DS, 1),
+            ("xlong.corp.example.", Qtype::A, 1),
+            ("a.much.longer.name.than.any.zone.example.", Qtype::A, 2),
+            (".", Qtype::DS, 2),
+        ];
+
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let mut table = Zones::default();
+            for index in order {
+                let zone: &Name<'_> = &zones[index];
+                table.insert(zone, index);
+            }
+            for (name, qtype, expected) in cases {
+                assert_eq!(find(&table, name, qtype), Some(expected), "{name} {qtype} {order:?}");
+            }
+        }
+        assert_eq!(find(&Zones::default(), "a.example.", Qtype::A), None);
+    }
+}

@@ -165,6 +165,11 @@ impl Domains {
         Ok(())
     }
 
+    /// Whether some domain has servers of its own.
+    pub(super) fn have_servers(&self) -> bool {
+        self.0.values().any(|domain| !domain.servers.is_empty())
+    }
+
     /// Writes rules and routes. A domain with servers is a route; where a rule would decide about names in it first, it
     /// gets a rule as well.
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_covered: impl Fn(&str) -> bool) {
@@ -173,11 +178,15 @@ impl Domains {
         for (pattern, domain) in &domains {
             let matches = pattern.matches();
             if !domain.addresses.is_empty() {
-                let answer = Some(domain.answer(ttl));
+                let (matches, answer) = (matches.clone(), Some(domain.answer(ttl)));
                 draft.rule(pattern.hint(), Rule { matches, answer, ..Rule::default() });
-            } else if domain.is_asked() {
+            }
+            if domain.is_asked() {
                 let is_ruled = domains.iter().any(|(other, its)| {
-                    !(its.is_asked() && matches!(other, Pattern::Zone(_))) && other.meets(pattern)
+                    (!its.is_asked()
+                        || !its.addresses.is_empty()
+                        || !matches!(other, Pattern::Zone(_)))
+                        && other.meets(pattern)
                 });
                 let needs_rule =
                     is_ruled || is_covered(pattern.hint()) || !matches!(pattern, Pattern::Zone(_));
@@ -186,7 +195,7 @@ impl Domains {
                     let forward = Some(Forward { route });
                     draft.rule(pattern.hint(), Rule { matches, forward, ..Rule::default() });
                 }
-            } else {
+            } else if domain.addresses.is_empty() {
                 let block = Some(nxdomain());
                 draft.rule(pattern.hint(), Rule { matches, block, ..Rule::default() });
             }
@@ -196,16 +205,18 @@ impl Domains {
 
 impl Domain {
     fn is_asked(&self) -> bool {
-        self.addresses.is_empty() && (self.is_standard || !self.servers.is_empty())
+        self.is_standard || !self.servers.is_empty()
     }
 
-    /// Since dnsmasq 2.86 other types than those of the addresses are forwarded, unless the domain is local.
+    /// Since dnsmasq 2.86 other types than those of the addresses are forwarded, unless the domain is local and has no
+    /// servers.
     fn answer(&self, ttl: u32) -> StaticAnswer {
         let records = self.addresses.iter().map(|address| match address {
             IpAddr::V4(v4) => format!("{ttl} A {v4}"),
             IpAddr::V6(v6) => format!("{ttl} AAAA {v6}"),
         });
-        let other_types = if self.is_local { OtherTypes::NODATA } else { OtherTypes::Forward };
+        let is_local = self.is_local && !self.is_asked();
+        let other_types = if is_local { OtherTypes::NODATA } else { OtherTypes::Forward };
         StaticAnswer { records: records.collect(), other_types }
     }
 

@@ -66,6 +66,18 @@ impl Records {
                 };
                 self.record(name, None, format!("CAA {flags} {tag} {}", quoted(value)))
             }
+            "naptr-record" => {
+                let [name, order, preference, flags, service, regexp, rest @ ..] = &*parts else {
+                    return Err(
+                        "a name, an order, a preference, flags, a service and an expression".into(),
+                    );
+                };
+                let replacement = absolute(rest.first().map_or(".", String::as_str));
+                let [flags, service, regexp] = [flags, service, regexp].map(|text| quoted(text));
+                let text =
+                    format!("NAPTR {order} {preference} {flags} {service} {regexp} {replacement}");
+                self.record(name, None, text)
+            }
             "dns-rr" => {
                 let [name, rtype, octets @ ..] = &*parts else {
                     return Err("a name and a type".into());
