@@ -21,7 +21,7 @@ pub use responses::{
 pub use route::{Policy, Route};
 pub use rule::{
     Allow, Answers, Block, BlockWith, Class, Forward, Match, NameChange, NameMatch, OtherTypes,
-    RcodeChange, ResponseChange, ResponseCode, Rewrite, StaticAnswer, Then, TtlRange,
+    OwnAlias, RcodeChange, ResponseChange, ResponseCode, Rewrite, StaticAnswer, Then, TtlRange,
 };
 pub use service::{Service, ServiceType};
 pub use source::{ClientCertificate, KeyReference, NameReference, Source};

@@ -39,6 +39,13 @@ struct Actual {
     values: Vec<String>,
 }
 
+impl Actual {
+    /// Whether an upstream decides about all records.
+    fn is_open(&self) -> bool {
+        self.outcome.route.is_some() && self.values.is_empty()
+    }
+}
+
 fn failure(judge: &Judge, test: &Test, access: Option<&Access>) -> Option<String> {
     let actual = match actual(judge, test, access) {
         Ok(actual) => actual,
@@ -62,11 +69,12 @@ fn failure(judge: &Judge, test: &Test, access: Option<&Access>) -> Option<String
         wrong.push(format!("{rcode:?} is expected: {}", what(&actual.outcome)));
     }
     if let Some(expected) = answers
-        && !is_same(expected, &actual.values)
+        && (!is_same(expected, &actual.values) || actual.is_open())
     {
         let got =
             if actual.values.is_empty() { what(&actual.outcome) } else { actual.values.join(", ") };
-        wrong.push(format!("{} is expected: {got}", expected.join(", ")));
+        let expected = if expected.is_empty() { "no record".into() } else { expected.join(", ") };
+        wrong.push(format!("{expected} is expected: {got}"));
     }
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }
@@ -97,7 +105,8 @@ fn actual(judge: &Judge, test: &Test, access: Option<&Access>) -> Result<Actual,
     let outcome = explain::outcome(judge, &question, &judgement);
     let values = match &judgement.fate {
         Fate::Made { response, .. } => explain::values(response, &judgement.decision),
-        Fate::Failed(_) | Fate::Dropped | Fate::Any | Fate::NoRoute | Fate::Asked(_) => Vec::new(),
+        Fate::Asked(_) => explain::given_values(&question, &judgement.decision),
+        Fate::Failed(_) | Fate::Dropped | Fate::Any | Fate::NoRoute => Vec::new(),
     };
     Ok(Actual { rules, outcome, values })
 }
@@ -157,6 +166,14 @@ mod tests {
                 "",
             ),
             ("{name: printer.example, type: TXT, expect: {answers: []}}", ""),
+            (
+                "{name: cname.example, expect: {rule: cname, route: default, answers: [www.example]}}",
+                "",
+            ),
+            (
+                "{name: www.example, expect: {answers: []}}",
+                "www.example A: no record is expected: the upstreams of route default are asked",
+            ),
             ("{name: old.example, expect: {rule: alias, answers: [10.0.0.9]}}", ""),
             ("{name: www.example, expect: {route: default}}", ""),
             ("{name: x.lab.example, expect: {route: lab}}", ""),
@@ -188,6 +205,7 @@ mod tests {
                  routes: [{{name: default, zones: [.], upstreams: [a]}}, {{name: lab, upstreams: [a]}}]\n  \
                  rules:\n  - {{name: alias, match: {{names: {{exact: [old.example]}}}}, rewrite: {{name: printer.example}}}}\n  \
                  - {{name: printer, match: {{names: {{exact: [printer.example]}}}}, answer: {{records: [A 10.0.0.9]}}}}\n  \
+                 - {{name: cname, match: {{names: {{exact: [cname.example]}}}}, answer: {{records: [CNAME www.example]}}}}\n  \
                  - {{name: lab, match: {{names: {{zone: [lab.example]}}}}, forward: {{route: lab}}}}\n  \
                  - {{name: ads, match: {{names: {{zone: [ads.example]}}}}, block: {{}}}}\n  \
                  tests: [{test}]\n"

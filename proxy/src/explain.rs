@@ -136,7 +136,7 @@ fn step(matched: &Match<'_>) -> RuleStep {
     let Match { index: _, rule, kind, is_again, decision } = matched;
     let verdict = &decision.verdict;
     let what = match (kind, verdict) {
-        (_, Verdict::Failed { text, .. }) => format!("makes a name that is none: {text}"),
+        (_, Verdict::Failed { text, .. }) => format!("makes {text}"),
         (Kind::Rewrite, _) => decision.question.as_ref().map_or_else(String::new, |question| {
             format!("asks for {} {} instead", question.name, question.qtype)
         }),
@@ -218,6 +218,16 @@ pub(crate) fn values(response: &Response, decision: &Decision) -> Vec<String> {
     let decoded = Message::from_vec(&message);
     let text = |record: &Record| record.data.to_string();
     decoded.map(|it| it.answers.iter().map(text).collect()).unwrap_or_default()
+}
+
+/// The data of the records of our own that come before what an upstream answers.
+pub(crate) fn given_values(question: &Question<'_>, decision: &Decision) -> Vec<String> {
+    let Verdict::Answer { given, .. } = &decision.verdict else { return Vec::new() };
+    let question = decision.question.as_ref().unwrap_or(question).clone().into_owned();
+    let mut response = Response::empty(question);
+    let [answers, ..] = &mut response.sections;
+    answers.extend_from_slice(&given.records);
+    values(&response, decision)
 }
 
 fn changes(question: &Question<'_>, decision: &Decision) -> Vec<String> {

@@ -20,7 +20,7 @@ use crate::{
         response::{Record, Response},
     },
     private_names,
-    rules::{Decision, Match, Rules, Verdict, answer, denial},
+    rules::{Decision, Given, Match, Rules, Step, Verdict, answer, denial},
     upstream::{RouteSettings, Zones},
 };
 
@@ -106,22 +106,29 @@ impl Judge {
     ) -> Judgement {
         let decision = self.rules.decide(question, client, observe);
         let fate = self.fate(decision.question.as_ref().unwrap_or(question), &decision.verdict);
-        Judgement { fate, decision }
+        Judgement { fate, decision }.settled()
+    }
+
+    /// Decides about a name that an answer leads to, whoever asked.
+    pub fn judge_target(&self, question: &Question<'_>) -> Judgement {
+        let decision = self.rules.decide_target(question);
+        let fate = self.fate(question, &decision.verdict);
+        Judgement { fate, decision }.settled()
     }
 
     fn fate(&self, question: &Question<'_>, verdict: &Verdict) -> Fate {
         match verdict {
-            Verdict::Failed { rule, text } => {
-                Fate::Failed(format!("rule {rule} makes a name that is none: {text}"))
-            }
+            Verdict::Failed { rule, text } => Fate::Failed(format!("rule {rule} makes {text}")),
             Verdict::Block { rule, with } => match with.respond(question) {
                 None => Fate::Dropped,
                 Some((rcode, response)) => ruled(rcode, response, ExtendedError::BLOCKED, rule),
             },
             Verdict::Answer { rule, given } => {
                 let target = answer::alias_of(question, &given.records);
-                if let Some(target) = target.as_ref().filter(|_| !given.is_denied) {
-                    return self.routed(&Question { name: target.clone(), ..question.clone() });
+                let open = target.as_ref().filter(|_| !given.is_denied && !given.is_left);
+                if let Some(target) = open {
+                    let target = Question { name: target.clone(), ..question.clone() };
+                    return self.target(question, given, &target);
                 }
                 let denied = given.is_denied.then(|| {
                     let name = target.unwrap_or_else(|| question.name.clone().into_owned());
@@ -131,12 +138,33 @@ impl Judge {
                 ruled(Rcode::NOERROR, response, ExtendedError::FORGED, rule)
             }
             Verdict::Forward(_) | Verdict::Pass if self.is_minimal(question) => Fate::Any,
-            Verdict::Forward(name) => {
-                let route = self.routes.iter().position(|route| route == name);
-                route.map_or(Fate::NoRoute, Fate::Asked)
-            }
+            Verdict::Forward(name) => self.forwarded(name),
             Verdict::Pass => self.private(question).unwrap_or_else(|| self.routed(question)),
         }
+    }
+
+    /// What becomes of the name at the end of aliases of our own.
+    fn target(&self, question: &Question<'_>, given: &Given, target: &Question<'_>) -> Fate {
+        if let Some(route) = &given.route {
+            return self.forwarded(route);
+        }
+        match self.private(target) {
+            Some(Fate::Made { rcode, response: private, reason, .. }) => {
+                let mut response = answered(question, &given.records, None);
+                let [answers, authorities, _] = &mut response.sections;
+                let [more, denial, _] = private.sections;
+                answers.extend(more);
+                authorities.extend(denial);
+                Fate::Made { rcode, response: Box::new(response), is_ruled: true, reason }
+            }
+            Some(other) => other,
+            None => self.routed(target),
+        }
+    }
+
+    fn forwarded(&self, name: &str) -> Fate {
+        let route = self.routes.iter().position(|route| **route == *name);
+        route.map_or(Fate::NoRoute, Fate::Asked)
     }
 
     fn is_minimal(&self, question: &Question<'_>) -> bool {
@@ -158,6 +186,16 @@ impl Judge {
         }
         let reason = ExtendedError::new(ExtendedError::OTHER, "responses.privateNames");
         Some(Fate::Made { rcode, response: Box::new(response), is_ruled: false, reason })
+    }
+}
+
+impl Judgement {
+    /// Response rules change what upstreams answer, not what is answered here.
+    fn settled(mut self) -> Self {
+        if matches!(self.fate, Fate::Made { .. }) {
+            self.decision.steps.retain(|step| matches!(step, Step::Restore(_)));
+        }
+        self
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Rules {
     index: NameIndex,
     /// Those that the index does not know: without names, or with patterns that must be tried.
     unindexed: Vec<u32>,
+    /// A hash of all of them.
+    fingerprint: u64,
 }
 
 /// One rule.
@@ -112,7 +114,7 @@ pub enum Verdict {
         /// With these records.
         given: Given,
     },
-    /// A rule makes of its name none that can be asked for.
+    /// A rule makes a name or a record that is none.
     Failed {
         /// The rule.
         rule: Arc<str>,
@@ -196,8 +198,23 @@ impl Rules {
         if self.rules.is_empty() {
             return Decision::pass();
         }
-        let decision = Decision::pass();
+        let (client, decision) = (Some(client), Decision::pass());
         Walk { rules: self, client, observe, decision, skipped: [false; 2] }.run(question)
+    }
+
+    /// Decides about a name that an answer leads to, whoever asked: rules for some clients do not match.
+    pub fn decide_target(&self, question: &Question<'_>) -> Decision {
+        let decision = Decision::pass();
+        let mut walk = Walk {
+            rules: self,
+            client: None,
+            observe: |_: Match<'_>| {},
+            decision,
+            skipped: [false; 2],
+        };
+        walk.look_again(question, true);
+        walk.follow(question);
+        walk.decision
     }
 
     /// The rules that may match a name, in order, from an index on.
@@ -226,12 +243,15 @@ impl Rule {
         is_hit: bool,
         question: &Question<'_>,
         subject: &Subject<'_>,
-        client: IpAddr,
+        client: Option<IpAddr>,
     ) -> bool {
+        let is_in = |networks: &[Network]| {
+            client.is_some_and(|client| networks.iter().any(|network| network.contains(client)))
+        };
         let Question { name: _, qtype, qclass } = question;
         (self.types.is_empty() || self.types.contains(qtype))
             && (self.classes.is_empty() || self.classes.contains(qclass))
-            && (self.clients.is_empty() || self.clients.iter().any(|net| net.contains(client)))
+            && (self.clients.is_empty() || is_in(&self.clients))
             && (is_hit || self.patterns.as_ref().is_none_or(|patterns| patterns.match_any(subject)))
     }
 }
@@ -239,7 +259,7 @@ impl Rule {
 /// One way through the rules.
 struct Walk<'r, O> {
     rules: &'r Rules,
-    client: IpAddr,
+    client: Option<IpAddr>,
     observe: O,
     decision: Decision,
     /// Whether later rules that rewrite, or that change the response, are skipped.
@@ -260,13 +280,10 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
         while let Some(behind) = self.pass(asked, from) {
             from = behind;
         }
-        let mut end = self.decision.end(asked);
-        for _ in 0..MAX_ALIASES {
-            let Some(question) = end.take() else { break };
-            if self.look_again(&question) {
-                end = self.decision.end(asked);
-            }
+        if let Some(question) = self.decision.question.clone() {
+            self.look_again(&question, false);
         }
+        self.follow(asked);
         self.decision
     }
 
@@ -303,6 +320,7 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
         question: &Question<'_>,
         subject: &Subject<'_>,
     ) -> Next {
+        let rules_fingerprint = self.rules.fingerprint;
         let Self { decision, .. } = self;
         let name = Arc::clone(&rule.name);
         let next = match &rule.action {
@@ -331,6 +349,10 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
             Action::Response(changes) => {
                 self.skipped[1] = !rule.goes_on;
                 decision.note(rule.fingerprint);
+                // What a new target comes to depends on all rules.
+                if changes.has_target() {
+                    decision.note(rules_fingerprint);
+                }
                 decision.steps.push(Step::Change(Arc::clone(changes)));
                 Next::GoOn
             }
@@ -355,18 +377,30 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
         next
     }
 
+    /// Looks at the rules for the targets of aliases of our own, as far as rules answer them.
+    fn follow(&mut self, asked: &Question<'_>) {
+        for _ in 0..MAX_ALIASES {
+            let Some(question) = self.decision.target(asked) else { return };
+            if !self.look_again(&question, true) {
+                return;
+            }
+        }
+    }
+
     /// Allow and block rules once more, from the top, for the final question; for the target of an alias, rules that
-    /// answer as well. Tells whether one did: then there may be another target.
-    fn look_again(&mut self, question: &Question<'_>) -> bool {
+    /// answer or forward as well. Tells whether one answered: then there may be another target.
+    fn look_again(&mut self, question: &Question<'_>, is_target: bool) -> bool {
+        if matches!(self.decision.verdict, Verdict::Failed { .. }) {
+            return false;
+        }
         let rules = self.rules;
         let subject = Subject::new(&question.name);
         let hits = rules.index.find(&subject);
         for index in rules.candidates(&hits, 0) {
             let Some(rule) = rules.rules.get(index) else { continue };
-            let is_alias = matches!(self.decision.verdict, Verdict::Answer { .. });
             match &rule.action {
                 Action::Allow | Action::Block(_) => {}
-                Action::Answer(_) if is_alias => {}
+                Action::Answer(_) | Action::Forward(_) if is_target => {}
                 Action::Answer(_)
                 | Action::Rewrite(_)
                 | Action::Forward(_)
@@ -385,7 +419,7 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
                 Action::Answer(statics) => match statics.give(question, &subject) {
                     Some(Ok(more)) => {
                         self.decision.note(rule.fingerprint);
-                        return self.decision.extend(more);
+                        return self.decision.extend(&rule.name, more);
                     }
                     Some(Err(text)) => {
                         let rule = Arc::clone(&rule.name);
@@ -393,7 +427,14 @@ impl<O: FnMut(Match<'_>)> Walk<'_, O> {
                     }
                     None => continue,
                 },
-                Action::Allow | Action::Rewrite(_) | Action::Forward(_) | Action::Response(_) => {}
+                Action::Forward(route) => self.decision.forward(route),
+                // What is allowed is not blocked, by whichever rule.
+                Action::Allow => {
+                    if matches!(self.decision.verdict, Verdict::Block { .. }) {
+                        self.decision.verdict = Verdict::Pass;
+                    }
+                }
+                Action::Rewrite(_) | Action::Response(_) => {}
             }
             return false;
         }
@@ -409,27 +450,37 @@ impl Decision {
         Self { verdict: Verdict::Pass, question: None, steps: Vec::new(), fingerprint: 0 }
     }
 
-    /// What is looked up in the end, when that is another question than the one that was asked.
-    fn end(&self, asked: &Question<'_>) -> Option<Question<'static>> {
-        let question = self.question.as_ref();
-        match &self.verdict {
-            Verdict::Failed { .. } => None,
-            Verdict::Answer { given, .. } => {
-                if given.is_denied {
-                    return None;
-                }
-                let question = question.unwrap_or(asked);
-                let name = answer::alias_of(question, &given.records)?;
-                Some(Question { name, ..question.clone() }.into_owned())
+    /// What records of our own lead to, and nobody has answered yet.
+    fn target(&self, asked: &Question<'_>) -> Option<Question<'static>> {
+        let Verdict::Answer { given, .. } = &self.verdict else { return None };
+        if given.is_denied {
+            return None;
+        }
+        let question = self.question.as_ref().unwrap_or(asked);
+        let name = answer::alias_of(question, &given.records)?;
+        Some(Question { name, ..question.clone() }.into_owned())
+    }
+
+    /// Has the target of an alias looked up by the upstreams of a route.
+    fn forward(&mut self, route: &Arc<str>) {
+        match &mut self.verdict {
+            Verdict::Answer { given, .. } => given.route = Some(Arc::clone(route)),
+            Verdict::Pass
+            | Verdict::Forward(_)
+            | Verdict::Block { .. }
+            | Verdict::Failed { .. } => {
+                self.verdict = Verdict::Forward(Arc::clone(route));
             }
-            Verdict::Pass | Verdict::Forward(_) | Verdict::Block { .. } => question.cloned(),
         }
     }
 
     /// Goes on with the records that another rule has for the target of an alias. Tells whether there were any.
-    fn extend(&mut self, more: Given) -> bool {
-        let Verdict::Answer { given, .. } = &mut self.verdict else { return false };
+    fn extend(&mut self, rule: &Arc<str>, more: Given) -> bool {
         let has_more = !more.records.is_empty();
+        let Verdict::Answer { given, .. } = &mut self.verdict else {
+            self.verdict = Verdict::Answer { rule: Arc::clone(rule), given: more };
+            return has_more;
+        };
         given.is_denied = !has_more;
         given.records.extend(more.records);
         has_more

@@ -137,7 +137,7 @@ async fn a_whole_corefile_is_carried_over() {
     assert_eq!(ask("alias.example.", types::A).await.addresses()[0].to_string(), "10.0.0.1");
     let none = ask("alias.example.", types::AAAA).await;
     assert_eq!((none.rcode(), none.answers.len()), (0, 0));
-    assert_eq!(ask("1.0.0.10.in-addr.arpa.", types::PTR).await.answers.len(), 1);
+    assert_eq!(ask("1.0.0.10.in-addr.arpa.", types::PTR).await.answers.len(), 2, "all its names");
     assert_eq!(ask("ip-7.tmpl.example.", types::A).await.addresses()[0].to_string(), "10.1.1.7");
     assert_eq!(ask("www.example.org.", types::TXT).await.rcode(), rcodes::REFUSED);
 }
@@ -157,4 +157,28 @@ async fn encrypted_upstreams_stay_so_and_what_is_left_out_is_told() {
     assert!(notes.contains("configuration:8: keepttl: there is nothing like it here"), "{notes}");
     assert_eq!(import("corefile", "").await.status.code(), Some(1));
     assert_eq!(import("corefile", ". {\n").await.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn access_lists_are_carried_over_only_where_they_mean_the_same() {
+    let of = async |acl: &str| {
+        let corefile = format!(".:53 {{\n  acl {{\n{acl}  }}\n  forward . 192.0.2.1\n}}\n");
+        let output = import("corefile", &corefile).await;
+        (text(&output.stdout), text(&output.stderr))
+    };
+
+    let (alone, _) = of("    allow net 10.0.0.0/8\n").await;
+    assert!(!alone.contains("access:"), "everybody else is allowed as well: {alone}");
+    let (list, _) = of("    allow net 10.0.0.0/8\n    block\n").await;
+    assert!(list.contains("access:") && list.contains("10.0.0.0/8"), "{list}");
+    let (none, notes) = of("    allow net 10.0.0.0/8\n    filter type AAAA\n    block\n").await;
+    assert!(!none.contains("acl") && notes.contains("left out as a whole"), "{none}{notes}");
+    let (missing, notes) = (async || {
+        let corefile = ". {\n  rewrite name regex (.*)[.]q[.]example {1}.{2}.example\n  forward . 192.0.2.1\n}\n";
+        let output = import("corefile", corefile).await;
+        (text(&output.stdout), text(&output.stderr))
+    })()
+    .await;
+    assert!(!missing.contains("rewrite:"), "{missing}");
+    assert!(notes.contains("configuration:2: rule name-regex-q-example: left out"), "{notes}");
 }

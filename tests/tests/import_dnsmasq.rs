@@ -220,3 +220,57 @@ async fn the_most_specific_option_with_the_type_decides() {
     assert_eq!(address("x.up.lan.", types::A).await, "198.51.100.2");
     assert_eq!(ask("n.example.", 35).await.answers.len(), 1);
 }
+
+/// What the manual says of names in local domains, of aliases and of bounds.
+#[tokio::test]
+async fn names_that_are_there_are_not_denied() {
+    let server = Upstream::plain().script(numbered(1)).start().await;
+    let place = format!("{}#{}", server.address.ip(), server.address.port());
+    let proxy = imported(
+        "dnsmasq",
+        &format!(
+            "server={place}\nlocal=/lan/\nhost-record=a.b.lan,192.0.2.1\ncname=al.example,unknown.example\n\
+             domain-needed\nbogus-priv\nfilter-AAAA\naddress=/x.example/#\nmax-ttl=60\n\
+             alias=198.51.100.1-198.51.100.9,10.0.0.0,255.255.255.0\nrev-server=10.3.0.0/16\n"
+        ),
+    )
+    .await;
+    let ask = async |name: &str, qtype| proxy.client().ask(name, qtype).await;
+
+    let other = ask("a.b.lan.", types::AAAA).await;
+    assert_eq!((other.rcode(), other.answers.len()), (0, 0), "a name that is there");
+    assert_eq!(ask("b.lan.", types::A).await.rcode(), 0, "a name above one that is there");
+    assert_eq!(ask("c.lan.", types::A).await.rcode(), rcodes::NXDOMAIN);
+    let alias = ask("al.example.", types::A).await;
+    assert_eq!((alias.rcode(), alias.answers.len()), (0, 1), "its target is not known here");
+    assert_eq!(ask("single.", types::A).await.rcode(), rcodes::NXDOMAIN);
+    assert_eq!(ask(".", types::A).await.rcode(), 0, "the root is no plain name");
+    assert_eq!(ask("1.0.64.100.in-addr.arpa.", types::PTR).await.rcode(), rcodes::NXDOMAIN);
+    assert_eq!(ask("1.0.3.10.in-addr.arpa.", types::PTR).await.rcode(), rcodes::NXDOMAIN);
+    assert_eq!(
+        ask("x.example.", types::AAAA).await.addresses()[0].to_string(),
+        "::",
+        "our own answer"
+    );
+    let moved = ask("y.example.", types::A).await;
+    assert_eq!((moved.addresses()[0].to_string(), moved.answers[0].ttl), ("10.0.0.1".into(), 60));
+    assert_eq!(ask("v6.example.", types::AAAA).await.answers.len(), 0);
+}
+
+#[tokio::test]
+async fn a_manifest_that_cannot_be_is_never_printed() {
+    for (option, note) in [
+        ("min-cache-ttl=7200", ""),
+        ("max-ttl=0", ""),
+        ("filter-rr=ANY", "filter-rr=ANY: what ANY is answered is for `responses.any`"),
+    ] {
+        let output = import("dnsmasq", &format!("server=192.0.2.1\n{option}\n")).await;
+        let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success() && notes.contains(note), "{option}: {notes}");
+        let folder = dnsproxy_tests::proxy::folder();
+        let file = folder.path().join("dnsproxy.yaml");
+        std::fs::write(&file, &manifest).unwrap();
+        let check = dnsproxy_tests::proxy::run(&["check", "-f", &file.to_string_lossy()]).await;
+        assert!(check.status.success(), "{option}: {}", text(&check.stderr));
+    }
+}

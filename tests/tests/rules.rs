@@ -219,6 +219,36 @@ async fn a_cname_record_is_led_to_another_target() {
 }
 
 #[tokio::test]
+async fn targets_of_aliases_are_decided_about_like_any_name() {
+    let ruled = Ruled::by(json!([
+        rule(
+            "cdn",
+            json!({"zone": ["cdn.example"]}),
+            "response",
+            json!({"cnameTarget": {"regex": "^edge\\.", "to": "blocked.example."}})
+        ),
+        rule("ads", json!({"zone": ["blocked.example"]}), "block", json!({})),
+        rule(
+            "local",
+            json!({"exact": ["here.example"]}),
+            "answer",
+            json!({"records": ["CNAME nas.local."]})
+        ),
+    ]))
+    .await;
+
+    let blocked = ruled.ask("cdn.example.", types::A).await;
+    assert_eq!((blocked.rcode(), blocked.addresses()), (rcodes::NXDOMAIN, vec![]));
+    let local = ruled.ask("here.example.", types::A).await;
+    assert_eq!(
+        (local.rcode(), local.answers.len()),
+        (rcodes::NXDOMAIN, 1),
+        "private names never leave"
+    );
+    assert_eq!(ruled.asked(), ["cdn.example."]);
+}
+
+#[tokio::test]
 async fn aliases_in_a_circle_end() {
     let ruled = Ruled::by(json!([rule(
         "circle",

@@ -227,6 +227,7 @@ fn the_schema_has_the_defaults_that_the_constants_say() {
         (".spec.responses.rebindProtection.action", json!("NODATA")),
         (".spec.responses.rebindProtection.mode", json!("Enabled")),
         (".spec.routes[].policy", json!("Fastest")),
+        (".spec.rules[].answer.cname", json!("Follow")),
         (".spec.rules[].answer.otherTypes", json!("NODATA")),
         (".spec.rules[].block.ttl", json!(defaults::BLOCK_TTL.to_string())),
         (".spec.rules[].block.with", json!("NXDOMAIN")),

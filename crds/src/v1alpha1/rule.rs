@@ -238,6 +238,20 @@ pub struct StaticAnswer {
     /// What a question for another type than those of the records gets.
     #[serde(default)]
     pub other_types: OtherTypes,
+
+    /// Whether the target of a CNAME record is looked up when no rule answers it.
+    #[serde(default)]
+    pub cname: OwnAlias,
+}
+
+/// What is done about the target of a CNAME record of our own.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum OwnAlias {
+    /// It is looked up: by rules, and by the upstreams where no rule answers.
+    #[default]
+    Follow,
+    /// Rules may answer it; the upstreams are not asked.
+    Leave,
 }
 
 /// What a question for a type without a record gets.

@@ -257,7 +257,7 @@ fn check_change(path: &str, change: &NameChange, report: &mut Report) {
 }
 
 fn check_answer(path: &str, answer: &StaticAnswer, groups: Option<usize>, report: &mut Report) {
-    let StaticAnswer { records, other_types: _ } = answer;
+    let StaticAnswer { records, other_types: _, cname: _ } = answer;
     let path = format!("{path}.records");
     report.require(
         !records.is_empty(),

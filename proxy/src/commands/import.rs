@@ -45,7 +45,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     };
     tell(&args.file, &imported);
     if imported.carried == 0 {
-        anyhow::bail!("{}: nothing could be carried over", args.file.display());
+        anyhow::bail!("{}: no manifest could be made of it", args.file.display());
     }
     print!("{}", imported.text());
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dnsproxy_api::units::{Network, Zone};
+use dnsproxy_api::units::{Network, NetworkError, Zone};
 
 /// An address or a network, as a network.
 pub(in crate::import) fn network(text: &str) -> Result<String, String> {
@@ -11,9 +11,11 @@ pub(in crate::import) fn network(text: &str) -> Result<String, String> {
         Ok(IpAddr::V6(v6)) => format!("{v6}/128"),
         Err(_) => text.to_owned(),
     };
-    text.parse::<Network>()
-        .map(|network| network.to_string())
-        .map_err(|error| format!("`{text}`: {error}"))
+    match text.parse::<Network>() {
+        // Bits of a host say nothing about the network.
+        Ok(network) | Err(NetworkError::HostBits(network)) => Ok(network.to_string()),
+        Err(error) => Err(format!("`{text}`: {error}")),
+    }
 }
 
 /// The name that leads from an address back to names (RFC 1035 section 3.5, RFC 3596 section 2.5).

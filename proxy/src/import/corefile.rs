@@ -56,12 +56,14 @@ const ORDERED: [&str; 5] = ["acl", "rewrite", "template", "hosts", "forward"];
 impl Reader<'_> {
     fn block(&mut self, block: &Block) {
         for directive in block.directives.iter().filter(|it| !ORDERED.contains(&&*it.name)) {
+            self.draft.at(directive.line);
             let result = self.setting(directive);
             self.settle(directive, result);
         }
         for plugin in ORDERED {
             let mut stopped = None;
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
+                self.draft.at(directive.line);
                 let result = match plugin {
                     "acl" => local::acl(directive, self.draft),
                     "rewrite" => self.rewrite(directive, &mut stopped),
@@ -204,7 +206,10 @@ impl Reader<'_> {
             ..Cache::default()
         };
         if let Some(ttl) = directive.args.first().filter(|word| word.parse::<u32>().is_ok()) {
-            cache.max_ttl = Some(seconds(ttl)?);
+            if ttl == "0" {
+                cache.mode = CacheMode::Disabled;
+            }
+            cache.max_ttl = Some(seconds(ttl)?).filter(|_| ttl != "0");
             let denial = ttl.parse::<u32>().unwrap_or_default().min(1800);
             cache.negative_max_ttl = Some(format!("{denial}s"));
         }
@@ -244,6 +249,12 @@ impl Reader<'_> {
                     self.draft.note(line.number, other.join(" "), "there is nothing like it here");
                 }
             }
+        }
+        let zones =
+            directive.args.iter().filter(|word| word.parse::<u32>().is_err() && *word != ".");
+        if zones.count() > 0 || self.draft.spec.cache.is_some() {
+            let reason = "there is one cache for all names here: what stands last holds";
+            self.draft.note(directive.line, directive.text(), reason);
         }
         self.draft.spec.cache = Some(cache);
         Ok(())

@@ -10,7 +10,8 @@ use std::{
 
 use dnsproxy_api::v1alpha1::{
     AddressAlias, Block, BlockWith, Cache, CacheMode, DnsListener, Listeners, Match, NameMatch,
-    Policy, Protocol, QueryLog, QueryLogMode, RebindProtection, ResponseChange, rule::Rule,
+    Policy, Prefetch, Protocol, QueryLog, QueryLogMode, RebindProtection, ResponseChange,
+    ServeStale, TtlRange, rule::Rule,
 };
 
 use super::{Draft, Imported, addresses::network, draft};
@@ -103,6 +104,8 @@ struct Reader {
     filtered: Vec<String>,
     cache: Cache,
     ttl: u32,
+    /// Of what clients see.
+    max_ttl: Option<u32>,
     rebinding: Option<RebindProtection>,
     is_in_order: bool,
     are_private_names_local: bool,
@@ -173,10 +176,23 @@ impl Reader {
                 self.cache.negative_max_ttl = Some("0s".into());
                 Ok(())
             }
-            "max-ttl" | "max-cache-ttl" => {
-                seconds(option).map(|ttl| self.cache.max_ttl = Some(ttl))
+            "max-ttl" => {
+                let most: u32 = option.value.parse().map_err(|_| "not a number of seconds")?;
+                self.max_ttl = Some(most.min(WEEK)).filter(|most| *most > 0);
+                Ok(())
             }
-            "min-cache-ttl" => seconds(option).map(|ttl| self.cache.min_ttl = Some(ttl)),
+            "max-cache-ttl" => {
+                let most: u32 = option.value.parse().map_err(|_| "not a number of seconds")?;
+                self.cache.max_ttl =
+                    Some(most.min(WEEK)).filter(|most| *most > 0).map(|most| format!("{most}s"));
+                Ok(())
+            }
+            "min-cache-ttl" => {
+                let least: u32 = option.value.parse().map_err(|_| "not a number of seconds")?;
+                // As there.
+                self.cache.min_ttl = Some(format!("{}s", least.min(3600)));
+                Ok(())
+            }
             "local-ttl" => self.local_ttl(option),
             "use-stale-cache" => self.stale(option),
             "log-queries" => {
@@ -211,7 +227,7 @@ impl Reader {
     }
 
     fn rev_server(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        let (network, server) = option.value.split_once(',').ok_or("a network and a server")?;
+        let (network, server) = option.value.split_once(',').unwrap_or((option.value, ""));
         let zones = domains::reverse_zones(network)?;
         let target = match server.trim() {
             "" => Target::Nobody,
@@ -255,6 +271,9 @@ impl Reader {
 
     fn filter(&mut self, rtype: &str) -> Result<(), String> {
         let rtype = rtype.to_ascii_uppercase();
+        if rtype == "ANY" {
+            return Err("what ANY is answered is for `responses.any`".into());
+        }
         let known: Result<dnsproxy_api::units::QueryType, _> = rtype.parse();
         known.map_err(|error| format!("{rtype}: {error}"))?;
         self.filtered.push(rtype);
@@ -322,17 +341,23 @@ impl Reader {
             }
             draft.responses().rebind_protection = Some(rebinding);
         }
-        if cache != Cache::default() {
-            draft.spec.cache = Some(cache);
+        draft.spec.cache = Some(as_there(cache));
+        records.emit(&mut draft, ttl, |name| {
+            domains.is_local(name) || (self.are_plain_names_local && !name.contains('.'))
+        });
+        draft.at(0);
+        let of_all = ResponseChange {
+            remove_types: (!filtered.is_empty()).then_some(filtered),
+            ttl: self.max_ttl.map(|most| TtlRange { min: None, max: Some(format!("{most}s")) }),
+            ..ResponseChange::default()
+        };
+        if of_all != ResponseChange::default() {
+            let matches = draft::zone(".");
+            draft.rule("filter", Rule { matches, response: Some(of_all), ..Rule::default() });
         }
-        records.emit(&mut draft, ttl);
-        if !filtered.is_empty() {
-            let removed = ResponseChange {
-                remove_types: Some(filtered.clone()),
-                ..ResponseChange::default()
-            };
-            let matches = Match { types: Some(filtered), ..draft::zone(".") };
-            draft.rule("filter", Rule { matches, response: Some(removed), ..Rule::default() });
+        let needs_domain = self.are_plain_names_local && !domains.have_plain_literals();
+        if needs_domain {
+            draft.rule("domain-needed", domain_needed());
         }
         let is_covered =
             |zone: &str| self.are_private_names_local && domains::is_private_reverse(zone);
@@ -343,14 +368,8 @@ impl Reader {
             let matches = Match { types: Some(vec!["PTR".into()]), ..draft::names(names) };
             draft.rule("bogus-priv", Rule { matches, block: Some(nxdomain()), ..Rule::default() });
         }
-        if self.are_plain_names_local {
-            let names = NameMatch { max_labels: Some(1), ..NameMatch::default() };
-            let types = Some(vec!["A".into(), "AAAA".into()]);
-            let matches = Match { types, ..draft::names(names) };
-            draft.rule(
-                "domain-needed",
-                Rule { matches, block: Some(nxdomain()), ..Rule::default() },
-            );
+        if self.are_plain_names_local && !needs_domain {
+            draft.rule("domain-needed", domain_needed());
         }
         draft.finish()
     }
@@ -387,6 +406,30 @@ impl Reader {
             self.draft.spec.listeners = Some(Listeners { dns });
         }
     }
+}
+
+/// dnsmasq keeps answers for as long as they say, and asks for none before somebody else does.
+fn as_there(mut cache: Cache) -> Cache {
+    if cache.mode == CacheMode::Disabled {
+        return Cache { mode: CacheMode::Disabled, ..Cache::default() };
+    }
+    cache.max_ttl.get_or_insert_with(|| format!("{WEEK}s"));
+    cache.negative_max_ttl.get_or_insert_with(|| "24h".into());
+    let disabled = CacheMode::Disabled;
+    cache.serve_stale.get_or_insert_with(|| ServeStale { mode: disabled, ..ServeStale::default() });
+    cache.prefetch.get_or_insert_with(|| Prefetch { mode: disabled, ..Prefetch::default() });
+    cache
+}
+
+/// As long as a TTL can be here, in seconds.
+const WEEK: u32 = 604_800;
+
+/// Addresses of host names without a dot are known here or nowhere.
+fn domain_needed() -> Rule {
+    let names = NameMatch { max_labels: Some(1), ..NameMatch::default() };
+    let types = Some(vec!["A".into(), "AAAA".into()]);
+    let matches = Match { types, ..draft::names(names) };
+    Rule { matches, block: Some(nxdomain()), ..Rule::default() }
 }
 
 fn nxdomain() -> Block {

@@ -1,13 +1,17 @@
 //! A manifest under construction.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use dnsproxy_api::{
     DnsProxy,
     v1alpha1::{
-        DnsProxySpec, Match, NameMatch, Policy, PrivateNames, Protocol, Responses, Route, Upstream,
-        rule::Rule,
+        DnsProxySpec, Match, NameMatch, OtherTypes, Policy, PrivateNames, Protocol, Responses,
+        Route, StaticAnswer, Upstream, rule::Rule,
     },
+    validate::{self, Place},
 };
 
 use super::{Imported, Note};
@@ -19,6 +23,10 @@ pub struct Draft {
     pub spec: DnsProxySpec,
     notes: Vec<Note>,
     carried: usize,
+    /// The line that is being read.
+    line: usize,
+    /// The line of each rule, in their order.
+    lines: Vec<usize>,
 }
 
 /// The route for every name.
@@ -30,6 +38,11 @@ impl Draft {
         let mut draft = Self::default();
         draft.responses().private_names = PrivateNames::Forward;
         draft
+    }
+
+    /// What follows comes of this line.
+    pub fn at(&mut self, line: usize) {
+        self.line = line;
     }
 
     /// A line was understood.
@@ -52,6 +65,7 @@ impl Draft {
         let rules = self.spec.rules.get_or_insert_default();
         let name = unique(&label(name, "rule"), |name| rules.iter().any(|rule| rule.name == name));
         rules.push(Rule { name: name.clone(), ..rule });
+        self.lines.push(self.line);
         name
     }
 
@@ -104,11 +118,40 @@ impl Draft {
         unique(&label(hint, "route"), |name| routes.iter().any(|route| route.name == name))
     }
 
+    /// Takes out the rules that a manifest cannot have, and tells of each with its line.
+    fn drop_unsound_rules(&mut self, proxy: &mut DnsProxy) {
+        let problems = validate::problems(proxy, Place::File);
+        let mut unsound = BTreeMap::new();
+        for problem in problems {
+            let index =
+                problem.path.strip_prefix("spec.rules[").and_then(|rest| rest.split(']').next());
+            if let Some(index) = index.and_then(|index| index.parse::<usize>().ok()) {
+                unsound.entry(index).or_insert(problem.message);
+            }
+        }
+        for (index, message) in unsound.into_iter().rev() {
+            let rules = proxy.spec.rules.get_or_insert_default();
+            let line = self.lines.get(index).copied().unwrap_or_default();
+            if index < rules.len() {
+                let rule = rules.remove(index);
+                self.note(line, format!("rule {}", rule.name), format!("left out: {message}"));
+            }
+        }
+        if proxy.spec.rules.as_ref().is_some_and(Vec::is_empty) {
+            proxy.spec.rules = None;
+        }
+    }
+
     /// The manifest, and what is to be known about it.
     pub fn finish(mut self) -> Imported {
-        self.notes.sort_by_key(|note| note.line);
-        let mut proxy = DnsProxy::new("imported", self.spec);
+        let mut proxy = DnsProxy::new("imported", std::mem::take(&mut self.spec));
         proxy.metadata.namespace = None;
+        self.drop_unsound_rules(&mut proxy);
+        for problem in validate::problems(&proxy, Place::File) {
+            self.note(0, problem.path, problem.message);
+            self.carried = 0;
+        }
+        self.notes.sort_by_key(|note| note.line);
         Imported { proxy, notes: self.notes, carried: self.carried }
     }
 }
@@ -152,6 +195,11 @@ fn unique(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
     }
     let numbered = (2..).map(|number| format!("{name}--{number}"));
     numbered.into_iter().find(|name| !is_taken(name)).unwrap_or_default()
+}
+
+/// An answer with these records.
+pub(super) fn records(records: Vec<String>, other_types: OtherTypes) -> StaticAnswer {
+    StaticAnswer { records, other_types, ..StaticAnswer::default() }
 }
 
 /// A match by names alone.

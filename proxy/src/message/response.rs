@@ -185,11 +185,13 @@ impl Shape {
 }
 
 /// Reads the name at `offset` through its pointers, and the offset of what follows it in place. Every pointer leads
-/// to before where it stands, and a name is short, so this ends.
+/// to before where it stands, and there are no more of them than a name has labels (hickory's issue 3738 is about a chain
+/// without a limit).
 fn read_name(message: &[u8], offset: usize) -> Option<(Name<'static>, usize)> {
     let mut wire = Vec::new();
     let mut behind = None;
     let mut at = offset;
+    let mut pointers = 0;
     loop {
         let len = *message.get(at)?;
         match len {
@@ -206,7 +208,8 @@ fn read_name(message: &[u8], offset: usize) -> Option<(Name<'static>, usize)> {
             0xc0.. => {
                 let target = usize::from(u16_at(message, at)? & 0x3fff);
                 behind = behind.or(Some(at + 2));
-                if target >= at {
+                pointers += 1;
+                if target >= at || pointers > MAX_POINTERS {
                     return None;
                 }
                 at = target;
@@ -218,6 +221,9 @@ fn read_name(message: &[u8], offset: usize) -> Option<(Name<'static>, usize)> {
         }
     }
 }
+
+/// As many as there can be labels (RFC 1035 section 2.3.4).
+const MAX_POINTERS: usize = 127;
 
 /// A message under construction, and where names in it begin.
 #[derive(Default)]

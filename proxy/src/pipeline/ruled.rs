@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use dnsproxy_api::validate::CLUSTER_DNS;
 use tokio::time::Instant;
 
 use super::{Job, Pipeline, Source, Verdict, flights::Flight, waiting::Outcome};
 use crate::{
     cache::{Bounds, Entry, Key, Scope},
-    judge::Judgement,
+    judge::{Fate, Judgement},
     message::{
         Question, Rcode, Request,
         edns::{self, ExtendedError},
@@ -126,7 +127,8 @@ impl Pipeline {
         let lookup = Lookup { pipeline: &self, asked: &asked, started, is_renewal };
         let made = lookup.make(&plan, route).await;
         let now = Instant::now();
-        let bounds = self.bounds();
+        // The least TTL was given when the parts came; what is older since then is not made younger.
+        let bounds = Bounds { min_ttl: 0, ..self.bounds() };
         match made {
             Ok(Made { message, rcode, errors, upstream, source, is_failure }) => {
                 let entry = Entry::of_parts(&key, rcode, message, &errors, &bounds, now);
@@ -213,14 +215,32 @@ impl Lookup<'_> {
                 return Err(format!("more than {MAX_FOLLOWED} aliases"));
             }
             let question = Question { name: target, ..question.clone() };
-            let routes = &self.pipeline.upstreams;
-            let route = if rule.is_some() { Some(&route) } else { routes.route(&question) };
-            let route = route.ok_or("no route for the target of an alias")?;
-            let part = Draft::of(&self.look_up(&Arc::clone(route), question).await)?;
+            let part = match rule {
+                Some(_) => Draft::of(&self.look_up(&route, question).await)?,
+                None => self.target(question).await?,
+            };
             draft.append(part);
             next = answer::redirect(steps, &mut draft.response, from).map_err(no_name)?;
         }
         draft.finish(steps)
+    }
+
+    /// What comes of the target that a rule gave a CNAME record: it is decided about as any name, clients aside.
+    async fn target(&self, question: Question<'static>) -> Result<Draft, String> {
+        let Judgement { fate, decision: _ } = self.pipeline.judge.judge_target(&question);
+        let route = match fate {
+            Fate::Failed(reason) => return Err(reason),
+            Fate::Made { rcode, response, reason, .. } => {
+                return Ok(Draft::own(*response, rcode, &reason));
+            }
+            Fate::Asked(route) => self.pipeline.upstreams.route_at(route),
+            Fate::Dropped | Fate::Any | Fate::NoRoute => None,
+        };
+        let route = route.ok_or("the target of an alias cannot be looked up")?;
+        if self.pipeline.loop_guard.is_some() && route.name().as_ref() == CLUSTER_DNS {
+            return Err("the target of an alias is a name of the cluster".into());
+        }
+        Draft::of(&self.look_up(&Arc::clone(route), question).await)
     }
 
     async fn look_up(&self, route: &Arc<Route>, question: Question<'static>) -> Outcome {
@@ -236,9 +256,13 @@ impl Draft {
         let mut response = Response::empty(question.clone());
         let [answers, ..] = &mut response.sections;
         answers.extend_from_slice(given);
+        Self::own(response, Rcode::NOERROR, &forged(rule))
+    }
+
+    fn own(response: Response, rcode: Rcode, reason: &ExtendedError) -> Self {
         let mut errors = Vec::new();
-        edns::encode_error(&forged(rule), &mut errors);
-        Self { response, rcode: Rcode::NOERROR, errors, upstream: None, source: Source::Rule }
+        edns::encode_error(reason, &mut errors);
+        Self { response, rcode, errors, upstream: None, source: Source::Rule }
     }
 
     /// What came of a look-up, its TTLs as they are now.
@@ -285,5 +309,5 @@ fn forged(rule: &str) -> ExtendedError {
 }
 
 fn no_name(text: &str) -> String {
-    format!("a rule makes a name of the answer that is none: {text}")
+    format!("for the answer, a rule makes {text}")
 }

@@ -2,7 +2,7 @@
 
 use super::{Step, restore::NoName};
 use crate::message::{
-    Name, Qtype, Question, Rcode,
+    Header, Name, Qtype, Question, Rcode,
     response::{Record, Response},
 };
 
@@ -45,6 +45,7 @@ pub fn redirect(
             continue;
         }
         *target = new.clone();
+        response.header.flags &= !Header::AD;
         if response.question.qtype == Qtype::CNAME {
             return Ok(None);
         }

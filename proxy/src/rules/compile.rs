@@ -37,6 +37,7 @@ impl Rules {
         for (index, rule) in (0..).zip(rules) {
             compiled.add(index, rule)?;
         }
+        compiled.fingerprint = content(&rules);
         Ok(compiled)
     }
 
@@ -182,7 +183,7 @@ fn longest_first(parts: Option<&[String]>) -> Compiled<Vec<NamePart>> {
 }
 
 fn statics(answer: &api::StaticAnswer, names: Option<&NameMatch>) -> Compiled<Statics> {
-    let api::StaticAnswer { records, other_types } = answer;
+    let api::StaticAnswer { records, other_types, cname } = answer;
     let regexes = names.and_then(|names| names.regex.as_deref());
     let records = records.iter().map(|text| {
         let template: Template = parse(text)?;
@@ -194,6 +195,7 @@ fn statics(answer: &api::StaticAnswer, names: Option<&NameMatch>) -> Compiled<St
     Ok(Statics {
         records: records.collect::<Compiled<_>>()?,
         other_types: *other_types,
+        leaves_aliases: *cname == api::OwnAlias::Leave,
         regexes: list::<Regex, _>(regexes, |regex| regex)?,
     })
 }

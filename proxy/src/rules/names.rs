@@ -273,7 +273,9 @@ impl Patterns {
     }
 
     pub(super) fn match_any(&self, subject: &Subject<'_>) -> bool {
-        self.max_labels.is_some_and(|most| subject.name.label_count() <= most)
+        // The root is no name without a dot.
+        let labels = subject.name.label_count();
+        self.max_labels.is_some_and(|most| (1..=most).contains(&labels))
             || self.substrings.iter().any(|part| subject.text().contains(part.as_str()))
             || self.regexes.iter().any(|regex| regex.is_match(subject.text()))
     }

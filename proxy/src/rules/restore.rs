@@ -148,9 +148,11 @@ impl Restoring {
             }
         }
         if is_changed {
-            // Nobody has signed these records.
-            response.header.flags &= !Header::AD;
+            // They are for other names, and verify nothing any more.
+            response.sections.iter_mut().for_each(|section| section.retain(|it| it.rtype != RRSIG));
         }
+        // Nobody has said that this is the authentic answer to the question before.
+        response.header.flags &= !Header::AD;
         response.question = asked.clone();
         Ok(())
     }
@@ -220,6 +222,11 @@ impl Change {
 }
 
 impl Changes {
+    /// Whether it leads CNAME records to other targets.
+    pub(super) fn has_target(&self) -> bool {
+        self.cname_target.is_some()
+    }
+
     fn apply(&self, response: &mut Response, rcode: &mut Rcode) {
         let Self { ttl, rcodes, removed, cname_target: _ } = self;
         if !removed.is_empty() {
@@ -232,8 +239,18 @@ impl Changes {
         }
         if let Some((_, to)) = rcodes.iter().find(|(from, _)| from == rcode) {
             *rcode = *to;
+            response.header.flags &= !Header::AD;
         }
     }
+}
+
+/// A signature of other records (RFC 4034 section 3).
+const RRSIG: Qtype = Qtype(46);
+
+/// Whether a record is the signature of one of these types.
+fn signs(record: &Record, types: &[Qtype]) -> bool {
+    let covered = crate::message::u16_at(&record.data.head, 0).map(Qtype);
+    record.rtype == RRSIG && covered.is_some_and(|covered| types.contains(&covered))
 }
 
 /// Takes the records of some types out. Where nothing is left of what was asked for, the answer says so for a while.
@@ -241,8 +258,9 @@ fn remove(types: &[Qtype], response: &mut Response, rcode: Rcode) {
     let question = &response.question;
     let [answers, authorities, additionals] = &mut response.sections;
     for section in [&mut *answers, additionals] {
-        section.retain(|record| !types.contains(&record.rtype));
+        section.retain(|record| !types.contains(&record.rtype) && !signs(record, types));
     }
+    response.header.flags &= !Header::AD;
     let is_asked_for = types.contains(&question.qtype);
     let has_soa = authorities.iter().any(|record| record.rtype == Qtype::SOA);
     if is_asked_for && rcode == Rcode::NOERROR && !has_soa {

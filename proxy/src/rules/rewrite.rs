@@ -51,6 +51,9 @@ impl Rewriting {
             None => (None, None),
             Some(made) => {
                 let (name, ending) = made?;
+                // Names below the new one go back below the old one.
+                let zone = || Ending::Zone { new: name.clone(), old: asked.name.clone() };
+                let ending = ending.or_else(|| Some(zone()));
                 (Some(name), ending)
             }
         };
@@ -106,9 +109,9 @@ impl NewName {
     }
 }
 
-/// A name of a text that was made; the text when it is none.
+/// A name of a text that was made; what it is instead, when it is none.
 pub(super) fn parse(text: String) -> Result<Name<'static>, String> {
-    text.parse().map_err(|_| text)
+    text.parse().map_err(|_| format!("a name that is none: {text}"))
 }
 
 /// The name with `new` in the place of `old`, if it is within that.
@@ -122,7 +125,11 @@ pub(super) fn replace_zone(
     }
     let kept = name.as_wire().len() - old.as_wire().len();
     let wire = [name.as_wire().get(..kept)?, new.as_wire()].concat();
-    Some(Name::from_wire(wire).map_err(|_| format!("{}{}", prefix_text(name, kept), text_of(new))))
+    Some(
+        Name::from_wire(wire).map_err(|_| {
+            format!("a name that is none: {}{}", prefix_text(name, kept), text_of(new))
+        }),
+    )
 }
 
 fn prefix_text(name: &Name<'_>, octets: usize) -> String {

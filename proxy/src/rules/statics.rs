@@ -1,5 +1,7 @@
 //! Records that a rule answers with.
 
+use std::sync::Arc;
+
 use dnsproxy_api::{
     units::{Record as Line, Regex, Template},
     v1alpha1::OtherTypes,
@@ -16,6 +18,8 @@ use crate::message::{
 pub struct Statics {
     pub(super) records: Vec<Static>,
     pub(super) other_types: OtherTypes,
+    /// Whether upstreams are not asked for the targets of aliases.
+    pub(super) leaves_aliases: bool,
     /// Those of the rule's patterns, for their groups.
     pub(super) regexes: Vec<Regex>,
 }
@@ -44,6 +48,10 @@ pub struct Given {
     pub ttl: u32,
     /// Whether a rule says that there is nothing at the end of its aliases.
     pub is_denied: bool,
+    /// Whether the end of its aliases is not looked up.
+    pub is_left: bool,
+    /// The route whose upstreams are asked for it, when a rule says so.
+    pub route: Option<Arc<str>>,
 }
 
 impl Statics {
@@ -68,7 +76,7 @@ impl Statics {
         let ttl = dnsproxy_api::units::DEFAULT_TTL;
         Some(records.collect::<Result<Vec<_>, _>>().map(|records| {
             let is_denied = records.is_empty();
-            Given { records, ttl, is_denied }
+            Given { records, ttl, is_denied, is_left: self.leaves_aliases, route: None }
         }))
     }
 
@@ -86,7 +94,8 @@ impl Statics {
                 let group = |index| captures.as_ref()?.get(index);
                 let filled = template.fill(text, group);
                 let line = filled.parse::<Line>().ok();
-                line.and_then(|line| of_line(question, &line)).ok_or(filled)
+                let record = line.and_then(|line| of_line(question, &line));
+                record.ok_or_else(|| format!("a record that is none: {filled}"))
             }
         }
     }

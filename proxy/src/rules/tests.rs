@@ -111,7 +111,11 @@ fn a_rewrite_replaces_the_part_that_matched() {
             "pass x.y.new-old.example. A",
         ),
         ("exact: [a.example]}}, rewrite: {type: HTTPS", "a.example.", "pass a.example. HTTPS"),
-        ("prefix: [a]}}, rewrite: {name: b..", "a.example.", "failed r b...example."),
+        (
+            "prefix: [a]}}, rewrite: {name: b..",
+            "a.example.",
+            "failed r a name that is none: b...example.",
+        ),
     ];
 
     for (rule, asked, expected) in cases {
@@ -128,7 +132,7 @@ fn a_name_that_becomes_too_long_is_an_error() {
     let label = "x".repeat(60);
     let asked = format!("{label}.{label}.{label}.{label}.s.");
 
-    assert!(verdict(&rules, &asked).starts_with("failed r xxx"));
+    assert!(verdict(&rules, &asked).starts_with("failed r a name that is none: xxx"));
 }
 
 #[test]
@@ -176,6 +180,56 @@ fn no_alias_leads_around_a_block() {
         assert_eq!(decided, format!("{expected} x.example. A"), "{why}");
     }
     assert_eq!(verdict(&rules(&format!("{own}, {block}")), "z.example."), "block no NXDOMAIN");
+    let answer = "{name: a, match: {names: {exact: [x.example]}}, answer: {records: [A 10.0.0.9]}}";
+    let decided = verdict(&rules(&format!("{block}, {alias}, {answer}")), "y.example.");
+    assert_eq!(decided, "block no NXDOMAIN x.example. A", "an answer is no way around it either");
+    let allowed = "{name: yes, match: {names: {exact: [x.example]}}, allow: {}}";
+    let late = "{name: late, match: {names: {zone: [example]}}, block: {}}";
+    let decided = verdict(&rules(&format!("{allowed}, {alias}, {late}")), "y.example.");
+    assert_eq!(decided, "pass x.example. A", "what is allowed first is not blocked later");
+}
+
+#[test]
+fn rules_answer_and_forward_the_targets_of_aliases() {
+    let rules = rules(
+        "{name: alias, match: {names: {exact: [alias.example]}}, answer: {records: [CNAME real.example]}}, \
+         {name: real, match: {names: {exact: [real.example]}}, answer: {records: [A 10.0.0.9], otherTypes: Forward}}, \
+         {name: lab, match: {names: {zone: [lab.example]}}, forward: {route: lab}}, \
+         {name: out, match: {names: {exact: [out.example]}}, answer: {records: [CNAME x.lab.example]}}",
+    );
+    let given = |asked| match decide(&rules, asked).verdict {
+        Verdict::Answer { given, .. } => {
+            (given.records.len(), given.route.map(|it| it.to_string()))
+        }
+        other => panic!("{other:?}"),
+    };
+
+    assert_eq!(given("alias.example."), (2, None));
+    assert_eq!(given("alias.example. TXT"), (1, None), "the rule leaves other types to others");
+    assert_eq!(given("out.example."), (1, Some("lab".into())));
+    let target = |name: &str| rules.decide_target(&question(name)).verdict;
+    assert!(matches!(target("real.example."), Verdict::Answer { .. }));
+    assert!(matches!(target("x.lab.example."), Verdict::Forward(_)));
+    assert!(matches!(target("other.example."), Verdict::Pass));
+}
+
+#[test]
+fn records_that_are_taken_out_take_their_signatures_along() {
+    let rules = rules("{name: v4, match: {names: {zone: [.]}}, response: {removeTypes: [AAAA]}}");
+    let decision = decide(&rules, "a.example. AAAA");
+    let mut response = Response::empty(question("a.example. AAAA"));
+    response.header.flags |= Header::AD;
+    let signature = [&[0, 28][..], &[0; 16], b"\x07example\0", b"signature"].concat();
+    response.sections[0] = vec![
+        record("a.example.", Qtype::AAAA, &[1; 16]),
+        record("a.example.", Qtype(46), &signature),
+    ];
+    let mut rcode = Rcode::NOERROR;
+
+    undo(&decision.steps, &mut response, &mut rcode).unwrap();
+
+    assert_eq!((response.sections[0].len(), response.sections[1].len()), (0, 1), "a denial");
+    assert_eq!(response.header.flags & Header::AD, 0, "nobody signed that there is nothing");
 }
 
 #[test]
@@ -192,7 +246,10 @@ fn templates_take_the_name_and_its_groups() {
         panic!()
     };
     assert_eq!(given.records[0].data.head, b"\x0fip-2-7.example.");
-    assert_eq!(verdict(&rules, "ip-2-777.example."), "failed synth 5 A 192.0.2.777");
+    assert_eq!(
+        verdict(&rules, "ip-2-777.example."),
+        "failed synth a record that is none: 5 A 192.0.2.777"
+    );
 }
 
 fn record(owner: &str, rtype: Qtype, octets: &[u8]) -> Record {

@@ -85,7 +85,15 @@ impl Options {
                 ["max_concurrent", count] => {
                     let count =
                         count.parse::<u32>().map_err(|_| format!("`{count}` is no number"))?;
-                    options.max_in_flight = Some(count).filter(|count| *count > 0);
+                    options.max_in_flight =
+                        Some(count.min(dnsproxy_api::bounds::IN_FLIGHT)).filter(|count| *count > 0);
+                }
+                ["expire", duration] if duration.starts_with('0') => {
+                    draft.note(
+                        line.number,
+                        words.join(" "),
+                        "a connection is always kept for a while",
+                    );
                 }
                 ["expire", duration] => options.idle_timeout = Some((*duration).to_owned()),
                 ["health_check", interval, rest @ ..] => {

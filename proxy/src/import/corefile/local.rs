@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use dnsproxy_api::{
     units::{Network, Zone},
-    v1alpha1::{
-        Block, BlockWith, Match, NameMatch, OtherTypes, ResponseCode, StaticAnswer, rule::Rule,
-    },
+    v1alpha1::{Block, BlockWith, Match, NameMatch, OtherTypes, ResponseCode, rule::Rule},
 };
 
 use super::{
@@ -23,7 +21,7 @@ use crate::import::Draft;
 pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), String> {
     let (mut ttl, mut has_reverse, mut falls_through) = (3600, true, false);
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut reverse: BTreeMap<String, String> = BTreeMap::new();
+    let mut reverse: BTreeMap<String, Vec<String>> = BTreeMap::new();
     if let Some(file) = directive.args.first() {
         let reason = format!("{file} is not read: write its names as rules with `answer`");
         draft.note(directive.line, directive.text(), reason);
@@ -54,9 +52,11 @@ pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), Stri
                             .or_default()
                             .push(format!("{rtype} {address}"));
                     }
-                    if let Some(first) = hosts.first() {
-                        reverse.entry(reverse_name(address)).or_insert_with(|| (*first).to_owned());
-                    }
+                    let whole = hosts.iter().filter(|host| !host.starts_with('*'));
+                    reverse
+                        .entry(reverse_name(address))
+                        .or_default()
+                        .extend(whole.map(|host| (*host).to_owned()));
                 }
                 Err(_) => draft.note(line.number, words.join(" "), "there is nothing like it here"),
             },
@@ -79,64 +79,85 @@ pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), Stri
         };
         name.parse::<Zone>().map_err(|error| format!("`{name}`: {error}"))?;
         let records = records.iter().map(|record| format!("{ttl} {record}")).collect();
-        let answer = Some(StaticAnswer { records, other_types: OtherTypes::NODATA });
+        let answer = Some(draft::records(records, OtherTypes::NODATA));
         draft.rule(&name, Rule { matches, answer, ..Rule::default() });
     }
-    for (name, host) in reverse.into_iter().filter(|_| has_reverse) {
-        let records = vec![format!("{ttl} PTR {host}.")];
-        let answer = Some(StaticAnswer { records, other_types: OtherTypes::Forward });
+    for (name, hosts) in reverse.into_iter().filter(|(_, hosts)| has_reverse && !hosts.is_empty()) {
+        let records =
+            hosts.iter().map(|host| format!("{ttl} PTR {}.", host.trim_end_matches('.'))).collect();
+        let answer = Some(draft::records(records, OtherTypes::Forward));
         draft.rule(&name, Rule { matches: draft::exact(&name), answer, ..Rule::default() });
     }
     Ok(())
 }
 
-/// `acl ZONES... { ACTION [type QTYPE...] [net SOURCE...] }`, the first that matches.
+/// `acl ZONES... { ACTION [type QTYPE...] [net SOURCE...] }`, the first that matches. Who is allowed is not asked further
+/// there; a rule that allows would end all rules here, so it is carried over only where that is the same.
 pub(super) fn acl(directive: &Directive, draft: &mut Draft) -> Result<(), String> {
-    if !directive.args.is_empty() && directive.args != ["."] {
-        draft.note(directive.line, directive.text(), "here it holds for every name");
-    }
-    for (index, line) in directive.lines.iter().enumerate() {
+    let mut entries = Vec::new();
+    for line in &directive.lines {
         let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
         let Some((action, rest)) = words.split_first() else { continue };
         let (types, clients) = selection(rest)?;
-        let is_for_all = types.is_none() && clients.is_none();
-        let mut matches =
-            Match { types: types.clone(), clients: clients.clone(), ..Match::default() };
-        if is_for_all {
-            matches = draft::zone(".");
-        }
-        let block = |with| Some(Block { with, ttl: None });
-        let block = match *action {
-            "block" => block(BlockWith::REFUSED),
-            "filter" => block(BlockWith::NODATA),
-            "drop" => block(BlockWith::Drop),
-            "allow" => {
-                let rest = directive.lines.get(index + 1..).unwrap_or_default();
-                let is_list = types.is_none()
-                    && rest.iter().all(|line| {
-                        line.words.first().is_some_and(|word| word != "filter" && word != "drop")
-                    })
-                    && clients.is_some();
-                if !is_list {
-                    draft.note(
-                        line.number,
-                        words.join(" "),
-                        "see `access.allow`, which is for every type",
-                    );
-                    continue;
-                }
-                let access = draft.spec.access.get_or_insert_default();
-                access.allow.get_or_insert_default().extend(clients.unwrap_or_default());
-                continue;
-            }
+        entries.push(Entry { action: (*action).to_owned(), types, clients });
+    }
+    let zones: Vec<_> = directive.args.iter().filter(|zone| *zone != ".").cloned().collect();
+    // Behind the last one everybody is allowed anyway.
+    while entries.last().is_some_and(|entry| entry.action == "allow") {
+        entries.pop();
+    }
+    let allowed: Vec<_> = entries.iter().filter(|entry| entry.action == "allow").cloned().collect();
+    if !allowed.is_empty() {
+        return allow_list(&entries, &allowed, &zones, draft);
+    }
+    for Entry { action, types, clients } in entries {
+        let with = match &*action {
+            "block" => BlockWith::REFUSED,
+            "filter" => BlockWith::NODATA,
+            "drop" => BlockWith::Drop,
             other => return Err(format!("`{other}` is not known here")),
         };
-        let is_rest = is_for_all && draft.spec.access.as_ref().is_some_and(|it| it.allow.is_some());
-        // Who is not allowed is refused anyway.
-        if !(is_rest && *action == "block") {
-            draft.rule(&format!("acl {action}"), Rule { matches, block, ..Rule::default() });
-        }
+        let zones = if zones.is_empty() && types.is_none() && clients.is_none() {
+            vec![".".into()]
+        } else {
+            zones.clone()
+        };
+        let names =
+            (!zones.is_empty()).then(|| NameMatch { zone: Some(zones), ..NameMatch::default() });
+        let matches = Match { names, types, clients, ..Match::default() };
+        let block = Some(Block { with, ttl: None });
+        draft.rule(&format!("acl {action}"), Rule { matches, block, ..Rule::default() });
     }
+    Ok(())
+}
+
+/// One line of an `acl`.
+#[derive(Clone)]
+struct Entry {
+    action: String,
+    types: Option<Vec<String>>,
+    clients: Option<Vec<String>>,
+}
+
+/// `allow` for networks, and `block` for everybody else: that is what `access.allow` is.
+fn allow_list(
+    entries: &[Entry],
+    allowed: &[Entry],
+    zones: &[String],
+    draft: &mut Draft,
+) -> Result<(), String> {
+    let is_rest =
+        |entry: &Entry| entry.action == "block" && entry.types.is_none() && entry.clients.is_none();
+    let is_list = zones.is_empty()
+        && entries.len() == allowed.len() + 1
+        && entries.last().is_some_and(is_rest)
+        && allowed.iter().all(|entry| entry.types.is_none() && entry.clients.is_some());
+    if !is_list {
+        return Err("left out as a whole: an `allow` before other lines is carried over only where all else is blocked; \
+                    write rules with `clients`, `types` and `block`".into());
+    }
+    let networks = allowed.iter().flat_map(|entry| entry.clients.clone().unwrap_or_default());
+    draft.spec.access.get_or_insert_default().allow.get_or_insert_default().extend(networks);
     Ok(())
 }
 
@@ -207,7 +228,7 @@ pub(super) fn template(
         records.iter().map(|record| filled(record, &regexes)).collect::<Result<Vec<_>, _>>()?;
     let rule = match (records.is_empty(), code.unwrap_or_default()) {
         (false, ResponseCode::NOERROR) => {
-            let answer = Some(StaticAnswer { records, other_types: OtherTypes::Forward });
+            let answer = Some(draft::records(records, OtherTypes::Forward));
             Rule { matches, answer, ..Rule::default() }
         }
         (true, code) => {

@@ -46,6 +46,9 @@ pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
         ["cname", rest @ ..] => {
             let (kind, from, rest) = pattern(rest)?;
             let [to] = rest else { return Err("a target and its replacement".into()) };
+            if kind == Kind::Substring {
+                return Err("a target is led to another one as a whole here: write it as a regular expression".into());
+            }
             let change = Some(kind.change(from, to));
             let response = ResponseChange { cname_target: change, ..ResponseChange::default() };
             Rule { matches: draft::zone("."), response: Some(response), ..Rule::default() }
@@ -102,8 +105,7 @@ impl Kind {
             Self::Exact => (format!("^{absolute}$"), to.to_owned()),
             Self::Prefix => (format!("^{plain}(.*)$"), format!("{to}{{1}}")),
             Self::Suffix => (format!("^(.*){absolute}$"), format!("{{1}}{to}")),
-            Self::Substring => (format!("^(.*?){plain}(.*)$"), format!("{{1}}{to}{{2}}")),
-            Self::Regex => (from.to_owned(), to.to_owned()),
+            Self::Substring | Self::Regex => (from.to_owned(), to.to_owned()),
         };
         NameChange { regex, to }
     }

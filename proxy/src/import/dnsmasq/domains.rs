@@ -165,6 +165,29 @@ impl Domains {
         Ok(())
     }
 
+    /// Whether a name is in a domain of which nobody is asked.
+    pub(super) fn is_local(&self, name: &str) -> bool {
+        let Ok(name) = name.parse::<Zone>() else { return false };
+        let within = self.0.iter().filter(|(pattern, _)| match pattern {
+            Pattern::Zone(zone) | Pattern::Below(zone) => {
+                zone.parse::<Zone>().is_ok_and(|zone| name.is_within(&zone))
+            }
+            Pattern::Any => true,
+            Pattern::Ending(_) | Pattern::Plain => false,
+        });
+        let longest = within.min_by_key(|(pattern, _)| pattern.order());
+        longest.is_some_and(|(_, domain)| domain.is_local && !domain.is_asked())
+    }
+
+    /// Whether a name without a dot is answered by itself.
+    pub(super) fn have_plain_literals(&self) -> bool {
+        self.0.iter().any(|(pattern, domain)| match pattern {
+            Pattern::Zone(zone) => !zone.contains('.') && !domain.is_asked(),
+            Pattern::Plain | Pattern::Any => !domain.is_asked(),
+            Pattern::Below(_) | Pattern::Ending(_) => false,
+        })
+    }
+
     /// Whether some domain has servers of its own.
     pub(super) fn have_servers(&self) -> bool {
         self.0.values().any(|domain| !domain.servers.is_empty())
@@ -176,6 +199,7 @@ impl Domains {
         let mut domains: Vec<_> = self.0.iter().collect();
         domains.sort_by_key(|(pattern, _)| pattern.order());
         for (pattern, domain) in &domains {
+            draft.at(domain.line);
             let matches = pattern.matches();
             if !domain.addresses.is_empty() {
                 let (matches, answer) = (matches.clone(), Some(domain.answer(ttl)));
@@ -217,7 +241,7 @@ impl Domain {
         });
         let is_local = self.is_local && !self.is_asked();
         let other_types = if is_local { OtherTypes::NODATA } else { OtherTypes::Forward };
-        StaticAnswer { records: records.collect(), other_types }
+        draft::records(records.collect(), other_types)
     }
 
     /// The name of the route to its servers.
@@ -290,9 +314,11 @@ pub(super) fn alias_networks(
         if last < first || last - first > 255 {
             return Err("a range of at most 256 addresses".into());
         }
-        let pairs = (0..=last - first).map(|at| {
-            let old = Ipv4Addr::from_bits(first + at);
-            (format!("{old}/32"), format!("{}/32", Ipv4Addr::from_bits(new.wrapping_add(at))))
+        // What the mask covers is the new one's, the rest stays.
+        let mask = mask.map_or(Ok(u32::MAX), |mask| v4(mask).map(Ipv4Addr::to_bits))?;
+        let pairs = (first..=last).map(|old| {
+            let new = if mask == u32::MAX { new } else { new & mask | old & !mask };
+            (format!("{}/32", Ipv4Addr::from_bits(old)), format!("{}/32", Ipv4Addr::from_bits(new)))
         });
         return Ok(pairs.collect());
     }
@@ -311,6 +337,12 @@ pub(super) fn alias_networks(
 pub(super) fn private_reverse_zones() -> Vec<String> {
     let fixed = [
         "10.in-addr.arpa",
+        "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
+        "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
+        "c.e.f.ip6.arpa",
+        "d.e.f.ip6.arpa",
+        "e.e.f.ip6.arpa",
+        "f.e.f.ip6.arpa",
         "168.192.in-addr.arpa",
         "254.169.in-addr.arpa",
         "127.in-addr.arpa",
@@ -320,7 +352,6 @@ pub(super) fn private_reverse_zones() -> Vec<String> {
         "113.0.203.in-addr.arpa",
         "255.255.255.255.in-addr.arpa",
         "d.f.ip6.arpa",
-        "c.f.ip6.arpa",
         "8.e.f.ip6.arpa",
         "9.e.f.ip6.arpa",
         "a.e.f.ip6.arpa",
@@ -328,7 +359,8 @@ pub(super) fn private_reverse_zones() -> Vec<String> {
         "8.b.d.0.1.0.0.2.ip6.arpa",
     ];
     let fixed = fixed.into_iter().map(str::to_owned);
-    fixed.chain((16..32).map(|octet| format!("{octet}.172.in-addr.arpa"))).collect()
+    let shared = (64..128).map(|octet| format!("{octet}.100.in-addr.arpa"));
+    fixed.chain((16..32).map(|octet| format!("{octet}.172.in-addr.arpa"))).chain(shared).collect()
 }
 
 /// Whether such a zone decides about names in this one.

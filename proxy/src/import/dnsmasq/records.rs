@@ -1,11 +1,11 @@
 //! Options that make records: `host-record`, `cname`, `txt-record` and the like. Names without such a record of a type
 //! are forwarded for that type.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use dnsproxy_api::{
     units::{Record, Zone},
-    v1alpha1::{OtherTypes, StaticAnswer, rule::Rule},
+    v1alpha1::{Block, BlockWith, NameMatch, OtherTypes, OwnAlias, StaticAnswer, rule::Rule},
 };
 
 use super::{Opt, draft, synth::Synth};
@@ -14,19 +14,30 @@ use crate::import::{Draft, addresses::reverse_name};
 /// The records so far.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    /// By name, in the order in which they came; the TTL is that of the option, if it has one.
-    names: Vec<(String, Vec<Line>)>,
+    /// In the order in which they came.
+    names: Vec<Own>,
     synths: Vec<Synth>,
+    line: usize,
+}
+
+/// One name with its records.
+#[derive(Debug)]
+struct Own {
+    name: String,
+    line: usize,
+    records: Vec<Line>,
 }
 
 #[derive(Debug)]
 struct Line {
+    /// That of the option, if it has one.
     ttl: Option<u32>,
     text: String,
 }
 
 impl Records {
     pub(super) fn add(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        self.line = option.line;
         let parts = option.parts();
         match option.key {
             "host-record" => self.host(&parts),
@@ -58,7 +69,7 @@ impl Records {
             }
             "ptr-record" => {
                 let [name, target] = &*parts else { return Err("a name and a target".into()) };
-                self.record(name, None, format!("PTR {}", absolute(target)))
+                self.record(name, None, format!("PTR {}", absolute(&target.replace(' ', "\\032"))))
             }
             "caa-record" => {
                 let [name, flags, tag, value] = &*parts else {
@@ -135,7 +146,7 @@ impl Records {
     }
 
     pub(super) fn synthesize(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        self.synths.push(Synth::read(&option.parts())?);
+        self.synths.push(Synth::read(&option.parts(), option.line)?);
         Ok(())
     }
 
@@ -146,31 +157,63 @@ impl Records {
         record.map_err(|error| format!("`{text}`: {error}"))?;
         let name = name.to_string();
         let line = Line { ttl, text };
-        match self.names.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, lines)) => {
+        match self.names.iter_mut().find(|own| own.name == name) {
+            Some(own) => {
                 // Of an address that two names share, the first name counts.
-                let is_second = line.text.starts_with("PTR ")
-                    && lines.iter().any(|it| it.text.starts_with("PTR "));
-                if !is_second {
-                    lines.push(line);
+                let is_reverse = |line: &Line| line.text.starts_with("PTR ");
+                if !(is_reverse(&line) && own.records.iter().any(is_reverse)) {
+                    own.records.push(line);
                 }
             }
-            None => self.names.push((name, vec![line])),
+            None => self.names.push(Own { name, line: self.line, records: vec![line] }),
         }
         Ok(())
     }
 
-    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32) {
-        for (name, lines) in &self.names {
-            let records =
-                lines.iter().map(|line| format!("{} {}", line.ttl.unwrap_or(ttl), line.text));
-            let answer =
-                StaticAnswer { records: records.collect(), other_types: OtherTypes::Forward };
+    /// Writes a rule for each name. In a domain of which nobody is asked a name that is there has no records of other
+    /// types; elsewhere those are forwarded.
+    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_local: impl Fn(&str) -> bool) {
+        let other_types = |name: &str| {
+            if is_local(name) { OtherTypes::NODATA } else { OtherTypes::Forward }
+        };
+        for Own { name, line, records } in &self.names {
+            draft.at(*line);
+            let records = records.iter().map(|it| format!("{} {}", it.ttl.unwrap_or(ttl), it.text));
+            // The target of an alias is looked for here alone.
+            let answer = StaticAnswer {
+                cname: OwnAlias::Leave,
+                ..draft::records(records.collect(), other_types(name))
+            };
             let rule =
                 Rule { matches: draft::exact(name), answer: Some(answer), ..Rule::default() };
             draft.rule(name, rule);
         }
-        self.synths.iter().for_each(|synth| synth.emit(draft, ttl));
+        for synth in &self.synths {
+            synth.emit(draft, ttl, other_types(synth.domain()));
+        }
+        self.emit_ancestors(draft, is_local);
+    }
+
+    /// A name above one that is there is there, too (RFC 8020).
+    fn emit_ancestors(&self, draft: &mut Draft, is_local: impl Fn(&str) -> bool) {
+        let known: BTreeSet<&str> = self.names.iter().map(|own| &*own.name).collect();
+        let mut ancestors = BTreeSet::new();
+        for name in &known {
+            let above =
+                std::iter::successors(name.split_once('.'), |(_, rest)| rest.split_once('.'));
+            ancestors.extend(
+                above
+                    .map(|(_, rest)| rest)
+                    .filter(|above| is_local(above) && !known.contains(above)),
+            );
+        }
+        if ancestors.is_empty() {
+            return;
+        }
+        let exact = ancestors.into_iter().map(str::to_owned).collect();
+        let matches = draft::names(NameMatch { exact: Some(exact), ..NameMatch::default() });
+        let block = Some(Block { with: BlockWith::NODATA, ttl: None });
+        draft.rule("names above", Rule { matches, block, ..Rule::default() });
     }
 }
 

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use dnsproxy_api::{
     units::{Network, Zone},
-    v1alpha1::{Match, NameMatch, OtherTypes, StaticAnswer, rule::Rule},
+    v1alpha1::{Match, NameMatch, OtherTypes, rule::Rule},
 };
 
-use super::records::absolute;
+use super::{draft, records::absolute};
 use crate::import::Draft;
 
 /// One option: IPv4 addresses of a range have a name each.
@@ -17,11 +17,12 @@ pub(super) struct Synth {
     prefix: String,
     first: u32,
     last: u32,
+    line: usize,
 }
 
 impl Synth {
     /// `domain,network[,prefix]` or `domain,first,last[,prefix]`.
-    pub(super) fn read(parts: &[String]) -> Result<Self, String> {
+    pub(super) fn read(parts: &[String], line: usize) -> Result<Self, String> {
         let (domain, range) = parts.split_first().ok_or("a domain and addresses")?;
         let domain: Zone = domain.parse().map_err(|error| format!("`{domain}`: {error}"))?;
         let (first, rest) = range.split_first().ok_or("no addresses")?;
@@ -46,10 +47,17 @@ impl Synth {
         if last < first || last - first > MAX_ADDRESSES {
             return Err("more than 65536 addresses: make several of it".into());
         }
-        Ok(Self { domain: domain.to_string(), prefix: prefix.to_ascii_lowercase(), first, last })
+        Ok(Self {
+            domain: domain.to_string(),
+            prefix: prefix.to_ascii_lowercase(),
+            first,
+            last,
+            line,
+        })
     }
 
-    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32) {
+    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, other_types: OtherTypes) {
+        draft.at(self.line);
         for part in self.parts() {
             let [a, b, c, _] = part.base.octets();
             let numbers = part.numbers();
@@ -57,12 +65,20 @@ impl Synth {
             let (prefix, domain) = (literal(&self.prefix), literal(&absolute(&self.domain)));
             let forward = format!("^{prefix}{a}-{b}-{c}-({numbers})\\.{domain}$");
             let address = format!("{ttl} A {a}.{b}.{c}.{{1}}");
-            draft.rule(&self.domain, rule(forward, address));
+            draft.rule(&self.domain, rule(forward, address, other_types));
             let reverse = format!("^({numbers})\\.{c}\\.{b}\\.{a}\\.in-addr\\.arpa\\.$");
             let name =
                 format!("{ttl} PTR {}{a}-{b}-{c}-{{1}}.{}", self.prefix, absolute(&self.domain));
-            draft.rule(&format!("{} reverse", self.domain), rule(reverse, name));
+            draft.rule(
+                &format!("{} reverse", self.domain),
+                rule(reverse, name, OtherTypes::Forward),
+            );
         }
+    }
+
+    /// The domain that the names are in.
+    pub(super) fn domain(&self) -> &str {
+        &self.domain
     }
 
     /// The range, cut where the third octet changes.
@@ -102,9 +118,9 @@ impl Part {
     }
 }
 
-fn rule(regex: String, record: String) -> Rule {
+fn rule(regex: String, record: String, other_types: OtherTypes) -> Rule {
     let names = NameMatch { regex: Some(vec![regex]), ..NameMatch::default() };
-    let answer = StaticAnswer { records: vec![record], other_types: OtherTypes::Forward };
+    let answer = draft::records(vec![record], other_types);
     Rule {
         matches: Match { names: Some(names), ..Match::default() },
         answer: Some(answer),
