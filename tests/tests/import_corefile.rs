@@ -173,12 +173,10 @@ async fn access_lists_are_carried_over_only_where_they_mean_the_same() {
     assert!(list.contains("access:") && list.contains("10.0.0.0/8"), "{list}");
     let (none, notes) = of("    allow net 10.0.0.0/8\n    filter type AAAA\n    block\n").await;
     assert!(!none.contains("acl") && notes.contains("left out as a whole"), "{none}{notes}");
-    let (missing, notes) = (async || {
-        let corefile = ". {\n  rewrite name regex (.*)[.]q[.]example {1}.{2}.example\n  forward . 192.0.2.1\n}\n";
-        let output = import("corefile", corefile).await;
-        (text(&output.stdout), text(&output.stderr))
-    })()
-    .await;
+    let corefile =
+        ". {\n  rewrite name regex (.*)[.]q[.]example {1}.{2}.example\n  forward . 192.0.2.1\n}\n";
+    let output = import("corefile", corefile).await;
+    let (missing, notes) = (text(&output.stdout), text(&output.stderr));
     assert!(!missing.contains("rewrite:"), "{missing}");
     assert!(notes.contains("configuration:2: rule name-regex-q-example: left out"), "{notes}");
 }
