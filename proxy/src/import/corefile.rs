@@ -136,7 +136,9 @@ impl Reader<'_> {
             *stopped = Some((directive.line, changes_question));
         }
         self.scope(directive);
-        let name = directive.args.iter().filter(|word| !matches!(&***word, "stop" | "continue"));
+        let inner = directive.lines.iter().flat_map(|line| &line.words);
+        let words = directive.args.iter().chain(inner);
+        let name = words.filter(|word| !matches!(&***word, "stop" | "continue"));
         let name = name.take(3).map(String::as_str).collect::<Vec<_>>().join(" ");
         check(&rule)?;
         self.draft.rule(&name, rule);

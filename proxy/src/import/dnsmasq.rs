@@ -127,8 +127,8 @@ impl Reader {
             "server" | "local" => self.server(option),
             "rev-server" => self.rev_server(option),
             "address" => self.domains.address(option),
-            "host-record" | "cname" | "txt-record" | "srv-host" | "mx-host" | "ptr-record"
-            | "caa-record" | "naptr-record" | "dns-rr" => self.records.add(option),
+            "host-record" | "cname" | "txt-record" | "srv-host" | "mx-host" | "mx-target"
+            | "ptr-record" | "caa-record" | "naptr-record" | "dns-rr" => self.records.add(option),
             "synth-domain" => self.records.synthesize(option),
             "alias" => self.alias(option),
             "bogus-nxdomain" => self.bogus(option),

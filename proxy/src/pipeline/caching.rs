@@ -96,7 +96,8 @@ impl Pipeline {
         let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
         let caching = self.caching.as_ref().filter(|_| *recursion_desired)?;
         let key = Key::of(question, *dnssec_ok, *checking_disabled, scope);
-        match caching.cache.find(&key, &caching.policy, Instant::now()) {
+        // Nobody counts it, and nobody is told to renew it: that is for those who ask.
+        match caching.look(&key, Instant::now()) {
             Found::Fresh { entry, .. } | Found::Failure { failure: entry, .. } => Some(entry),
             Found::Stale(_) | Found::Miss => None,
         }

@@ -70,9 +70,10 @@ pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), Stri
     }
     for (name, records) in names {
         let (matches, name) = match name.strip_prefix("*.") {
+            // One label, as CoreDNS has it.
             Some(below) => {
-                let names =
-                    NameMatch { subdomain: Some(vec![below.to_owned()]), ..NameMatch::default() };
+                let regex = format!("^[^.]+\\.{}\\.$", below.replace('.', "\\."));
+                let names = NameMatch { regex: Some(vec![regex]), ..NameMatch::default() };
                 (draft::names(names), below.to_owned())
             }
             None => (draft::exact(&name), name),

@@ -18,6 +18,8 @@ pub(super) struct Records {
     names: Vec<Own>,
     synths: Vec<Synth>,
     line: usize,
+    /// The host of `mx-host` without one.
+    mx_target: Option<String>,
 }
 
 /// One name with its records.
@@ -61,9 +63,14 @@ impl Records {
                 let text = format!("SRV {priority} {weight} {port} {}", absolute(target));
                 self.record(part(0, ""), None, text)
             }
+            "mx-target" => {
+                self.mx_target = parts.first().filter(|host| !host.is_empty()).cloned();
+                Ok(())
+            }
             "mx-host" => {
                 let name = parts.first().ok_or("a name")?;
-                let host = parts.get(1).filter(|host| !host.is_empty()).unwrap_or(name);
+                let host = parts.get(1).filter(|host| !host.is_empty()).or(self.mx_target.as_ref());
+                let host = host.ok_or("the host is missing: it would be the machine's own name")?;
                 let preference = parts.get(2).map_or("1", String::as_str);
                 self.record(name, None, format!("MX {preference} {}", absolute(host)))
             }
