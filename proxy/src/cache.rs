@@ -85,59 +85,49 @@ impl Cache {
     /// Looks for what answers `key`.
     pub fn find(&self, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
         let base = self.hasher.base(key);
-        let answer = match self.lookup(key, base, Slot::Answer(key.qtype)) {
-            Some(entry) if entry.is_fresh(now) => return self.hit(entry, base, policy, now),
-            other => other,
-        };
-        let slot = Slot::of_denial(key.qtype);
-        let denial = match slot.and_then(|slot| self.lookup(key, base, slot)) {
-            Some(entry) if entry.is_fresh(now) => return self.hit(entry, base, policy, now),
-            other => other,
-        };
-        let stale = newest(answer, denial).filter(|entry| policy.may_serve(entry, now));
-        let failure = self.lookup(key, base, Slot::Failure(key.qtype));
-        match (failure.filter(|entry| entry.is_fresh(now)), stale) {
-            (Some(failure), stale) => {
+        match self.search(key, base, policy, now) {
+            Found::Fresh { entry, .. } => {
                 self.metrics.hits.inc();
-                Found::Failure { failure, stale }
+                entry.note_hit();
+                let prefetch = policy.prefetch.as_ref();
+                let refresh =
+                    prefetch.is_some_and(|it| entry.is_to_be_renewed(it, base.jitter(), now));
+                Found::Fresh { entry, refresh }
             }
-            (None, Some(stale)) => {
-                self.metrics.misses.inc();
-                Found::Stale(stale)
+            failure @ Found::Failure { .. } => {
+                self.metrics.hits.inc();
+                failure
             }
-            (None, None) => {
+            other @ (Found::Stale(_) | Found::Miss) => {
                 self.metrics.misses.inc();
-                Found::Miss
+                other
             }
         }
     }
 
     /// The same, and neither a count nor the entry tells of it.
     pub fn look(&self, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
-        let base = self.hasher.base(key);
-        let denial = Slot::of_denial(key.qtype);
-        let slots = [Some(Slot::Answer(key.qtype)), denial, Some(Slot::Failure(key.qtype))];
-        let [answer, denial, failure] =
-            slots.map(|slot| slot.and_then(|slot| self.lookup(key, base, slot)));
-        let fresh = [&answer, &denial].into_iter().flatten().find(|entry| entry.is_fresh(now));
-        if let Some(entry) = fresh {
-            return Found::Fresh { entry: entry.clone(), refresh: false };
-        }
+        self.search(key, self.hasher.base(key), policy, now)
+    }
+
+    fn search(&self, key: &Key<'_>, base: Base, policy: &Policy, now: Instant) -> Found {
+        let fresh = |entry| Found::Fresh { entry, refresh: false };
+        let answer = match self.lookup(key, base, Slot::Answer(key.qtype)) {
+            Some(entry) if entry.is_fresh(now) => return fresh(entry),
+            other => other,
+        };
+        let slot = Slot::of_denial(key.qtype);
+        let denial = match slot.and_then(|slot| self.lookup(key, base, slot)) {
+            Some(entry) if entry.is_fresh(now) => return fresh(entry),
+            other => other,
+        };
         let stale = newest(answer, denial).filter(|entry| policy.may_serve(entry, now));
+        let failure = self.lookup(key, base, Slot::Failure(key.qtype));
         match (failure.filter(|entry| entry.is_fresh(now)), stale) {
             (Some(failure), stale) => Found::Failure { failure, stale },
             (None, Some(stale)) => Found::Stale(stale),
             (None, None) => Found::Miss,
         }
-    }
-
-    fn hit(&self, entry: Entry, base: Base, policy: &Policy, now: Instant) -> Found {
-        self.metrics.hits.inc();
-        entry.note_hit();
-        let prefetch = policy.prefetch.as_ref();
-        let refresh =
-            prefetch.is_some_and(|policy| entry.is_to_be_renewed(policy, base.jitter(), now));
-        Found::Fresh { entry, refresh }
     }
 
     /// A collision of hashes is a miss.

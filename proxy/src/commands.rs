@@ -15,4 +15,5 @@ pub mod query;
 pub mod run;
 
 mod http;
+mod input;
 mod terminal;

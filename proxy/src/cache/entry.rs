@@ -87,18 +87,8 @@ impl Entry {
         }
         message.truncate(layout.end);
         remove_opt(&mut message, layout);
-        let flags = u16_at(&message, 2).unwrap_or_default();
         let kept = Header::AA | Header::TC | if is_secure { Header::AD } else { 0 };
-        set_u16(&mut message, 2, flags & kept);
-        let facts = Facts {
-            rcode,
-            qtype: key.qtype,
-            is_truncated: flags & Header::TC != 0,
-            answers_end: layout.answers_end,
-            authorities_end: layout.authorities_end,
-        };
-        let settled = lifetime::settle(&mut message, layout.questions_end, &facts, bounds);
-        Self::new(key, rcode, &settled, message, &errors, now)
+        Self::settled(key, rcode, message, layout, kept, &errors, bounds, now)
     }
 
     /// Makes an entry of a message that was made here, mostly of those of upstreams. It has no OPT record, and the
@@ -106,7 +96,7 @@ impl Entry {
     pub fn of_parts(
         key: &Key<'_>,
         rcode: Rcode,
-        mut message: Vec<u8>,
+        message: Vec<u8>,
         errors: &[u8],
         bounds: &Bounds,
         now: Instant,
@@ -114,8 +104,27 @@ impl Entry {
         let Some(layout) = Layout::of(&message).ok().filter(|_| is_about(&message, key)) else {
             return Self::without_records(key, Rcode::SERVFAIL, 0, &[], now);
         };
+        let kept = Header::AA | Header::TC | Header::AD;
+        Self::settled(key, rcode, message, &layout, kept, errors, bounds, now)
+    }
+
+    /// An entry of a message without an OPT record, of which these flags stay.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what two callers have in common, and nobody else"
+    )]
+    fn settled(
+        key: &Key<'_>,
+        rcode: Rcode,
+        mut message: Vec<u8>,
+        layout: &Layout,
+        kept: u16,
+        errors: &[u8],
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Self {
         let flags = u16_at(&message, 2).unwrap_or_default();
-        set_u16(&mut message, 2, flags & (Header::AA | Header::TC | Header::AD));
+        set_u16(&mut message, 2, flags & kept);
         let facts = Facts {
             rcode,
             qtype: key.qtype,

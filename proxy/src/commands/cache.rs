@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     http::{Page, Request},
-    terminal::printable,
+    terminal::{Output, printable, qtype},
 };
 use crate::{
     admin::{
@@ -72,20 +72,6 @@ enum Action {
     Get,
     /// Remove entries.
     Flush,
-}
-
-/// How an answer looks.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs: what the endpoint says.
-    Json,
-}
-
-fn qtype(text: &str) -> Result<Qtype, String> {
-    Qtype::from_text(text).ok_or_else(|| "no type".to_owned())
 }
 
 fn limit(text: &str) -> Result<usize, String> {

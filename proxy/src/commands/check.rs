@@ -3,19 +3,19 @@
 //! A manifest may be meant for a file or for a cluster; a few fields make sense in one of them only. It is
 //! valid when it is valid for one of the two, and what the other one would refuse is told as a note.
 
-use std::{fs::File, io, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
-use anyhow::Context;
 use dnsproxy_api::{
     manifest::{self, Manifests},
     validate::{Place, Problem},
 };
 
-use crate::{args::CheckArgs, config::read_bounded, expectations};
+use super::input;
+use crate::{args::CheckArgs, expectations};
 
 /// Exit code 0 when the manifest is valid, 1 when it is not.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let text = read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let text = input::read(&args.file)?;
     let read = |place| manifest::read_and(&text, place, expectations::problems);
     match (read(Place::File), read(Place::Cluster)) {
         (Err(for_file), Err(for_cluster)) => {
@@ -53,13 +53,4 @@ fn place_of(file: &Path, problem: &Problem) -> String {
         Some(line) => format!("{}:{line}", file.display()),
         None => file.display().to_string(),
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    let octets = if path == Path::new("-") {
-        read_bounded(io::stdin().lock())
-    } else {
-        File::open(path).and_then(read_bounded)
-    };
-    String::from_utf8(octets?).map_err(|error| error.utf8_error()).context("not UTF-8")
 }

@@ -8,14 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use form_urlencoded::Serializer;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
     http::{Page, Request},
-    terminal::printable,
+    terminal::{Output, printable, qtype},
 };
 use crate::{
     app,
@@ -52,20 +52,6 @@ pub struct ExplainArgs {
     /// How the answer looks.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-}
-
-/// How an answer looks.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
-
-fn qtype(text: &str) -> Result<Qtype, String> {
-    Qtype::from_text(text).ok_or_else(|| "no type".to_owned())
 }
 
 /// As long as the endpoint may work on one request.

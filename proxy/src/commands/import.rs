@@ -1,19 +1,14 @@
 //! `dnsproxy import`: a manifest made of another program's configuration.
 
 use std::{
-    fs::File,
-    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use crate::{
-    config::read_bounded,
-    import::{self, Imported},
-};
+use super::input;
+use crate::import::{self, Imported};
 
 /// `dnsproxy import`.
 #[derive(Args, Clone, Debug)]
@@ -38,7 +33,7 @@ pub enum Format {
 
 /// The manifest goes to stdout, what was not carried over to stderr. Exit code 1 when nothing could be read.
 pub fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
-    let text = read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let text = input::read(&args.file)?;
     let imported = match args.format {
         Format::Corefile => import::corefile::import(&text),
         Format::Dnsmasq => import::dnsmasq::import(&text),
@@ -59,13 +54,4 @@ fn tell(file: &Path, imported: &Imported) {
             line => eprintln!("{file}:{line}: {note}"),
         }
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    let octets = if path == Path::new("-") {
-        read_bounded(io::stdin().lock())
-    } else {
-        File::open(path).and_then(read_bounded)
-    };
-    String::from_utf8(octets?).map_err(|error| error.utf8_error()).context("not UTF-8")
 }

@@ -1,4 +1,23 @@
-//! What strangers say, on its way to a terminal.
+//! What goes to a terminal, be it from strangers, and what is typed there.
+
+use clap::ValueEnum;
+
+use crate::message::Qtype;
+
+/// How an answer looks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Reads a type: a mnemonic, or TYPE and a number.
+pub(super) fn qtype(text: &str) -> Result<Qtype, String> {
+    Qtype::from_text(text).ok_or_else(|| "no type".to_owned())
+}
 
 /// The text in one line of which no letter gives orders: control characters stand there by number, as in
 /// zone files (RFC 1035 section 5.1). A terminal would obey them: clear itself, or show another answer.
