@@ -29,6 +29,10 @@ pub const RULES: u32 = 4096;
 pub const TESTS: u32 = 4096;
 /// Names of one kind in one rule; our guess. Lists have more, and need less memory.
 pub const RULE_NAMES: u32 = 100_000;
+/// Lists: each costs time for every query; our guess.
+pub const LISTS: u32 = 64;
+/// Sources of one list; our guess, ConfigMaps for a list of several million names.
+pub const SOURCES: u32 = 64;
 /// Patterns that each cost time for every query: substrings and regular expressions of one rule; our guess.
 pub const RULE_PATTERNS: u32 = 256;
 /// Types of one rule; our guess, there are about a hundred.

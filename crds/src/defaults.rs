@@ -67,6 +67,8 @@ pub const STALE_TTL: Duration = Duration::from_secs(30);
 pub const STALE_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How long a client may remember that a name is blocked: our guess, short enough to change one's mind.
 pub const BLOCK_TTL: Duration = Duration::from_secs(60);
+/// How long an answer of `hosts` may be remembered: our guess, as short as an address may need to change.
+pub const HOSTS_TTL: Duration = Duration::from_secs(60);
 /// How often an answer must have been used to be asked for again: our guess, once is no habit.
 pub const PREFETCH_MIN_HITS: u32 = 3;
 /// How much of its TTL is left then, in percent: unbound's and CoreDNS's choice.

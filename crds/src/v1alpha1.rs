@@ -13,6 +13,7 @@ pub use access::{Access, RateLimit};
 pub use cache::{Cache, CacheMode, Prefetch, ServeStale};
 pub use cluster_dns::{ClusterDns, ClusterDnsMode};
 pub use limits::{Limits, Shutdown};
+pub use list::{Hosts, ListFormat, NameList};
 pub use listener::{DnsListener, Listeners};
 pub use logging::{LogLevel, Logging, QueryLog, QueryLogMode};
 pub use responses::{
@@ -40,6 +41,7 @@ pub mod access;
 pub mod cache;
 pub mod cluster_dns;
 pub mod limits;
+pub mod list;
 pub mod listener;
 pub mod logging;
 pub mod responses;
@@ -119,6 +121,16 @@ pub struct DnsProxySpec {
     #[schemars(length(min = 1, max = bounds::TESTS))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tests: Option<Vec<Test>>,
+
+    /// Names for rules, many at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::LISTS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub lists: Option<Vec<NameList>>,
+
+    /// Names that are answered here, in the format of /etc/hosts; rules come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Hosts>,
 
     /// What is checked in every upstream's answer, and which names never leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -22,12 +22,14 @@ mod cache;
 mod cluster_dns;
 mod limits;
 mod listeners;
+mod lists;
 mod metadata;
 mod report;
 mod responses;
 mod routes;
 mod rules;
 mod service;
+mod source;
 mod tests_of_spec;
 mod tls;
 mod upstreams;
@@ -83,6 +85,8 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
         cluster_dns,
         rules,
         tests: _,
+        lists,
+        hosts,
         responses,
         cache,
         access,
@@ -96,8 +100,10 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     upstreams::check(upstreams, place, &mut report);
     routes::check(routes.as_deref(), upstreams, &mut report);
     cluster_dns::check(cluster_dns.as_ref(), &mut report);
-    rules::check(rules.as_deref(), routes.as_deref(), &mut report);
+    rules::check(rules.as_deref(), &proxy.spec, &mut report);
     tests_of_spec::check(&proxy.spec, &mut report);
+    lists::check(lists.as_deref(), place, &mut report);
+    lists::check_hosts(hosts.as_ref(), place, &mut report);
     responses::check(responses.as_ref(), &mut report);
     cache::check(cache.as_ref(), workload.as_ref(), place, &mut report);
     access::check(access.as_ref(), &mut report);
@@ -115,6 +121,7 @@ pub fn warnings(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     tls::warn(&proxy.spec.upstreams, &mut report);
     routes::warn(&proxy.spec, &mut report);
     rules::warn(&proxy.spec, &mut report);
+    lists::warn(&proxy.spec, &mut report);
     limits::warn(proxy, &mut report);
     if place == Place::File {
         workload::warn(&proxy.spec, &mut report);

@@ -14,12 +14,15 @@ use crate::{
     args::RunArgs,
     cache::Cache,
     cluster_dns::LoopGuard,
-    config::{CacheSettings, Config, LoadError, Notice, reload::Watcher, status::ConfigStatus},
+    config::{
+        CacheSettings, Config, LoadError, Names, Notice, reload::Watcher, status::ConfigStatus,
+    },
     limits::InFlight,
     listener::{
         Connections,
         bind::{self, BindError, Endpoint, Held, Sockets},
     },
+    lists::{List, Problems},
     metrics::Metrics,
     pipeline::{Caching, Flights, Pipeline},
     query_log::QueryLog,
@@ -101,7 +104,7 @@ struct Listener {
 impl App {
     /// Loads the manifest, binds all addresses, and serves.
     pub async fn start(args: &RunArgs, telemetry: Telemetry) -> Result<Self, StartError> {
-        let config = Config::load(args.file.as_deref())?;
+        let config = Config::load(args.file.as_deref(), &Names::default())?;
         let (metrics, registry) = Metrics::register()?;
         let wanted = wanted(&args.listen, &config);
         let sockets = bind::bind(&wanted, worker_count(args), &Held::default())?;
@@ -160,7 +163,7 @@ impl App {
             readiness,
         };
         app.serve(sockets).await;
-        app.announce(&[]);
+        app.announce(&[], &Names::default());
         app.readiness.set_serving();
         Ok(app)
     }
@@ -193,7 +196,14 @@ impl App {
 
     /// Loads the files again; what is wrong with them is told, and changes nothing.
     async fn reload(&mut self, watcher: &mut Option<Watcher>) {
-        let result = match Config::load(self.file.as_deref()) {
+        let (file, known) = (self.file.clone(), self.config.names.clone());
+        // Lists may be long, and admin endpoints are served meanwhile.
+        let load = move || Config::load(file.as_deref(), &known);
+        let loaded = match tokio::task::spawn_blocking(load).await {
+            Ok(loaded) => loaded,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        let result = match loaded {
             Ok(config) => {
                 let hash = config.hash.clone();
                 self.apply(config).await.map_err(|source| LoadError::Bind { hash, source })
@@ -227,14 +237,15 @@ impl App {
         );
         next.upstreams.keep(&self.background);
         self.pipeline.send_replace(Arc::new(next));
-        let known = std::mem::replace(&mut self.config, config).notices;
+        let known = std::mem::replace(&mut self.config, config);
         self.serve(sockets).await;
         // The old ones last: until then an address that both can take is served by them.
         for gone in self.listeners.extract_if(.., |old| !wanted.contains(&old.endpoint)) {
             gone.stop.cancel();
         }
         self.status.send_replace(ConfigStatus::loaded(&self.config));
-        self.announce(&known);
+        self.announce(&known.notices, &known.names);
+        self.background.spawn(retire(previous, known));
         Ok(())
     }
 
@@ -249,17 +260,18 @@ impl App {
         }
     }
 
-    /// Says what runs now; of the notices those that are not `known` from the last configuration.
-    fn announce(&self, known: &[Notice]) {
+    /// Says what runs now; of the notices and names those that are not known from the last configuration.
+    fn announce(&self, known: &[Notice], known_names: &Names) {
         let config = &self.config;
         self.telemetry.follow(config.log_level);
-        self.metrics.config.set_running(&config.hash, &config.weaker_fallbacks);
+        self.metrics.config.set_running(config);
         for notice in config.notices.iter().filter(|notice| !known.contains(notice)) {
             match notice {
                 Notice::PartsOfTheOperator => tracing::info!("{notice}"),
                 Notice::NoClusterDns => tracing::warn!("{notice}"),
             }
         }
+        announce_names(&config.names, known_names);
         for upstream in &config.upstreams {
             for server in &upstream.servers {
                 let scheme = upstream.transport.scheme();
@@ -288,6 +300,41 @@ impl App {
         if tokio::time::timeout(FAREWELL, self.background.finished()).await.is_err() {
             tracing::warn!("some connections were cut off");
         }
+    }
+}
+
+/// Drops what served until now where no query waits for it: a worker that was the last to need it would be busy.
+async fn retire(pipeline: Arc<Pipeline>, config: Config) {
+    const INTERVAL: Duration = Duration::from_millis(250);
+    while Arc::strong_count(&pipeline) > 1 {
+        tokio::time::sleep(INTERVAL).await;
+    }
+    tokio::task::spawn_blocking(move || drop((pipeline, config))).await.ok();
+}
+
+/// Says what lists hold and what of them cannot be read.
+fn announce_names(names: &Names, known: &Names) {
+    for complaint in &names.complaints {
+        tracing::error!("{complaint}");
+    }
+    let is_known = |list: &Arc<List>| known.lists.iter().any(|known| Arc::ptr_eq(known, list));
+    for list in names.lists.iter().filter(|list| !is_known(list)) {
+        tracing::info!(list = &*list.name, entries = list.len(), "list loaded");
+        warn_of_lines(&list.name, list.problems());
+    }
+    if !Arc::ptr_eq(&names.hosts, &known.hosts) && !names.hosts.sources().is_empty() {
+        tracing::info!(entries = names.hosts.len(), "hosts loaded");
+        warn_of_lines("hosts", names.hosts.problems());
+    }
+}
+
+fn warn_of_lines(list: &str, problems: &Problems) {
+    for line in &problems.first {
+        tracing::warn!(list, "passed over: {line}");
+    }
+    let more = problems.count.saturating_sub(problems.first.len());
+    if more > 0 {
+        tracing::warn!(list, "passed over: {more} more lines");
     }
 }
 

@@ -4,6 +4,7 @@
 //! problem of the manifest: what needs it fails closed until it appears, the rest works.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     fmt,
     fs::File,
@@ -43,6 +44,7 @@ mod cache;
 mod cluster;
 mod files;
 mod memory;
+mod names;
 mod responses;
 mod upstreams;
 
@@ -50,6 +52,7 @@ pub use cache::CacheSettings;
 pub use files::PublicFile;
 use files::Reader;
 pub(crate) use files::read_bounded;
+pub use names::Names;
 
 /// What runs.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ pub struct Config {
     pub cluster_endpoints: Vec<IpAddr>,
     /// What is done with queries that match.
     pub rules: Arc<Rules>,
+    /// Names from files.
+    pub names: Names,
     /// What is checked in every upstream's answer.
     pub checks: Checks,
     /// What is done about names that mean something here alone.
@@ -178,10 +183,11 @@ fn first_of(problems: &[Problem]) -> String {
 const EMBEDDED: &str = include_str!("config/embedded.yaml");
 
 impl Config {
-    /// Reads a manifest and everything that it refers to; without a path, the embedded one.
-    pub fn load(path: Option<&Path>) -> Result<Self, LoadError> {
+    /// Reads a manifest and everything that it refers to; without a path, the embedded one. What is `known` of its
+    /// lists is not read again.
+    pub fn load(path: Option<&Path>, known: &Names) -> Result<Self, LoadError> {
         let Some(path) = path else {
-            return Self::from_text(EMBEDDED, Path::new(""), BTreeMap::new());
+            return Self::from_text(EMBEDDED, Path::new(""), BTreeMap::new(), known);
         };
         let files = BTreeMap::from([(path.to_owned(), reload::Fingerprint::of(path))]);
         let octets = File::open(path)
@@ -193,24 +199,41 @@ impl Config {
             source,
         })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        Self::from_text(text, folder, files)
+        Self::from_text(text, folder, files, known)
     }
 
     /// What decides about queries by itself.
     pub fn judge(&self) -> Judge {
-        Judge::new(Arc::clone(&self.rules), self.private_names, self.any, &self.routes)
+        let (rules, hosts) = (Arc::clone(&self.rules), Arc::clone(&self.names.hosts));
+        Judge::new(rules, hosts, self.private_names, self.any, &self.routes)
     }
 
-    fn from_text(text: &str, folder: &Path, files: reload::Files) -> Result<Self, LoadError> {
+    fn from_text(
+        text: &str,
+        folder: &Path,
+        mut files: reload::Files,
+        known: &Names,
+    ) -> Result<Self, LoadError> {
         let hash = hash(text.as_bytes());
         let invalid = |problems| LoadError::Invalid { hash: hash.clone(), problems };
-        let proxy =
-            manifest::read_one_and(text, Place::File, expectations::problems).map_err(invalid)?;
-        Self::new(&proxy, hash.clone(), Reader::new(folder, files))
+        let names = OnceCell::new();
+        let proxy = manifest::read_one_and(text, Place::File, |proxy| {
+            let read = || Names::read(&proxy.spec, Some(folder), known);
+            expectations::problems(proxy, names.get_or_init(read))
+        });
+        let proxy = proxy.map_err(invalid)?;
+        let names = names.into_inner().unwrap_or_default();
+        files.extend(names.files().clone());
+        Self::new(&proxy, hash.clone(), names, Reader::new(folder, files))
             .map_err(|source| LoadError::Unparsable { hash, source })
     }
 
-    fn new(proxy: &DnsProxy, hash: String, mut files: Reader) -> Result<Self, Unparsable> {
+    fn new(
+        proxy: &DnsProxy,
+        hash: String,
+        names: Names,
+        mut files: Reader,
+    ) -> Result<Self, Unparsable> {
         let spec = &proxy.spec;
         let limits = limits(spec.limits.as_ref())?;
         let mut upstreams = (spec.upstreams.iter())
@@ -235,7 +258,7 @@ impl Config {
             upstreams,
             routes,
             cluster_endpoints: parse_all(endpoints.map(Vec::as_slice).unwrap_or_default())?,
-            rules: Arc::new(rules(spec.rules.as_deref())?),
+            rules: Arc::new(rules(spec.rules.as_deref(), &names)?),
             checks: responses::checks(spec.responses.as_ref())?,
             private_names: spec.responses.as_ref().map(|it| it.private_names).unwrap_or_default(),
             any: spec.responses.as_ref().map(|it| it.any).unwrap_or_default(),
@@ -257,24 +280,28 @@ impl Config {
             shutdown_drain: duration(drain, defaults::SHUTDOWN_DRAIN)?,
             notices: notices(spec),
             weaker_fallbacks: validate::weaker_fallbacks(spec).map(str::to_owned).collect(),
-            public_files: files.public,
+            public_files: [files.public, names.public_files()].concat(),
+            names,
             files: files.files,
         })
     }
 }
 
-/// What decides about queries by a manifest, files aside.
-pub(crate) fn judge_of(spec: &api::DnsProxySpec) -> Result<Judge, Unparsable> {
+/// What decides about queries by a manifest, certificates aside.
+pub(crate) fn judge_of(spec: &api::DnsProxySpec, names: &Names) -> Result<Judge, Unparsable> {
     let mut routes = upstreams::routes(spec)?;
     let cluster = cluster::cluster(spec.cluster_dns.as_ref(), defaults::EDNS_BUFFER_SIZE)?;
     routes.extend(cluster.map(|(_, route)| route));
-    let rules = Arc::new(rules(spec.rules.as_deref())?);
+    let rules = Arc::new(rules(spec.rules.as_deref(), names)?);
     let responses = spec.responses.clone().unwrap_or_default();
-    Ok(Judge::new(rules, responses.private_names, responses.any, &routes))
+    let hosts = Arc::clone(&names.hosts);
+    Ok(Judge::new(rules, hosts, responses.private_names, responses.any, &routes))
 }
 
-fn rules(rules: Option<&[api::rule::Rule]>) -> Result<Rules, Unparsable> {
-    Rules::compile(rules.unwrap_or_default()).map_err(|Uncompilable(text)| Unparsable(text))
+fn rules(rules: Option<&[api::rule::Rule]>, names: &Names) -> Result<Rules, Unparsable> {
+    let Names { lists, hosts, .. } = names;
+    Rules::compile(rules.unwrap_or_default(), lists, hosts.fingerprint())
+        .map_err(|Uncompilable(text)| Unparsable(text))
 }
 
 fn limits(limits: Option<&api::Limits>) -> Result<Limits, Unparsable> {

@@ -1,7 +1,7 @@
 //! What a manifest decides about a query by itself, before anything is looked up.
 //!
 //! ```text
-//! rules -> private names -> ANY -> route
+//! rules -> hosts -> private names, ANY -> route
 //! ```
 //!
 //! There is no clock and no socket here, so the proxy asks it for each query, `dnsproxy explain` for one, and `spec.tests`
@@ -14,6 +14,7 @@ use dnsproxy_api::v1alpha1::{AnyQuestions, PrivateNames};
 #[cfg(test)]
 use crate::message::Name;
 use crate::{
+    hosts::Hosts,
     message::{
         Qtype, Question, Rcode,
         edns::ExtendedError,
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Judge {
     rules: Arc<Rules>,
+    hosts: Arc<Hosts>,
     private_names: PrivateNames,
     any: AnyQuestions,
     zones: Zones,
@@ -74,13 +76,14 @@ impl Judge {
     /// Decides by these.
     pub fn new(
         rules: Arc<Rules>,
+        hosts: Arc<Hosts>,
         private_names: PrivateNames,
         any: AnyQuestions,
         routes: &[RouteSettings],
     ) -> Self {
         let zones = Zones::of(routes);
         let routes = routes.iter().map(|route| Arc::clone(&route.name)).collect();
-        Self { rules, private_names, any, zones, routes }
+        Self { rules, hosts, private_names, any, zones, routes }
     }
 
     /// One without rules, with one route for every name.
@@ -104,7 +107,9 @@ impl Judge {
         client: IpAddr,
         observe: impl FnMut(Match<'_>),
     ) -> Judgement {
-        let decision = self.rules.decide(question, client, observe);
+        let mut decision = self.rules.decide(question, client, observe);
+        let is_open = matches!(decision.verdict, Verdict::Pass | Verdict::Answer { .. });
+        decision.is_uncertain |= is_open && self.hosts.is_partial();
         let fate = self.fate(decision.question.as_ref().unwrap_or(question), &decision.verdict);
         Judgement { fate, decision }.settled()
     }
@@ -139,7 +144,7 @@ impl Judge {
             }
             Verdict::Forward(_) | Verdict::Pass if self.is_minimal(question) => Fate::Any,
             Verdict::Forward(name) => self.forwarded(name),
-            Verdict::Pass => self.private(question).unwrap_or_else(|| self.routed(question)),
+            Verdict::Pass => self.local(question).unwrap_or_else(|| self.routed(question)),
         }
     }
 
@@ -148,11 +153,11 @@ impl Judge {
         if let Some(route) = &given.route {
             return self.forwarded(route);
         }
-        match self.private(target) {
-            Some(Fate::Made { rcode, response: private, reason, .. }) => {
+        match self.local(target) {
+            Some(Fate::Made { rcode, response: local, reason, .. }) => {
                 let mut response = answered(question, &given.records, None);
                 let [answers, authorities, _] = &mut response.sections;
-                let [more, denial, _] = private.sections;
+                let [more, denial, _] = local.sections;
                 answers.extend(more);
                 authorities.extend(denial);
                 Fate::Made { rcode, response: Box::new(response), is_ruled: true, reason }
@@ -173,6 +178,16 @@ impl Judge {
 
     fn routed(&self, question: &Question<'_>) -> Fate {
         self.zones.find(question).map_or(Fate::NoRoute, Fate::Asked)
+    }
+
+    /// What is answered here of a name that no rule has decided about.
+    fn local(&self, question: &Question<'_>) -> Option<Fate> {
+        if let Some(response) = self.hosts.answer(question) {
+            let reason = ExtendedError::new(ExtendedError::FORGED, "hosts");
+            let (rcode, response) = (Rcode::NOERROR, Box::new(response));
+            return Some(Fate::Made { rcode, response, is_ruled: false, reason });
+        }
+        self.private(question)
     }
 
     /// What is answered of a name that means something here alone, unless a route has a zone for it.

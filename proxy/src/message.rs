@@ -12,6 +12,7 @@
 //!
 //! Sockets, matching of answers and the choice of an rcode are left to others.
 
+pub mod ancestors;
 pub mod edns;
 pub mod layout;
 pub mod name;

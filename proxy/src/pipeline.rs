@@ -1,7 +1,7 @@
 //! The way of one query: the one place where the order of steps stands.
 //!
 //! ```text
-//! well-formed? -> access -> rules -> private names -> ANY -> route -> loop guard -> cache -> limits -> upstream -> checks -> rules -> cache -> reply
+//! well-formed? -> access -> rules -> hosts -> private names, ANY -> route -> loop guard -> cache -> limits -> upstream -> checks -> rules -> cache -> reply
 //! ```
 //!
 //! Whatever happens on the way, a well-formed query gets exactly one reply, at the latest at
@@ -111,6 +111,10 @@ impl Pipeline {
             Admission::TooMany => return self.slow_down(&job, out),
         }
         let Judgement { fate, decision } = self.judge(&job);
+        if decision.is_tcp_only && client.transport == Transport::Udp {
+            reply::truncated(&job.query, self.terms(client), out);
+            return self.replied(&job, Rcode::NOERROR, Source::Rule, out);
+        }
         let route = match fate {
             Fate::Failed(reason) => return self.fail(&job, &reason, out),
             Fate::Dropped => return self.keep_silent(&job),

@@ -32,15 +32,17 @@ mod restore;
 mod rewrite;
 mod statics;
 mod subject;
+mod walk;
 
 pub use block::{Blocking, denial};
 pub use compile::Uncompilable;
 pub use restore::{Changes, Restoring, Step};
 pub use statics::{Given, Statics};
+pub(crate) use subject::Subject;
 
 use names::{Hits, NameIndex, Patterns};
 use rewrite::Rewriting;
-use subject::Subject;
+use walk::Walk;
 
 /// The rules of a manifest, in order.
 #[derive(Debug, Default)]
@@ -74,7 +76,7 @@ struct Rule {
 enum Action {
     Rewrite(Arc<Rewriting>),
     Answer(Arc<Statics>),
-    Block(Arc<Blocking>),
+    Block(Blocking),
     Forward(Arc<str>),
     Allow,
     Response(Arc<Changes>),
@@ -89,6 +91,10 @@ pub struct Decision {
     pub question: Option<Question<'static>>,
     /// What is undone and changed in the answer, in the order in which it came about.
     pub steps: Vec<Step>,
+    /// Whether it is for TCP alone: over UDP the client is sent there.
+    pub is_tcp_only: bool,
+    /// Whether a list that is out of reach might have made it another one.
+    pub is_uncertain: bool,
     /// Content of all that changes the answer; zero when nothing does.
     fingerprint: u64,
 }
@@ -105,7 +111,7 @@ pub enum Verdict {
         /// The rule.
         rule: Arc<str>,
         /// What the client gets.
-        with: Arc<Blocking>,
+        with: Blocking,
     },
     /// It is answered here.
     Answer {
@@ -198,23 +204,12 @@ impl Rules {
         if self.rules.is_empty() {
             return Decision::pass();
         }
-        let (client, decision) = (Some(client), Decision::pass());
-        Walk { rules: self, client, observe, decision, skipped: [false; 2] }.run(question)
+        Walk::new(self, Some(client), observe).run(question)
     }
 
     /// Decides about a name that an answer leads to, whoever asked: rules for some clients do not match.
     pub fn decide_target(&self, question: &Question<'_>) -> Decision {
-        let decision = Decision::pass();
-        let mut walk = Walk {
-            rules: self,
-            client: None,
-            observe: |_: Match<'_>| {},
-            decision,
-            skipped: [false; 2],
-        };
-        walk.look_again(question, true);
-        walk.follow(question);
-        walk.decision
+        Walk::new(self, None, |_: Match<'_>| {}).run_target(question)
     }
 
     /// The rules that may match a name, in order, from an index on.
@@ -256,198 +251,16 @@ impl Rule {
     }
 }
 
-/// One way through the rules.
-struct Walk<'r, O> {
-    rules: &'r Rules,
-    client: Option<IpAddr>,
-    observe: O,
-    decision: Decision,
-    /// Whether later rules that rewrite, or that change the response, are skipped.
-    skipped: [bool; 2],
-}
-
-/// Whether a rule ends the way.
-enum Next {
-    GoOn,
-    End,
-    /// The name is another one from here on.
-    Again,
-}
-
-impl<O: FnMut(Match<'_>)> Walk<'_, O> {
-    fn run(mut self, asked: &Question<'_>) -> Decision {
-        let mut from = 0;
-        while let Some(behind) = self.pass(asked, from) {
-            from = behind;
-        }
-        if let Some(question) = self.decision.question.clone() {
-            self.look_again(&question, false);
-        }
-        self.follow(asked);
-        self.decision
-    }
-
-    /// Looks at the rules from an index on, with one name. Returns where to go on with another.
-    fn pass(&mut self, asked: &Question<'_>, from: usize) -> Option<usize> {
-        let rules = self.rules;
-        let question = self.decision.question.clone();
-        let question = question.as_ref().unwrap_or(asked);
-        let subject = Subject::new(&question.name);
-        let hits = rules.index.find(&subject);
-        for index in rules.candidates(&hits, from) {
-            let Some(rule) = rules.rules.get(index) else { continue };
-            let is_skipped = match rule.action {
-                Action::Rewrite(_) => self.skipped[0],
-                Action::Response(_) => self.skipped[1],
-                Action::Answer(_) | Action::Block(_) | Action::Forward(_) | Action::Allow => false,
-            };
-            if is_skipped || !rule.matches(hits.has(index), question, &subject, self.client) {
-                continue;
-            }
-            match self.take(index, rule, question, &subject) {
-                Next::GoOn => {}
-                Next::End => return None,
-                Next::Again => return Some(index + 1),
-            }
-        }
-        None
-    }
-
-    fn take(
-        &mut self,
-        index: usize,
-        rule: &Rule,
-        question: &Question<'_>,
-        subject: &Subject<'_>,
-    ) -> Next {
-        let rules_fingerprint = self.rules.fingerprint;
-        let Self { decision, .. } = self;
-        let name = Arc::clone(&rule.name);
-        let next = match &rule.action {
-            Action::Allow => Next::End,
-            Action::Block(with) => {
-                decision.verdict = Verdict::Block { rule: name, with: Arc::clone(with) };
-                Next::End
-            }
-            Action::Forward(route) => {
-                decision.verdict = Verdict::Forward(Arc::clone(route));
-                Next::End
-            }
-            Action::Answer(statics) => match statics.give(question, subject) {
-                // Another type, and the rule leaves those to others.
-                None => return Next::GoOn,
-                Some(Ok(given)) => {
-                    decision.note(rule.fingerprint);
-                    decision.verdict = Verdict::Answer { rule: name, given };
-                    Next::End
-                }
-                Some(Err(text)) => {
-                    decision.verdict = Verdict::Failed { rule: name, text };
-                    Next::End
-                }
-            },
-            Action::Response(changes) => {
-                self.skipped[1] = !rule.goes_on;
-                decision.note(rule.fingerprint);
-                // What a new target comes to depends on all rules.
-                if changes.has_target() {
-                    decision.note(rules_fingerprint);
-                }
-                decision.steps.push(Step::Change(Arc::clone(changes)));
-                Next::GoOn
-            }
-            Action::Rewrite(rewriting) => {
-                self.skipped[0] = !rule.goes_on;
-                match rewriting.apply(question, subject) {
-                    Ok((new, restoring)) => {
-                        decision.note(rule.fingerprint);
-                        decision.steps.push(Step::Restore(restoring));
-                        decision.question = Some(new);
-                        Next::Again
-                    }
-                    Err(text) => {
-                        decision.verdict = Verdict::Failed { rule: name, text };
-                        Next::End
-                    }
-                }
-            }
-        };
-        let (kind, decision) = (rule.action.kind(), &self.decision);
-        (self.observe)(Match { index, rule: &rule.name, kind, is_again: false, decision });
-        next
-    }
-
-    /// Looks at the rules for the targets of aliases of our own, as far as rules answer them.
-    fn follow(&mut self, asked: &Question<'_>) {
-        for _ in 0..MAX_ALIASES {
-            let Some(question) = self.decision.target(asked) else { return };
-            if !self.look_again(&question, true) {
-                return;
-            }
-        }
-    }
-
-    /// Allow and block rules once more, from the top, for the final question; for the target of an alias, rules that
-    /// answer or forward as well. Tells whether one answered: then there may be another target.
-    fn look_again(&mut self, question: &Question<'_>, is_target: bool) -> bool {
-        if matches!(self.decision.verdict, Verdict::Failed { .. }) {
-            return false;
-        }
-        let rules = self.rules;
-        let subject = Subject::new(&question.name);
-        let hits = rules.index.find(&subject);
-        for index in rules.candidates(&hits, 0) {
-            let Some(rule) = rules.rules.get(index) else { continue };
-            match &rule.action {
-                Action::Allow | Action::Block(_) => {}
-                Action::Answer(_) | Action::Forward(_) if is_target => {}
-                Action::Answer(_)
-                | Action::Rewrite(_)
-                | Action::Forward(_)
-                | Action::Response(_) => continue,
-            }
-            if !rule.matches(hits.has(index), question, &subject, self.client) {
-                continue;
-            }
-            let (kind, decision) = (rule.action.kind(), &self.decision);
-            (self.observe)(Match { index, rule: &rule.name, kind, is_again: true, decision });
-            match &rule.action {
-                Action::Block(with) => {
-                    let (rule, with) = (Arc::clone(&rule.name), Arc::clone(with));
-                    self.decision.verdict = Verdict::Block { rule, with };
-                }
-                Action::Answer(statics) => match statics.give(question, &subject) {
-                    Some(Ok(more)) => {
-                        self.decision.note(rule.fingerprint);
-                        return self.decision.extend(&rule.name, more);
-                    }
-                    Some(Err(text)) => {
-                        let rule = Arc::clone(&rule.name);
-                        self.decision.verdict = Verdict::Failed { rule, text };
-                    }
-                    None => continue,
-                },
-                Action::Forward(route) => self.decision.forward(route),
-                // What is allowed is not blocked, by whichever rule.
-                Action::Allow => {
-                    if matches!(self.decision.verdict, Verdict::Block { .. }) {
-                        self.decision.verdict = Verdict::Pass;
-                    }
-                }
-                Action::Rewrite(_) | Action::Response(_) => {}
-            }
-            return false;
-        }
-        false
-    }
-}
-
-/// Aliases of rules that lead to one another; as many as are followed to upstreams.
-const MAX_ALIASES: usize = 8;
-
 impl Decision {
     fn pass() -> Self {
-        Self { verdict: Verdict::Pass, question: None, steps: Vec::new(), fingerprint: 0 }
+        Self {
+            verdict: Verdict::Pass,
+            question: None,
+            steps: Vec::new(),
+            is_tcp_only: false,
+            is_uncertain: false,
+            fingerprint: 0,
+        }
     }
 
     /// What records of our own lead to, and nobody has answered yet.
@@ -459,6 +272,13 @@ impl Decision {
         let question = self.question.as_ref().unwrap_or(asked);
         let name = answer::alias_of(question, &given.records)?;
         Some(Question { name, ..question.clone() }.into_owned())
+    }
+
+    /// What is allowed is not blocked, by whichever rule.
+    fn allow(&mut self) {
+        if matches!(self.verdict, Verdict::Block { .. }) {
+            self.verdict = Verdict::Pass;
+        }
     }
 
     /// Has the target of an alias looked up by the upstreams of a route.

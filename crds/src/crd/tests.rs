@@ -118,7 +118,7 @@ fn integers_have_a_range_and_no_number_is_a_float() {
 
 #[test]
 fn lists_say_how_they_merge() {
-    let by_name = [".spec.upstreams", ".spec.routes", ".status.upstreams"];
+    let by_name = [".spec.upstreams", ".spec.routes", ".spec.lists", ".status.upstreams"];
     for (path, part) in own_parts() {
         if part.type_.as_deref() != Some("array")
             || path.starts_with(".status.dnsConfig")
@@ -230,6 +230,8 @@ fn the_schema_has_the_defaults_that_the_constants_say() {
         (".spec.rules[].answer.cname", json!("Follow")),
         (".spec.rules[].answer.otherTypes", json!("NODATA")),
         (".spec.rules[].block.ttl", json!(defaults::BLOCK_TTL.to_string())),
+        (".spec.hosts.ttl", json!(defaults::HOSTS_TTL.to_string())),
+        (".spec.lists[].format", json!("Domains")),
         (".spec.rules[].block.with", json!("NXDOMAIN")),
         (".spec.rules[].rewrite.answers", json!("Restore")),
         (".spec.service.type", json!("ClusterIP")),

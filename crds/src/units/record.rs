@@ -49,6 +49,16 @@ impl FromStr for Record {
     type Err = RecordError;
 
     fn from_str(text: &str) -> Result<Self, RecordError> {
+        Self::read(text, ".")
+    }
+}
+
+impl Record {
+    /// Reads a record of a zone, to which names without a dot at their end are relative.
+    ///
+    /// # Errors
+    /// What the text is no record for.
+    pub fn read(text: &str, origin: &str) -> Result<Self, RecordError> {
         let text = text.trim();
         if text.is_empty() || text.starts_with(';') {
             return Err(RecordError::Empty);
@@ -57,7 +67,9 @@ impl FromStr for Record {
             return Err(RecordError::Lines);
         }
         let mut zone = Zonefile::from(&*format!("$TTL {DEFAULT_TTL}\n. {text}\n"));
-        zone.set_origin(Name::root_bytes());
+        let origin =
+            Name::from_str(origin).map_err(|error| RecordError::Form(error.to_string()))?;
+        zone.set_origin(origin);
         zone.set_default_class(Class::IN);
         let form =
             |error: domain::zonefile::inplace::Error| RecordError::Form(reason(&error.to_string()));

@@ -139,6 +139,12 @@ pub struct NameMatch {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub regex: Option<Vec<String>>,
 
+    /// Names that stand in one of these lists, by their names in `spec.lists`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::LISTS), inner(length(min = 1, max = bounds::NAME)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub lists: Option<Vec<String>>,
+
     /// Names with at most so many labels: 1 is a host name without a dot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = bounds::LABELS))]

@@ -1,4 +1,4 @@
-//! Where certificates come from: a file, a ConfigMap, a Secret, or the manifest itself.
+//! Where certificates and lists come from: a file, a ConfigMap, a Secret, or the manifest itself.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};

@@ -12,16 +12,16 @@ use crate::{
     },
 };
 
-pub(super) fn check(rules: Option<&[Rule]>, routes: Option<&[Route]>, report: &mut Report) {
+pub(super) fn check(rules: Option<&[Rule]>, spec: &DnsProxySpec, report: &mut Report) {
     let Some(rules) = rules else { return };
     report.require(!rules.is_empty(), "spec.rules", "empty: leave it out");
     report.names("spec.rules", rules.iter().map(|rule| &*rule.name));
     for (index, rule) in rules.iter().enumerate() {
-        check_rule(&format!("spec.rules[{index}]"), rule, routes, report);
+        check_rule(&format!("spec.rules[{index}]"), rule, spec, report);
     }
 }
 
-fn check_rule(path: &str, rule: &Rule, routes: Option<&[Route]>, report: &mut Report) {
+fn check_rule(path: &str, rule: &Rule, spec: &DnsProxySpec, report: &mut Report) {
     // Destructured without `..`: a new field needs a check.
     let Rule { name: _, matches, rewrite, answer, block, forward, allow, response, then } = rule;
     let given = [
@@ -53,7 +53,7 @@ fn check_rule(path: &str, rule: &Rule, routes: Option<&[Route]>, report: &mut Re
         format!("{path}.then"),
         "only rewrite and response go on with later rules, the others end",
     );
-    let groups = check_match(&format!("{path}.match"), matches, report);
+    let groups = check_match(&format!("{path}.match"), matches, spec, report);
     if let Some(rewrite) = rewrite {
         check_rewrite(&format!("{path}.rewrite"), rewrite, matches, groups, report);
     }
@@ -64,7 +64,7 @@ fn check_rule(path: &str, rule: &Rule, routes: Option<&[Route]>, report: &mut Re
         ttl_of(&format!("{path}.block.ttl"), ttl.as_deref(), report);
     }
     if let Some(Forward { route }) = forward {
-        check_forward(&format!("{path}.forward.route"), route, routes, report);
+        check_forward(&format!("{path}.forward.route"), route, spec.routes.as_deref(), report);
     }
     if let Some(Allow {}) = allow {}
     if let Some(response) = response {
@@ -74,7 +74,12 @@ fn check_rule(path: &str, rule: &Rule, routes: Option<&[Route]>, report: &mut Re
 
 /// How many groups every regular expression of the rule has at least; `None` when the name is matched otherwise,
 /// too.
-fn check_match(path: &str, matches: &Match, report: &mut Report) -> Option<usize> {
+fn check_match(
+    path: &str,
+    matches: &Match,
+    spec: &DnsProxySpec,
+    report: &mut Report,
+) -> Option<usize> {
     let Match { names, types, classes, clients } = matches;
     let is_empty = names.is_none() && types.is_none() && classes.is_none() && clients.is_none();
     let message = "empty: it would match every query; for that, write `names: {zone: [.]}`";
@@ -85,22 +90,29 @@ fn check_match(path: &str, matches: &Match, report: &mut Report) -> Option<usize
     report.require(classes.as_deref() != Some(&[]), format!("{path}.classes"), NOTHING);
     report.parse_all::<QueryType>(&format!("{path}.types"), types.as_deref().unwrap_or_default());
     report.parse_all::<Network>(&format!("{path}.clients"), clients.as_deref().unwrap_or_default());
-    check_names(&format!("{path}.names"), names.as_ref()?, report)
+    check_names(&format!("{path}.names"), names.as_ref()?, spec, report)
 }
 
 const NOTHING: &str = "empty: it would match nothing; leave it out for everything";
 
-fn check_names(path: &str, names: &NameMatch, report: &mut Report) -> Option<usize> {
-    let NameMatch { exact, zone, subdomain, prefix, suffix, substring, regex, max_labels } = names;
+fn check_names(
+    path: &str,
+    names: &NameMatch,
+    spec: &DnsProxySpec,
+    report: &mut Report,
+) -> Option<usize> {
+    let NameMatch { exact, zone, subdomain, prefix, suffix, substring, regex, lists, max_labels } =
+        names;
     let zones = [("exact", exact), ("zone", zone), ("subdomain", subdomain)];
     let parts = [("prefix", prefix), ("suffix", suffix), ("substring", substring)];
-    let lists = zones.into_iter().chain(parts).chain([("regex", regex)]);
-    for (field, list) in lists {
+    let all = zones.into_iter().chain(parts).chain([("regex", regex), ("lists", lists)]);
+    for (field, list) in all {
         let is_empty = list.as_ref().is_some_and(Vec::is_empty);
         report.require(!is_empty, format!("{path}.{field}"), NOTHING);
     }
-    let is_other =
-        [exact, zone, subdomain, prefix, suffix, substring].iter().any(|list| list.is_some());
+    let is_other = [exact, zone, subdomain, prefix, suffix, substring, lists]
+        .iter()
+        .any(|list| list.is_some());
     let is_empty = !is_other && regex.is_none() && max_labels.is_none();
     report.require(
         !is_empty,
@@ -112,6 +124,15 @@ fn check_names(path: &str, names: &NameMatch, report: &mut Report) -> Option<usi
     }
     for (field, list) in parts {
         parse_names::<NamePart>(&format!("{path}.{field}"), list.as_deref(), report);
+    }
+    parse_names::<String>(&format!("{path}.lists"), lists.as_deref(), report);
+    for (index, name) in lists.iter().flatten().enumerate() {
+        let is_known = spec.lists.iter().flatten().any(|list| list.name == *name);
+        report.require(
+            is_known,
+            format!("{path}.lists[{index}]"),
+            format!("no list is called {name}: it must stand in spec.lists"),
+        );
     }
     report.count(&format!("{path}.maxLabels"), *max_labels, bounds::LABELS);
     let mut groups = None::<usize>;
@@ -208,8 +229,9 @@ fn check_new_name(
     }
 }
 
-fn kinds(names: &NameMatch) -> [(&'static str, bool); 8] {
-    let NameMatch { exact, zone, subdomain, prefix, suffix, substring, regex, max_labels } = names;
+fn kinds(names: &NameMatch) -> [(&'static str, bool); 9] {
+    let NameMatch { exact, zone, subdomain, prefix, suffix, substring, regex, lists, max_labels } =
+        names;
     [
         ("exact", exact.is_some()),
         ("zone", zone.is_some()),
@@ -218,6 +240,7 @@ fn kinds(names: &NameMatch) -> [(&'static str, bool); 8] {
         ("suffix", suffix.is_some()),
         ("substring", substring.is_some()),
         ("regex", regex.is_some()),
+        ("lists", lists.is_some()),
         ("maxLabels", max_labels.is_some()),
     ]
 }

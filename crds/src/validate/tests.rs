@@ -877,3 +877,62 @@ fn a_long_text_is_quoted_in_part() {
 
     assert_eq!(message, format!("wrong (`{}...`)", "ü".repeat(80)));
 }
+
+#[test]
+fn lists_and_hosts_have_sources_that_the_author_may_read() {
+    let list = |source: &str| format!("lists: [{{name: a, sources: [{source}]}}]");
+    let rule = "rules: [{name: r, match: {names: {lists: [a]}}, block: {}}]";
+    let reference = "configMap: {name: a, key: b.gz}";
+    let both = format!("{}, {rule}", list("{inline: x}, {file: ads.txt}"));
+    assert_problems(
+        Place::File,
+        &[
+            ("text and files", both, &[]),
+            ("nothing", list("{}"), &["spec.lists[0].sources[0]: exactly one"]),
+            (
+                "a ConfigMap",
+                list(&format!("{{{reference}}}")),
+                &["spec.lists[0].sources[0].configMap: only in a cluster: use file"],
+            ),
+            (
+                "a secret",
+                list("{secret: {name: a, key: b}}"),
+                &["spec.lists[0].sources[0].secret: secret is for certificates"],
+            ),
+            (
+                "one name twice",
+                "lists: [{name: a, sources: [{inline: x}]}, {name: a, sources: [{inline: y}]}]".into(),
+                &["spec.lists[1].name: "],
+            ),
+            (
+                "a list that is not there",
+                rule.into(),
+                &["spec.rules[0].match.names.lists[0]: no list is called a"],
+            ),
+            (
+                "a part of a second",
+                "hosts: {sources: [{inline: x}], ttl: 1.5s}".into(),
+                &["spec.hosts.ttl: "],
+            ),
+        ],
+    );
+    assert_problems(
+        Place::Cluster,
+        &[
+            ("a ConfigMap", format!("hosts: {{sources: [{{{reference}}}]}}"), &[]),
+            (
+                "a file",
+                "hosts: {sources: [{file: /etc/hosts}]}".into(),
+                &["spec.hosts.sources[0].file: a cluster has no files for this: use configMap"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_list_that_no_rule_uses_is_warned_of() {
+    let found = warnings(&proxy("lists: [{name: a, sources: [{inline: x}]}]"), Place::File);
+
+    assert_eq!(found[0].path, "spec.lists[0]");
+    assert!(found[0].message.contains("lists: [a]"), "{found:?}");
+}

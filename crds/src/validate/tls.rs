@@ -1,9 +1,12 @@
 //! `tls` of an upstream: what it must prove, and where certificates come from.
 
-use super::{Place, Report};
+use super::{
+    Place, Report,
+    source::{self, Use, check_object_name, refuse_file, refuse_reference},
+};
 use crate::{
     units::{Pin, ServerName},
-    v1alpha1::{Authentication, ClientCertificate, KeyReference, Source, Tls, Upstream},
+    v1alpha1::{Authentication, ClientCertificate, Tls, Upstream},
 };
 
 pub(super) fn check(path: &str, tls: &Tls, place: Place, report: &mut Report) {
@@ -26,44 +29,14 @@ pub(super) fn check(path: &str, tls: &Tls, place: Place, report: &mut Report) {
         );
     }
     if let Some(source) = ca {
-        check_source(&format!("{path}.ca"), source, place, report);
+        let path = format!("{path}.ca");
+        source::check(&path, source, Use::Certificate, place, report);
+        let is_pem =
+            source.inline.as_ref().is_none_or(|text| text.contains("-----BEGIN CERTIFICATE-----"));
+        report.require(is_pem, format!("{path}.inline"), "not a certificate in PEM form");
     }
     if let Some(certificate) = client_certificate {
         check_client_certificate(&format!("{path}.clientCertificate"), certificate, place, report);
-    }
-}
-
-fn check_source(path: &str, source: &Source, place: Place, report: &mut Report) {
-    let Source { inline, file, config_map, secret } = source;
-    let given = [inline.is_some(), file.is_some(), config_map.is_some(), secret.is_some()];
-    let count = given.into_iter().filter(|is_given| *is_given).count();
-    report.require(
-        count == 1,
-        path,
-        "exactly one of inline, file, configMap and secret must be given",
-    );
-    if let Some(text) = inline {
-        report.require(
-            text.contains("-----BEGIN CERTIFICATE-----"),
-            format!("{path}.inline"),
-            "not a certificate in PEM form",
-        );
-    }
-    refuse_file(place, &format!("{path}.file"), file.is_some(), "configMap or secret", report);
-    refuse_reference(place, &format!("{path}.configMap"), config_map.is_some(), "file", report);
-    refuse_reference(place, &format!("{path}.secret"), secret.is_some(), "file", report);
-    for (field, reference) in [("configMap", config_map), ("secret", secret)] {
-        if let Some(KeyReference { name, key }) = reference {
-            check_object_name(&format!("{path}.{field}.name"), name, report);
-            let is_key =
-                key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-            let is_key = is_key && !matches!(&**key, "" | "." | "..");
-            report.require(
-                is_key,
-                format!("{path}.{field}.key"),
-                "not a key: letters, digits, `-`, `_` and `.`",
-            );
-        }
     }
 }
 
@@ -100,28 +73,6 @@ fn check_client_certificate(
     if let Some(secret) = secret {
         check_object_name(&format!("{path}.secret.name"), &secret.name, report);
     }
-}
-
-/// In a cluster a path would be one of the operator's or the pods', which the author may not read.
-fn refuse_file(place: Place, path: &str, is_given: bool, instead: &str, report: &mut Report) {
-    let is_refused = is_given && place == Place::Cluster;
-    report.require(!is_refused, path, format!("a cluster has no files for this: use {instead}"));
-}
-
-fn refuse_reference(place: Place, path: &str, is_given: bool, instead: &str, report: &mut Report) {
-    let is_refused = is_given && place == Place::File;
-    report.require(!is_refused, path, format!("only in a cluster: use {instead}"));
-}
-
-/// RFC 1123 subdomains, as Kubernetes names objects.
-fn check_object_name(path: &str, name: &str, report: &mut Report) {
-    let is_name = name.len() <= 253
-        && name.split('.').all(|label| label.parse::<crate::units::Name>().is_ok());
-    report.require(
-        is_name,
-        path,
-        "not the name of an object: lower-case letters, digits, `-` and `.`",
-    );
 }
 
 /// Warns of a single pin: with the key's next renewal nothing would work (RFC 7469 §4.3 wants a backup).

@@ -7,7 +7,7 @@
 
 use dnsproxy_api::{
     DnsProxy, DnsProxySpec,
-    v1alpha1::{Access, ClientCertificate, Source, Tls, Upstream},
+    v1alpha1::{Access, ClientCertificate, Hosts, NameList, Source, Tls, Upstream},
 };
 use kube::api::ObjectMeta;
 
@@ -27,6 +27,8 @@ fn manifest(proxy: &ValidatedDnsProxy) -> DnsProxy {
         rules,
         // They were run before this is rendered.
         tests: _,
+        lists,
+        hosts,
         responses,
         cache,
         access,
@@ -49,6 +51,8 @@ fn manifest(proxy: &ValidatedDnsProxy) -> DnsProxy {
             cluster_dns: proxy.cluster_dns.clone(),
             rules,
             tests: None,
+            lists: lists.map(|lists| lists.into_iter().map(list).collect()),
+            hosts: hosts.map(|hosts| Hosts { sources: sources(hosts.sources), ..hosts }),
             responses,
             cache,
             access: with_networks(access, proxy.allow.clone()),
@@ -80,6 +84,14 @@ fn tls(tls: Tls) -> Tls {
         client_certificate: tls.client_certificate.map(client_certificate),
         ..tls
     }
+}
+
+fn list(list: NameList) -> NameList {
+    NameList { sources: sources(list.sources), ..list }
+}
+
+fn sources(sources: Vec<Source>) -> Vec<Source> {
+    sources.into_iter().map(source).collect()
 }
 
 fn source(source: Source) -> Source {

@@ -51,11 +51,11 @@ impl Reference {
     /// Everything that a spec refers to.
     #[must_use]
     pub fn all(spec: &DnsProxySpec) -> BTreeSet<Self> {
-        spec.upstreams
-            .iter()
-            .filter_map(|upstream| upstream.tls.as_ref())
-            .flat_map(Self::of_tls)
-            .collect()
+        let tls = spec.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
+        let lists = spec.lists.iter().flatten().flat_map(|list| &list.sources);
+        let hosts = spec.hosts.iter().flat_map(|hosts| &hosts.sources);
+        let names = lists.chain(hosts).filter_map(Self::of_source);
+        tls.flat_map(Self::of_tls).chain(names).collect()
     }
 
     fn of_tls(tls: &Tls) -> Vec<Self> {

@@ -3,7 +3,7 @@
 //! A manifest may be meant for a file or for a cluster; a few fields make sense in one of them only. It is
 //! valid when it is valid for one of the two, and what the other one would refuse is told as a note.
 
-use std::{path::Path, process::ExitCode};
+use std::{cell::RefCell, path::Path, process::ExitCode};
 
 use dnsproxy_api::{
     manifest::{self, Manifests},
@@ -11,13 +11,27 @@ use dnsproxy_api::{
 };
 
 use super::input;
-use crate::{args::CheckArgs, expectations};
+use crate::{args::CheckArgs, config::Names, expectations, lists::Problems};
 
 /// Exit code 0 when the manifest is valid, 1 when it is not.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let text = input::read(&args.file)?;
-    let read = |place| manifest::read_and(&text, place, expectations::problems);
-    match (read(Place::File), read(Place::Cluster)) {
+    let folder = args.file.parent().unwrap_or_else(|| Path::new(""));
+    let all_names = RefCell::new(Vec::new());
+    let in_file = manifest::read_and(&text, Place::File, |proxy| {
+        let names = Names::read(&proxy.spec, Some(folder), &Names::default());
+        let problems = expectations::problems(proxy, &names);
+        all_names.borrow_mut().push(names);
+        problems
+    });
+    let in_cluster =
+        manifest::read_and(&text, Place::Cluster, expectations::problems_without_files);
+    if in_file.is_ok() {
+        for names in all_names.take() {
+            warn(&args.file, &names);
+        }
+    }
+    match (in_file, in_cluster) {
         (Err(for_file), Err(for_cluster)) => {
             let fewer = if for_cluster.len() < for_file.len() { for_cluster } else { for_file };
             for problem in fewer {
@@ -45,6 +59,23 @@ fn accept(file: &Path, valid: &Manifests, elsewhere: &[Problem], place: &str) ->
         if count == 1 { "manifest" } else { "manifests" }
     );
     ExitCode::SUCCESS
+}
+
+/// What of lists and hosts would be passed over.
+fn warn(file: &Path, names: &Names) {
+    let file = file.display();
+    for (path, Problems { count, first, sources }) in names.problems() {
+        for reason in sources {
+            eprintln!("{file}: warning: {path}: {reason}");
+        }
+        for line in first {
+            eprintln!("{file}: warning: {path}: {line}");
+        }
+        let more = count.saturating_sub(first.len());
+        if more > 0 {
+            eprintln!("{file}: warning: {path}: and {more} more lines that cannot be read");
+        }
+    }
 }
 
 /// `file:line`, as editors and terminals make it a link.

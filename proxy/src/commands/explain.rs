@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app,
-    config::Config,
+    config::{Config, Names},
     explain::Explanation,
     message::{Name, Qclass, Qtype, Question},
 };
@@ -76,7 +76,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn tell(args: &ExplainArgs) -> anyhow::Result<Explanation> {
-    let config = Config::load(args.file.as_deref())?;
+    let config = Config::load(args.file.as_deref(), &Names::default())?;
     let pipeline = app::pipeline_of(&config)?;
     let (name, qtype) = (args.name.clone(), args.qtype);
     let question = Question { name, qtype, qclass: Qclass::IN };

@@ -9,12 +9,14 @@ use std::{
 
 use super::reload::{Files, Fingerprint};
 
-/// A file that anybody may see: a certificate or an authority, never a key.
+/// A file that anybody may see: a certificate, an authority or a list, never a key.
 #[derive(Clone, Debug)]
 pub struct PublicFile {
     /// Its path.
     pub path: PathBuf,
-    /// Its content; `None` while it is missing.
+    /// The hash of its content; `None` while it is missing.
+    pub sha256: Option<String>,
+    /// Its content, when there may be certificates in it.
     pub octets: Option<Arc<[u8]>>,
 }
 
@@ -40,6 +42,7 @@ impl Reader {
         let result = self.read(path);
         self.public.push(PublicFile {
             path: self.folder.join(path),
+            sha256: result.as_deref().ok().map(super::sha256),
             octets: result.as_ref().ok().cloned(),
         });
         result

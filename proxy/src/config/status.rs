@@ -64,7 +64,7 @@ impl ConfigStatus {
     pub fn loaded(config: &Config) -> Self {
         let file = |file: &PublicFile| FileStatus {
             path: file.path.display().to_string(),
-            sha256: file.octets.as_deref().map(super::sha256),
+            sha256: file.sha256.clone(),
         };
         Self {
             hash: config.hash.clone(),

@@ -271,7 +271,7 @@ fn at_least_a_second(duration: &str) -> String {
 
 /// A rule that the manifest would not take is told with its own line.
 fn check(rule: &Rule) -> Result<(), String> {
-    crate::rules::Rules::compile(std::slice::from_ref(rule)).map(drop).map_err(|error| {
+    crate::rules::Rules::compile(std::slice::from_ref(rule), &[], 0).map(drop).map_err(|error| {
         let dnsproxy_text = error.0;
         format!("`{dnsproxy_text}` is not known here")
     })

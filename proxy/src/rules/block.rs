@@ -8,7 +8,7 @@ use crate::message::{
 };
 
 /// How queries are blocked.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Blocking {
     pub(super) with: BlockWith,
     /// In seconds.

@@ -21,7 +21,10 @@ use super::{
     rewrite::{NewName, Rewriting},
     statics::{Static, Statics, Text},
 };
-use crate::message::{Qclass, Qtype, Rcode};
+use crate::{
+    lists::List,
+    message::{Qclass, Qtype, Rcode},
+};
 
 /// A text that passed the validation and cannot be used: the two disagree.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -31,17 +34,18 @@ pub struct Uncompilable(pub String);
 type Compiled<T> = Result<T, Uncompilable>;
 
 impl Rules {
-    /// Compiles the rules of a valid manifest.
-    pub fn compile(rules: &[api::rule::Rule]) -> Compiled<Self> {
+    /// Compiles the rules of a valid manifest. What else decides about the target of an alias has a hash, `beside`.
+    pub fn compile(rules: &[api::rule::Rule], lists: &[Arc<List>], beside: u64) -> Compiled<Self> {
         let mut compiled = Self::default();
         for (index, rule) in (0..).zip(rules) {
-            compiled.add(index, rule)?;
+            compiled.add(index, rule, lists)?;
         }
-        compiled.fingerprint = content(&rules);
+        let lists: Vec<_> = lists.iter().map(|list| list.fingerprint()).collect();
+        compiled.fingerprint = content(&(rules, lists, beside));
         Ok(compiled)
     }
 
-    fn add(&mut self, index: u32, rule: &api::rule::Rule) -> Compiled<()> {
+    fn add(&mut self, index: u32, rule: &api::rule::Rule, lists: &[Arc<List>]) -> Compiled<()> {
         let api::rule::Rule {
             name,
             matches,
@@ -54,7 +58,8 @@ impl Rules {
             then,
         } = rule;
         let api::Match { names, types, classes, clients } = matches;
-        let patterns = names.as_ref().map(|names| self.index.take(names, index)).transpose()?;
+        let patterns =
+            names.as_ref().map(|names| self.index.take(names, index, lists)).transpose()?;
         if patterns.as_ref().is_none_or(|patterns| !patterns.is_empty()) {
             self.unindexed.push(index);
         }
@@ -62,7 +67,7 @@ impl Rules {
         let (action, fingerprint) = match (rewrite, answer, block, forward, allow, response) {
             (Some(it), ..) => (Action::Rewrite(Arc::new(rewriting(it, names)?)), content(it)),
             (_, Some(it), ..) => (Action::Answer(Arc::new(statics(it, names)?)), content(it)),
-            (_, _, Some(it), ..) => (Action::Block(Arc::new(blocking(it)?)), content(it)),
+            (_, _, Some(it), ..) => (Action::Block(blocking(it)?), content(it)),
             (_, _, _, Some(it), ..) => (Action::Forward(Arc::from(&*it.route)), content(it)),
             (_, _, _, _, Some(it), _) => (Action::Allow, content(it)),
             (_, _, _, _, _, Some(it)) => (Action::Response(Arc::new(changes(it)?)), content(it)),
@@ -84,9 +89,22 @@ impl Rules {
 
 impl NameIndex {
     /// Takes what it can look up, and returns the rest.
-    fn take(&mut self, names: &NameMatch, rule: u32) -> Compiled<Patterns> {
-        let NameMatch { exact, zone, subdomain, prefix, suffix, substring, regex, max_labels } =
-            names;
+    fn take(&mut self, names: &NameMatch, rule: u32, known: &[Arc<List>]) -> Compiled<Patterns> {
+        let NameMatch {
+            exact,
+            zone,
+            subdomain,
+            prefix,
+            suffix,
+            substring,
+            regex,
+            lists,
+            max_labels,
+        } = names;
+        let named = |name: &String| {
+            let list = known.iter().find(|list| *list.name == **name);
+            list.cloned().ok_or_else(|| Uncompilable(name.clone()))
+        };
         each::<Zone>(exact.as_deref(), |name| self.add_exact(name, rule))?;
         each::<Zone>(zone.as_deref(), |name| self.add_zone(name, rule))?;
         each::<Zone>(subdomain.as_deref(), |name| self.add_subdomain(name, rule))?;
@@ -95,6 +113,7 @@ impl NameIndex {
         Ok(Patterns {
             substrings: list(substring.as_deref(), |part| part)?,
             regexes: list(regex.as_deref(), |regex| regex)?,
+            lists: lists.iter().flatten().map(named).collect::<Compiled<_>>()?,
             max_labels: max_labels.and_then(|most| usize::try_from(most).ok()),
         })
     }
@@ -148,8 +167,17 @@ fn change(change: &api::NameChange) -> Compiled<Change> {
 
 fn new_name(to: &str, names: Option<&NameMatch>) -> Compiled<NewName> {
     let names = names.ok_or_else(|| Uncompilable(to.to_owned()))?;
-    let NameMatch { exact, zone, subdomain, prefix, suffix, substring, regex, max_labels: _ } =
-        names;
+    let NameMatch {
+        exact,
+        zone,
+        subdomain,
+        prefix,
+        suffix,
+        substring,
+        regex,
+        lists: _,
+        max_labels: _,
+    } = names;
     let zones = |zones: &[String]| {
         list::<Zone, _>(Some(zones), |zone| Box::from(zone.as_wire()))
             .map(|zones| zones.into_iter().collect())

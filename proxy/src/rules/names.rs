@@ -4,7 +4,7 @@
 //! labels that a pattern in the table has. So do beginnings and endings of texts, by their lengths. A hundred thousand
 //! patterns cost as much as ten. Substrings and regular expressions are tried one by one; their number is bounded.
 
-use std::hash::BuildHasher;
+use std::{hash::BuildHasher, sync::Arc};
 
 use dnsproxy_api::units::{NamePart, Regex, Zone};
 use foldhash::fast::FixedState;
@@ -12,15 +12,18 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::subject::Subject;
-use crate::message::name::MAX_NAME_LEN;
+use crate::{
+    lists::{self, List, Listed, Policy},
+    message::ancestors::{self, Ancestors, DepthSet},
+};
 
 /// The names of all rules.
 #[derive(Debug, Default)]
 pub(super) struct NameIndex {
     names: HashTable<KnownName>,
-    /// Numbers of labels that patterns of each kind have, as bits.
-    whole: u128,
-    ancestors: u128,
+    /// Numbers of labels that patterns of each kind have.
+    whole: DepthSet,
+    ancestors: DepthSet,
     prefixes: Texts,
     suffixes: Texts,
 }
@@ -76,24 +79,21 @@ impl std::ops::Deref for Hits {
     }
 }
 
-/// What names are hashed with. Only the author of the rules adds names, so nobody could gain from a known seed.
-const SEED: u64 = 0x5eed;
-
 impl NameIndex {
     pub(super) fn add_exact(&mut self, name: &Zone, rule: u32) {
-        self.whole |= depth_bit(name.labels().count());
+        self.whole.insert(name.labels().count());
         self.add(name, Kind::Exact, rule);
     }
 
     pub(super) fn add_zone(&mut self, zone: &Zone, rule: u32) {
-        let bit = depth_bit(zone.labels().count());
-        self.whole |= bit;
-        self.ancestors |= bit;
+        let depth = zone.labels().count();
+        self.whole.insert(depth);
+        self.ancestors.insert(depth);
         self.add(zone, Kind::Zone, rule);
     }
 
     pub(super) fn add_subdomain(&mut self, parent: &Zone, rule: u32) {
-        self.ancestors |= depth_bit(parent.labels().count());
+        self.ancestors.insert(parent.labels().count());
         self.add(parent, Kind::Subdomain, rule);
     }
 
@@ -107,7 +107,7 @@ impl NameIndex {
 
     fn add(&mut self, name: &Zone, kind: Kind, rule: u32) {
         let wire = name.as_wire();
-        let hash = Depths::of(wire).last().map_or(SEED, |(_, hash)| hash);
+        let (hash, _) = ancestors::hash_of(wire);
         let is_same = |known: &KnownName| *known.wire == *wire;
         match self.names.find_mut(hash, is_same) {
             Some(known) => known.rules.push((kind, rule)),
@@ -139,10 +139,10 @@ impl NameIndex {
     }
 
     fn find_names(&self, wire: &[u8], hits: &mut SmallVec<[u32; 8]>) {
-        for (depth, (suffix, hash)) in Depths::of(wire).enumerate() {
+        for (depth, (suffix, hash)) in Ancestors::of(wire).enumerate() {
             let is_whole = suffix.len() == wire.len();
             let wanted = if is_whole { self.whole } else { self.ancestors };
-            if wanted & depth_bit(depth) == 0 {
+            if !wanted.contains(depth) {
                 continue;
             }
             let Some(known) = self.names.find(hash, |known| *known.wire == *suffix) else {
@@ -155,50 +155,6 @@ impl NameIndex {
             });
             hits.extend(matching.map(|(_, rule)| *rule));
         }
-    }
-}
-
-/// A name has at most 127 labels.
-fn depth_bit(depth: usize) -> u128 {
-    u32::try_from(depth).ok().and_then(|depth| 1u128.checked_shl(depth)).unwrap_or_default()
-}
-
-/// A name's ancestors from the root to the name itself, each with its hash, which is made of that of its parent.
-struct Depths<'w> {
-    wire: &'w [u8],
-    /// Where labels begin, from left to right; the last one is the root's.
-    starts: SmallVec<[u8; 16]>,
-    hash: u64,
-}
-
-impl<'w> Depths<'w> {
-    fn of(wire: &'w [u8]) -> Self {
-        let mut starts = SmallVec::new();
-        let mut at = 0;
-        while at < MAX_NAME_LEN {
-            let Some(&len) = wire.get(at) else { break };
-            starts.push(u8::try_from(at).unwrap_or_default());
-            if len == 0 {
-                break;
-            }
-            at += 1 + usize::from(len);
-        }
-        Self { wire, starts, hash: SEED }
-    }
-}
-
-impl<'w> Iterator for Depths<'w> {
-    type Item = (&'w [u8], u64);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let start = usize::from(self.starts.pop()?);
-        let suffix = self.wire.get(start..)?;
-        let (&len, rest) = suffix.split_first()?;
-        if len > 0 {
-            let label = rest.get(..usize::from(len))?;
-            self.hash = FixedState::with_seed(self.hash).hash_one(label);
-        }
-        Some((suffix, self.hash))
     }
 }
 
@@ -233,6 +189,9 @@ impl Texts {
     }
 }
 
+/// What texts are hashed with: only the author of the rules adds some.
+const SEED: u64 = 0x7e47;
+
 fn hash_text(text: &str) -> u64 {
     FixedState::with_seed(SEED).hash_one(text)
 }
@@ -264,18 +223,31 @@ pub(super) struct Patterns {
     pub(super) substrings: Vec<NamePart>,
     pub(super) regexes: Vec<Regex>,
     pub(super) max_labels: Option<usize>,
+    pub(super) lists: Vec<Arc<List>>,
 }
 
 impl Patterns {
     pub(super) fn is_empty(&self) -> bool {
-        let Self { substrings, regexes, max_labels } = self;
-        substrings.is_empty() && regexes.is_empty() && max_labels.is_none()
+        let Self { substrings, regexes, max_labels, lists } = self;
+        substrings.is_empty() && regexes.is_empty() && max_labels.is_none() && lists.is_empty()
+    }
+
+    /// What its lists themselves want to be done.
+    pub(super) fn policy(&self, subject: &Subject<'_>) -> Option<Policy<'_>> {
+        if !self.lists.iter().any(|list| list.has_policies()) {
+            return None;
+        }
+        match lists::look_up(&self.lists, subject) {
+            Listed::With(policy) => Some(policy),
+            Listed::No | Listed::Yes => None,
+        }
     }
 
     pub(super) fn match_any(&self, subject: &Subject<'_>) -> bool {
         // The root is no name without a dot.
         let labels = subject.name.label_count();
         self.max_labels.is_some_and(|most| (1..=most).contains(&labels))
+            || !matches!(lists::look_up(&self.lists, subject), Listed::No)
             || self.substrings.iter().any(|part| subject.text().contains(part.as_str()))
             || self.regexes.iter().any(|regex| regex.is_match(subject.text()))
     }

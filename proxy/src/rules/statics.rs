@@ -9,7 +9,7 @@ use dnsproxy_api::{
 
 use super::subject::{Subject, text_of};
 use crate::message::{
-    Qclass, Qtype, Question,
+    Name, Qclass, Qtype, Question,
     response::{Data, Record},
 };
 
@@ -55,6 +55,24 @@ pub struct Given {
 }
 
 impl Statics {
+    /// Records of a list, for a name that has no others. `CNAME *.zone` is the name that was asked for, in that zone.
+    pub(crate) fn of_lines(lines: Vec<Line>) -> Self {
+        let records = lines.into_iter().map(|line| {
+            let rtype = Qtype(line.rtype);
+            let text = match in_zone(&line) {
+                Some(template) => Text::Made(template),
+                None => Text::Fixed(line),
+            };
+            Static { rtype, text }
+        });
+        Self {
+            records: records.collect(),
+            other_types: OtherTypes::NODATA,
+            leaves_aliases: false,
+            regexes: Vec::new(),
+        }
+    }
+
     /// The records for a question; `None` when it is for a type that the rule leaves to others.
     pub(super) fn give(
         &self,
@@ -99,6 +117,13 @@ impl Statics {
             }
         }
     }
+}
+
+/// The record whose target is the name that was asked for, in another zone.
+fn in_zone(line: &Line) -> Option<Template> {
+    let zone = line.data.strip_prefix(b"\x01*").filter(|_| Qtype(line.rtype) == Qtype::CNAME)?;
+    let zone = Name::from_wire(zone.to_vec()).ok()?;
+    format!("{} CNAME {{name}}{}", line.ttl, text_of(&zone)).parse().ok()
 }
 
 fn of_line(question: &Question<'_>, line: &Line) -> Option<Record> {

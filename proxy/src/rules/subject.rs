@@ -1,31 +1,44 @@
 //! The name that rules are matched against, in the forms that they need.
 
-use std::{cell::OnceCell, fmt::Write};
+use std::{
+    cell::{Cell, OnceCell},
+    fmt::Write,
+};
 
 use crate::message::{Name, name::MAX_NAME_LEN};
 
 /// A name, in lower case; its text is made when a pattern needs it.
-pub(super) struct Subject<'n> {
+pub(crate) struct Subject<'n> {
     pub(super) name: &'n Name<'n>,
     folded: [u8; MAX_NAME_LEN],
     len: usize,
     text: OnceCell<String>,
+    is_uncertain: Cell<bool>,
 }
 
 impl<'n> Subject<'n> {
-    pub(super) fn new(name: &'n Name<'n>) -> Self {
+    pub(crate) fn new(name: &'n Name<'n>) -> Self {
         let mut folded = [0; MAX_NAME_LEN];
         let len = name.fold(&mut folded).len();
-        Self { name, folded, len, text: OnceCell::new() }
+        Self { name, folded, len, text: OnceCell::new(), is_uncertain: Cell::new(false) }
     }
 
     /// In wire form and in lower case.
-    pub(super) fn wire(&self) -> &[u8] {
+    pub(crate) fn wire(&self) -> &[u8] {
         self.folded.get(..self.len).unwrap_or_default()
     }
 
+    /// Something that might have said more about the name is out of reach.
+    pub(crate) fn set_uncertain(&self) {
+        self.is_uncertain.set(true);
+    }
+
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.is_uncertain.get()
+    }
+
     /// What `prefix`, `suffix`, `substring` and `regex` compare.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.text.get_or_init(|| text_of(self.name))
     }
 }

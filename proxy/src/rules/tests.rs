@@ -17,7 +17,7 @@ fn rules(text: &str) -> Rules {
     let proxy = manifest::read_one(&manifest, Place::File).unwrap_or_else(|problems| {
         panic!("{text}: {problems:?}");
     });
-    Rules::compile(proxy.spec.rules.as_deref().unwrap()).unwrap()
+    Rules::compile(proxy.spec.rules.as_deref().unwrap(), &[], 0).unwrap()
 }
 
 fn question(text: &str) -> Question<'static> {

@@ -1,0 +1,92 @@
+//! Sources: exactly one place, and one that the author of the manifest may read.
+
+use super::{Place, Report};
+use crate::v1alpha1::{KeyReference, Source};
+
+/// What a source is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Use {
+    /// A certificate of an authority.
+    Certificate,
+    /// Names.
+    List,
+}
+
+impl Use {
+    fn instead(self) -> &'static str {
+        match self {
+            Self::Certificate => "configMap or secret",
+            Self::List => "configMap",
+        }
+    }
+}
+
+pub(super) fn check(path: &str, source: &Source, use_for: Use, place: Place, report: &mut Report) {
+    let Source { inline, file, config_map, secret } = source;
+    let given = [inline.is_some(), file.is_some(), config_map.is_some(), secret.is_some()];
+    let count = given.into_iter().filter(|is_given| *is_given).count();
+    report.require(
+        count == 1,
+        path,
+        "exactly one of inline, file, configMap and secret must be given",
+    );
+    refuse_file(place, &format!("{path}.file"), file.is_some(), use_for.instead(), report);
+    refuse_reference(place, &format!("{path}.configMap"), config_map.is_some(), "file", report);
+    match use_for {
+        Use::Certificate => {
+            refuse_reference(place, &format!("{path}.secret"), secret.is_some(), "file", report);
+        }
+        Use::List => report.require(
+            secret.is_none(),
+            format!("{path}.secret"),
+            "secret is for certificates: use configMap",
+        ),
+    }
+    for (field, reference) in [("configMap", config_map), ("secret", secret)] {
+        if let Some(KeyReference { name, key }) = reference {
+            check_object_name(&format!("{path}.{field}.name"), name, report);
+            let is_key =
+                key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+            let is_key = is_key && !matches!(&**key, "" | "." | "..");
+            report.require(
+                is_key,
+                format!("{path}.{field}.key"),
+                "not a key: letters, digits, `-`, `_` and `.`",
+            );
+        }
+    }
+}
+
+/// In a cluster a path would be one of the operator's or the pods', which the author may not read.
+pub(super) fn refuse_file(
+    place: Place,
+    path: &str,
+    is_given: bool,
+    instead: &str,
+    report: &mut Report,
+) {
+    let is_refused = is_given && place == Place::Cluster;
+    report.require(!is_refused, path, format!("a cluster has no files for this: use {instead}"));
+}
+
+pub(super) fn refuse_reference(
+    place: Place,
+    path: &str,
+    is_given: bool,
+    instead: &str,
+    report: &mut Report,
+) {
+    let is_refused = is_given && place == Place::File;
+    report.require(!is_refused, path, format!("only in a cluster: use {instead}"));
+}
+
+/// RFC 1123 subdomains, as Kubernetes names objects.
+pub(super) fn check_object_name(path: &str, name: &str, report: &mut Report) {
+    let is_name = name.len() <= 253
+        && name.split('.').all(|label| label.parse::<crate::units::Name>().is_ok());
+    report.require(
+        is_name,
+        path,
+        "not the name of an object: lower-case letters, digits, `-` and `.`",
+    );
+}

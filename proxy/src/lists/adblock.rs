@@ -1,0 +1,269 @@
+//! Filters of ad blockers, as far as they are about names and not about what is inside of a page.
+//!
+//! | filter | names |
+//! |---|---|
+//! | `\|\|name^` | the name and all below it |
+//! | `\|name^`, `\|name\|`, `name`, `0.0.0.0 name` | the name |
+//! | `*.name^`, `\|\|*.name^` | what is below it |
+//! | `\|\|ads*.name^`, `ad-.name^`, `/regex/` | patterns, at most 1,024 |
+//! | `@@...` | an exception |
+//! | `...$important` | above exceptions |
+//! | `...$badfilter` | takes the same filter out |
+
+use std::net::IpAddr;
+
+use super::{
+    builder::{Builder, Level, Reach},
+    domains,
+};
+
+/// One filter.
+pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
+    let text = line.trim();
+    if is_about_pages(text) {
+        return Ok(());
+    }
+    let (text, is_exception) = match text.strip_prefix("@@") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let (pattern, modifiers) = take_apart(text);
+    let modifiers = Modifiers::read(modifiers)?;
+    let level = match (is_exception, modifiers.is_important) {
+        (true, true) => return Err("an exception cannot be important here".into()),
+        (true, false) => Level::Excepted,
+        (false, true) => Level::Important,
+        (false, false) => Level::Listed,
+    };
+    match (filter(pattern)?, modifiers.is_disabled) {
+        (Filter::Name(name, reach), false) => builder.add(name, level, reach),
+        (Filter::Name(name, reach), true) => builder.disable(name, level, reach),
+        (Filter::Hosts, false) if level == Level::Listed => domains::hosts_line(text, builder),
+        (Filter::Hosts, _) => Err("a line of /etc/hosts has no modifiers".into()),
+        (Filter::Pattern(regex), false) => builder.add_pattern(regex, level),
+        (Filter::Pattern(_), true) => Err("$badfilter is for names alone here".into()),
+    }
+}
+
+/// Comments, headers, and filters for elements and scripts of pages.
+fn is_about_pages(text: &str) -> bool {
+    const MARKS: [&str; 7] = ["##", "#@#", "#?#", "#$#", "#%#", "$$", "$@$"];
+    text.is_empty()
+        || text.starts_with(['!', '['])
+        || (text.starts_with('#') && !text.starts_with("##"))
+        || MARKS.iter().any(|mark| text.contains(mark))
+}
+
+/// What is matched, and the modifiers behind it. In a regular expression `$` is the end.
+fn take_apart(text: &str) -> (&str, &str) {
+    if text.starts_with('/')
+        && let Some(end) = text.rfind('/').filter(|end| *end > 0)
+    {
+        let (regex, rest) = text.split_at(end + 1);
+        return (regex, rest.strip_prefix('$').unwrap_or(rest));
+    }
+    text.rsplit_once('$').unwrap_or((text, ""))
+}
+
+#[derive(Default)]
+struct Modifiers {
+    is_important: bool,
+    is_disabled: bool,
+}
+
+impl Modifiers {
+    fn read(text: &str) -> Result<Self, String> {
+        let mut modifiers = Self::default();
+        for modifier in text.split(',').filter(|modifier| !modifier.is_empty()) {
+            match modifier {
+                "important" => modifiers.is_important = true,
+                "badfilter" => modifiers.is_disabled = true,
+                other => {
+                    let name = other.split('=').next().unwrap_or_default();
+                    return Err(format!(
+                        "${} is not for names, or a rule says it better",
+                        domains::excerpt(name)
+                    ));
+                }
+            }
+        }
+        Ok(modifiers)
+    }
+}
+
+enum Filter<'t> {
+    Name(&'t str, Reach),
+    Hosts,
+    Pattern(String),
+}
+
+fn filter(text: &str) -> Result<Filter<'_>, String> {
+    if let Some(regex) =
+        text.strip_prefix('/').and_then(|text| text.strip_suffix('/')).filter(|it| !it.is_empty())
+    {
+        return Ok(Filter::Pattern(without_last_dot(regex)));
+    }
+    let first = text.split_ascii_whitespace().next().unwrap_or_default();
+    if first.parse::<IpAddr>().is_ok() && first.len() < text.len() {
+        return Ok(Filter::Hosts);
+    }
+    if text.contains("://") || text.trim_start_matches('|').contains('/') {
+        return Err("about an address of the web, which is more than a name".into());
+    }
+    // What stands behind the end of a name matches anything.
+    let text = text.strip_suffix('*').filter(|rest| rest.ends_with('^')).unwrap_or(text);
+    let (start, rest) = match (text.strip_prefix("||"), text.strip_prefix('|')) {
+        (Some(rest), _) => (Start::Label, rest),
+        (None, Some(rest)) => (Start::Name, rest),
+        (None, None) => (Start::Anywhere, text),
+    };
+    let ended = rest.strip_suffix(['^', '|']);
+    let name = ended.unwrap_or(rest);
+    let is_plain = |name: &str| !name.is_empty() && !name.contains(['*', '^', '|', ':']);
+    let below = name.strip_prefix("*.").filter(|name| is_plain(name));
+    match (start, ended.is_some(), below) {
+        (_, true, Some(below)) => Ok(Filter::Name(below, Reach::Below)),
+        (Start::Anywhere, false, Some(below)) => Ok(Filter::Name(below, Reach::Below)),
+        (Start::Label, true, None) if is_plain(name) => Ok(Filter::Name(name, Reach::Zone)),
+        (Start::Name, true, None) if is_plain(name) => Ok(Filter::Name(name, Reach::Name)),
+        (Start::Anywhere, false, None) if is_name(name) => Ok(Filter::Name(name, Reach::Name)),
+        _ => pattern(start, rest).map(Filter::Pattern),
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Start {
+    /// `||`
+    Label,
+    /// `|`
+    Name,
+    Anywhere,
+}
+
+/// A whole name, rather than a part that is looked for.
+fn is_name(text: &str) -> bool {
+    text.contains('.')
+        && !text.starts_with(['.', '-'])
+        && !text.ends_with(['.', '-'])
+        && !text.contains(['*', '^', '|'])
+}
+
+/// The regular expression for a text with `*` and `^`, which in a name is its end.
+fn pattern(start: Start, text: &str) -> Result<String, String> {
+    let mut regex = match start {
+        Start::Label => "(?:^|\\.)".to_owned(),
+        Start::Name => "^".to_owned(),
+        Start::Anywhere => String::new(),
+    };
+    let (text, is_ended) = match text.strip_suffix(['^', '|']) {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    if text.chars().filter(|c| *c != '*').count() < 2 {
+        return Err("it would match nearly every name".into());
+    }
+    for c in text.to_ascii_lowercase().chars() {
+        match c {
+            '*' => regex.push_str(".*"),
+            '.' | '-' | '_' | 'a'..='z' | '0'..='9' => {
+                regex.push_str(&regex::escape(&c.to_string()))
+            }
+            other => return Err(format!("`{}` does not belong into a name", other.escape_debug())),
+        }
+    }
+    if is_ended {
+        regex.push_str("\\.$");
+    }
+    Ok(regex)
+}
+
+/// Filters see names without the dot at their end, of which ours have one: `$` stands in front of it.
+fn without_last_dot(regex: &str) -> String {
+    match regex.strip_suffix('$').filter(|rest| !rest.ends_with('\\')) {
+        Some(rest) => format!("(?:{rest})\\.$"),
+        None => regex.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lists::{List, testing};
+
+    fn list(lines: &[&str]) -> List {
+        testing::list(dnsproxy_api::v1alpha1::ListFormat::Adblock, &lines.join("\n"))
+    }
+
+    #[test]
+    fn filters_match_the_names_that_ad_blockers_say() {
+        let cases: [(&[&str], &[&str], &[&str]); 17] = [
+            // (filters, names that are listed, names that are not)
+            (
+                &["||ads.example^"],
+                &["ads.example", "x.y.ads.example"],
+                &["bads.example", "example"],
+            ),
+            (&["||ads.example^*"], &["ads.example"], &["ads.example.net"]),
+            (&["||*.ads.example^"], &["x.ads.example"], &["ads.example"]),
+            (&["*.ads.example"], &["x.ads.example"], &["ads.example"]),
+            (&["|ads.example^", "|a.example|"], &["ads.example", "a.example"], &["x.ads.example"]),
+            (&["ads.example"], &["ads.example"], &["x.ads.example"]),
+            (&["0.0.0.0 ads.example b.example"], &["ads.example", "b.example"], &["x.ads.example"]),
+            (&["||ads"], &["ads.example", "x.adserver.example"], &["bads.example"]),
+            (&["||ads*.example^"], &["ads7.example", "x.ads.y.example"], &["ads.example.net"]),
+            (&["-ads."], &["my-ads.example"], &["ads.example"]),
+            (&["tracker^"], &["x.tracker", "tracker"], &["tracker.example"]),
+            (
+                &["/^ad[0-9]+\\./"],
+                &["ad12.example", "AD1.example"],
+                &["ad.example", "x.ad1.example"],
+            ),
+            (&["/banner$/$important"], &["x.banner"], &["banner.example"]),
+            (&["||a.example^", "@@||good.a.example^"], &["a.example"], &["x.good.a.example"]),
+            (&["@@||a.example^", "||b.a.example^$important"], &["b.a.example"], &["a.example"]),
+            (
+                &["||a.example^$badfilter", "||a.example^", "||b.example^"],
+                &["b.example"],
+                &["a.example"],
+            ),
+            (
+                &["! ||c.example^", "[Adblock Plus]", "# x", "d.example##.ad", "e.example#@#.ad"],
+                &[],
+                &["c.example", "d.example"],
+            ),
+        ];
+
+        for (filters, listed, others) in cases {
+            let list = list(filters);
+            assert_eq!(list.problems().count, 0, "{filters:?}: {:?}", list.problems());
+            for name in listed {
+                assert!(testing::has(&list, name), "{filters:?} {name}");
+            }
+            for name in others {
+                assert!(!testing::has(&list, name), "{filters:?} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_about_names_is_reported() {
+        let cases = [
+            ("||a.example^$third-party", "$third-party"),
+            ("||a.example^$dnsrewrite=1.2.3.4", "$dnsrewrite"),
+            ("||a.example/banner", "more than a name"),
+            ("https://a.example/", "more than a name"),
+            ("/(?=x)/", "regular expression"),
+            ("*", "every name"),
+            ("||ads.example:8080^", "`:`"),
+            ("@@||a.example^$important", "exception"),
+            ("/x/$badfilter", "$badfilter"),
+        ];
+
+        for (filter, reason) in cases {
+            let list = list(&[filter]);
+            let problems = list.problems();
+            assert_eq!(problems.count, 1, "{filter}");
+            assert!(problems.first[0].reason.contains(reason), "{filter}: {:?}", problems.first);
+            assert!(!testing::has(&list, "a.example"), "{filter}");
+        }
+    }
+}
