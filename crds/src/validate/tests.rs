@@ -901,7 +901,8 @@ fn lists_and_hosts_have_sources_that_the_author_may_read() {
             ),
             (
                 "one name twice",
-                "lists: [{name: a, sources: [{inline: x}]}, {name: a, sources: [{inline: y}]}]".into(),
+                "lists: [{name: a, sources: [{inline: x}]}, {name: a, sources: [{inline: y}]}]"
+                    .into(),
                 &["spec.lists[1].name: "],
             ),
             (

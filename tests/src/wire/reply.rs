@@ -40,6 +40,8 @@ pub struct Record {
     pub ttl: u32,
     /// The data; names inside it may be compressed.
     pub rdata: Vec<u8>,
+    /// The name that the data of a CNAME or PTR record is.
+    pub target: Option<String>,
 }
 
 impl Reply {
@@ -93,6 +95,15 @@ impl Reply {
     /// The addresses in the answer section, in their order.
     pub fn addresses(&self) -> Vec<IpAddr> {
         self.answers.iter().filter_map(Record::address).collect()
+    }
+
+    /// The addresses and targets in the answer section, in their order.
+    pub fn values(&self) -> Vec<String> {
+        let value = |record: &Record| match record.address() {
+            Some(address) => Some(address.to_string()),
+            None => record.target.clone(),
+        };
+        self.answers.iter().filter_map(value).collect()
     }
 
     /// The first strings of the TXT records in the answer section.
@@ -171,8 +182,14 @@ impl<'a> Reader<'a> {
     fn record(&mut self) -> Result<Record> {
         let owner = self.name()?;
         let (rtype, class, ttl) = (self.u16()?, self.u16()?, self.u32()?);
-        let length = self.u16()?;
-        Ok(Record { owner, rtype, class, ttl, rdata: self.take(usize::from(length))?.to_vec() })
+        let length = usize::from(self.u16()?);
+        let start = self.at;
+        let is_name = matches!(rtype, types::CNAME | types::PTR);
+        let target = if is_name { Some(self.name()?) } else { None };
+        ensure!(!is_name || self.at == start + length, "data that is more than a name");
+        self.at = start;
+        let rdata = self.take(length)?.to_vec();
+        Ok(Record { owner, rtype, class, ttl, rdata, target })
     }
 
     /// A name, following pointers, which must go back (RFC 1035 section 4.1.4).
