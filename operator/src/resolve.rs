@@ -136,7 +136,15 @@ mod tests {
             .await;
 
         let missing: Vec<_> = resolved.missing.iter().map(ToString::to_string).collect();
-        assert_eq!(missing, ["Secret dot-client (key tls.crt)", "Secret dot-client (key tls.key)"]);
+        assert_eq!(
+            missing,
+            [
+                "ConfigMap ads (key ads.txt.gz)",
+                "ConfigMap ads (key hosts)",
+                "Secret dot-client (key tls.crt)",
+                "Secret dot-client (key tls.key)"
+            ]
+        );
         assert!(asked.contains(&format!("GET {CA} as metadata")), "{asked:#?}");
         assert!(asked.iter().all(|line| line.ends_with(" as metadata")), "{asked:#?}");
     }

@@ -1,6 +1,11 @@
-//! In a real cluster: certificates come from ConfigMaps and Secrets, also later, and nothing is trusted meanwhile.
+//! In a real cluster: certificates and lists come from ConfigMaps and Secrets, certificates also later, and nothing is
+//! trusted meanwhile.
 
+use std::io::Write;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
 use dnsproxy_tests::cluster::{Namespace, Resolver, eventually};
+use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 
 #[test]
@@ -48,4 +53,38 @@ fn a_file_of_the_pod_is_not_to_be_read_by_the_author_of_a_manifest() {
     } else {
         assert!(said.err.contains("file"), "{}", said.err);
     }
+}
+
+/// A ConfigMap holds what gzip has compressed as binary data. The operator cannot know what is in it, so a test of the
+/// manifest that depends on it is no reason to refuse the manifest.
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn lists_and_hosts_come_from_config_maps() {
+    let namespace = Namespace::new("lists");
+    let resolver = Resolver::new(&namespace);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(b"ads.example.org\n").unwrap();
+    namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ads"},
+        "binaryData": {"ads.txt.gz": BASE64_STANDARD.encode(gzip.finish().unwrap())},
+        "data": {"hosts": "10.0.0.9 printer.example.org\n"},
+    }));
+    let source = |key: &str| json!([{"configMap": {"name": "ads", "key": key}}]);
+    namespace.apply_proxy(
+        "default",
+        &json!({
+            "upstreams": [resolver.entry()],
+            "lists": [{"name": "ads", "sources": source("ads.txt.gz")}],
+            "rules": [{"name": "ads", "match": {"names": {"lists": ["ads"]}}, "block": {}}],
+            "hosts": {"sources": source("hosts")},
+            "tests": [{"name": "ads.example.org", "expect": {"rule": "ads", "rcode": "NXDOMAIN"}}],
+        }),
+    );
+    namespace.wait("default", "Ready");
+    namespace.client("default");
+
+    assert!(namespace.dig(&["ads.example.org"]).contains("NXDOMAIN"));
+    assert_eq!(namespace.dig(&["+short", "www.example.org"]).trim(), "192.0.2.77");
+    assert_eq!(namespace.dig(&["+short", "printer.example.org"]).trim(), "10.0.0.9");
+    assert_eq!(namespace.dig(&["+short", "-x", "10.0.0.9"]).trim(), "printer.example.org.");
 }

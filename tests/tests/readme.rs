@@ -47,6 +47,8 @@ fn every_field_of_a_file_is_shown() {
         "routes",
         "rules",
         "tests",
+        "lists",
+        "hosts",
         "responses",
         "cache",
         "access",
@@ -123,7 +125,8 @@ async fn every_command_takes_the_options_that_are_listed() {
 /// A proxy that has seen a bit of everything, so that each family has a series.
 async fn stage() -> Stage {
     let rule = serde_json::json!({"name": "r", "match": {"types": ["A"]}, "allow": {}});
-    let stage = Stage::spec(serde_json::json!({"rules": [rule]})).await;
+    let list = serde_json::json!({"name": "l", "sources": [{"inline": "a.example"}]});
+    let stage = Stage::spec(serde_json::json!({"rules": [rule], "lists": [list]})).await;
     stage.client().ask("www.example", types::A).await;
     stage
 }

@@ -32,7 +32,8 @@ pub(super) fn hosts_line(line: &str, builder: &mut Builder) -> Result<(), String
     // One bad name shall not hide the others.
     for name in names.filter(|name| !is_own(name)) {
         let (name, reach) = wildcard(name);
-        result = result.and(builder.add(name, Level::Listed, reach));
+        let added = builder.add(name, Level::Listed, reach);
+        result = result.and(added);
     }
     result
 }

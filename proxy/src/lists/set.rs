@@ -43,6 +43,9 @@ impl NameSet {
         if octets.len() + 1 + wire.len() > MAX_LEN {
             return Err(Full);
         }
+        if positions.len() == positions.capacity() {
+            *positions = table_of(octets, 2 * positions.len());
+        }
         octets.push(to(0));
         octets.extend_from_slice(wire);
         depths.insert(depth);
@@ -86,6 +89,32 @@ impl NameSet {
     pub(super) fn octets(&self) -> &[u8] {
         &self.octets
     }
+}
+
+/// The table of all names, with room for so many. The names are read in the order in which they stand, which is several
+/// times as fast as that of a smaller table would be.
+fn table_of(octets: &[u8], capacity: usize) -> HashTable<u32> {
+    let mut positions = HashTable::with_capacity(capacity);
+    let mut at = 0;
+    while let Some(wire) = octets.get(at + 1..).filter(|wire| !wire.is_empty()) {
+        let position = u32::try_from(at).unwrap_or_default();
+        let hash = ancestors::hash_of(wire).0;
+        positions.insert_unique(hash, position, |position| hash_at(octets, *position));
+        at += 1 + len_of(wire);
+    }
+    positions
+}
+
+/// The length of the name at the beginning.
+fn len_of(octets: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&len) = octets.get(at) {
+        at += 1 + usize::from(len);
+        if len == 0 {
+            break;
+        }
+    }
+    at
 }
 
 /// Whether this name stands behind an octet. A name ends where its labels do, so what begins with all of it is it.

@@ -3,9 +3,9 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use smallvec::SmallVec;
 
-use super::name::MAX_NAME_LEN;
+/// Those of the longest name, each of one octet, and the root's (RFC 1035 section 2.3.4).
+const MAX_LABELS: usize = 128;
 
 /// What names are hashed with. Only the author of a manifest adds names, so nobody could gain from a known seed.
 const SEED: u64 = 0x5eed;
@@ -14,24 +14,25 @@ const SEED: u64 = 0x5eed;
 pub struct Ancestors<'w> {
     wire: &'w [u8],
     /// Where labels begin, from left to right; the last one is the root's.
-    starts: SmallVec<[u8; 16]>,
+    starts: [u8; MAX_LABELS],
+    left: usize,
     hash: u64,
 }
 
 impl<'w> Ancestors<'w> {
     /// Those of a name in wire form and in lower case.
     pub fn of(wire: &'w [u8]) -> Self {
-        let mut starts = SmallVec::new();
-        let mut at = 0;
-        while at < MAX_NAME_LEN {
-            let Some(&len) = wire.get(at) else { break };
-            starts.push(u8::try_from(at).unwrap_or_default());
-            if len == 0 {
-                break;
+        let mut starts = [0; MAX_LABELS];
+        let (mut left, mut at) = (0, 0_u8);
+        for start in &mut starts {
+            *start = at;
+            left += 1;
+            match wire.get(usize::from(at)) {
+                Some(&len) if len > 0 => at = at.saturating_add(len).saturating_add(1),
+                _ => break,
             }
-            at += 1 + usize::from(len);
         }
-        Self { wire, starts, hash: SEED }
+        Self { wire, starts, left, hash: SEED }
     }
 }
 
@@ -39,7 +40,8 @@ impl<'w> Iterator for Ancestors<'w> {
     type Item = (&'w [u8], u64);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let start = usize::from(self.starts.pop()?);
+        self.left = self.left.checked_sub(1)?;
+        let start = usize::from(*self.starts.get(self.left)?);
         let suffix = self.wire.get(start..)?;
         let (&len, rest) = suffix.split_first()?;
         if len > 0 {
