@@ -185,8 +185,9 @@ impl<'a> Reader<'a> {
         let length = usize::from(self.u16()?);
         let start = self.at;
         let is_name = matches!(rtype, types::CNAME | types::PTR);
-        let target = if is_name { Some(self.name()?) } else { None };
-        ensure!(!is_name || self.at == start + length, "data that is more than a name");
+        // What a hostile upstream says may be no name.
+        let target = if is_name { self.name().ok() } else { None };
+        let target = target.filter(|_| self.at == start + length);
         self.at = start;
         let rdata = self.take(length)?.to_vec();
         Ok(Record { owner, rtype, class, ttl, rdata, target })
