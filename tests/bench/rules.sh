@@ -2,7 +2,7 @@
 # them. Sourced by inside.sh.
 
 # The number is that of the names: half of them exact, half zones. Patterns that must be tried one by one have a row of their own.
-ROWS="dnsproxy-rules-0 dnsproxy-rules-10 dnsproxy-rules-1000 dnsproxy-rules-100000 dnsproxy-rules-tried"
+ROWS="dnsproxy-rules-0 dnsproxy-rules-10 dnsproxy-rules-1000 dnsproxy-rules-100000 dnsproxy-rules-list dnsproxy-rules-tried"
 UPSTREAM=${UPSTREAMS[0]}
 ROUNDS=${ROUNDS:-3}
 SECONDS_EACH=${SECONDS_EACH:-5}
@@ -16,6 +16,8 @@ run_scenario() {
   declare -gA upstream_pids
   start_upstream "$UPSTREAM"
   for names in 0 10 1000 100000; do rules_of "$names" > "$CONF/dnsproxy-rules-$names.yaml"; done
+  awk 'BEGIN { for (i = 0; i < 1000000; i++) printf "host%d.list%d.example\n", i, i % 7919 }' > "$CONF/list"
+  rule_with_a_list > "$CONF/dnsproxy-rules-list.yaml"
   rules_that_are_tried > "$CONF/dnsproxy-rules-tried.yaml"
   unique_names known "$KNOWN_NAMES" | shuffled > "$RUN/known.names"
   mixed < "$RUN/known.names" > "$RUN/mixed.queries"
@@ -36,6 +38,14 @@ rules_of() {
     for (i = 0; i < n / 2; i++) printf "            - zone%06d.example\n", i
     print "      block: {}"
   }'
+}
+
+rule_with_a_list() {
+  cat "$CONF/dnsproxy.yaml"
+  cat <<YAML
+  lists: [{name: list, sources: [{file: "$CONF/list"}]}]
+  rules: [{name: list, match: {names: {lists: [list]}}, block: {}}]
+YAML
 }
 
 rules_that_are_tried() {
@@ -81,7 +91,7 @@ report() {
 # The cost of rules
 
 $RATE queries/s on one core, for $SECONDS_EACH s in each of $ROUNDS interleaved rounds; nine of ten are answered from the cache, the tenth goes to the upstream. No
-rule matches. The number is that of exact names and zones, half and half; *tried* has $TRIED regular expressions and $TRIED substrings. CPU of the server's process per
+rule matches. The number is that of exact names and zones, half and half; *list* is a list with a million names, *tried* has $TRIED regular expressions and $TRIED substrings. CPU of the server's process per
 answer: the median (least to greatest). *To ten*: by that with ten names.
 
 | rules | CPU per answer, µs | to ten | lost | NOERROR | memory, MiB |

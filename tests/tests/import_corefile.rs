@@ -180,3 +180,25 @@ async fn access_lists_are_carried_over_only_where_they_mean_the_same() {
     assert!(!missing.contains("rewrite:"), "{missing}");
     assert!(notes.contains("configuration:2: rule name-regex-q-example: left out"), "{notes}");
 }
+
+/// A hosts file is read while the proxy runs, as it is there.
+#[tokio::test]
+async fn a_hosts_file_is_read_by_the_proxy_itself() {
+    let folder = dnsproxy_tests::proxy::folder();
+    let path = folder.path().join("hosts");
+    std::fs::write(&path, "10.0.0.1 host.example\n").unwrap();
+    let server =
+        Upstream::plain().script(zone(&["www.example.org. 60 IN A 192.0.2.1"])).start().await;
+    let corefile = format!(
+        ". {{\n  hosts {} {{\n    ttl 30\n    fallthrough\n  }}\n  forward . {}\n}}\n",
+        path.display(),
+        server.address
+    );
+    let proxy = imported("corefile", &corefile).await;
+
+    let host = proxy.client().ask("host.example.", types::A).await;
+    assert_eq!((host.values(), host.answers[0].ttl), (vec!["10.0.0.1".to_owned()], 30));
+    let reverse = proxy.client().ask("1.0.0.10.in-addr.arpa.", types::PTR).await;
+    assert_eq!(reverse.values(), ["host.example."]);
+    assert_eq!(proxy.client().ask("www.example.org.", types::A).await.values(), ["192.0.2.1"]);
+}

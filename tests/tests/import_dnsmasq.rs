@@ -274,3 +274,16 @@ async fn a_manifest_that_cannot_be_is_never_printed() {
         assert!(check.status.success(), "{option}: {}", text(&check.stderr));
     }
 }
+
+#[tokio::test]
+async fn more_hosts_files_are_read_by_the_proxy_itself() {
+    let folder = dnsproxy_tests::proxy::folder();
+    let path = folder.path().join("hosts");
+    std::fs::write(&path, "10.0.0.1 host.example\n").unwrap();
+    let server = Upstream::plain().start().await;
+    let (ip, port) = (server.address.ip(), server.address.port());
+    let text = format!("server={ip}#{port}\naddn-hosts={}\n", path.display());
+    let proxy = imported("dnsmasq", &text).await;
+
+    assert_eq!(proxy.client().ask("host.example.", types::A).await.values(), ["10.0.0.1"]);
+}

@@ -153,6 +153,13 @@ impl Reader {
                 self.are_private_names_local = true;
                 Ok(())
             }
+            "addn-hosts" => {
+                self.draft.hosts_file(&option.value);
+                let reason = "here rules come before these names, and questions for other types than \
+                              addresses get NODATA";
+                self.draft.note(option.line, option.text, reason);
+                Ok(())
+            }
             // Always so.
             "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces" | "bind-dynamic"
             | "dns-loop-detect" | "proxy-dnssec" | "keep-in-foreground" | "no-daemon"
@@ -454,7 +461,7 @@ fn elsewhere(key: &str) -> &'static str {
     let known = BTreeMap::from([
         ("ignore-address", "answers are never waited past: use `responses.bogusAddresses`"),
         ("resolv-file", "resolv.conf is never read here: write its servers as `upstreams`"),
-        ("addn-hosts", "write its names as rules with `answer`"),
+        ("hostsdir", "write each of its files as a source of `hosts`"),
         ("all-servers", "the fastest server is asked; a second one when it is slow"),
         ("dnssec", "answers are not validated here: take an upstream that validates"),
         ("conf-file", "other files are not read: import each of them"),

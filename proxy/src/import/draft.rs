@@ -9,7 +9,7 @@ use dnsproxy_api::{
     DnsProxy,
     v1alpha1::{
         DnsProxySpec, Match, NameMatch, OtherTypes, Policy, PrivateNames, Protocol, Responses,
-        Route, StaticAnswer, Upstream, rule::Rule,
+        Route, Source, StaticAnswer, Upstream, rule::Rule,
     },
     validate::{self, Place},
 };
@@ -58,6 +58,12 @@ impl Draft {
     /// `spec.responses`.
     pub fn responses(&mut self) -> &mut Responses {
         self.spec.responses.get_or_insert_default()
+    }
+
+    /// Names of a file in the format of /etc/hosts are answered.
+    pub fn hosts_file(&mut self, path: &str) {
+        let hosts = self.spec.hosts.get_or_insert_default();
+        hosts.sources.push(Source { file: Some(path.to_owned()), ..Source::default() });
     }
 
     /// Adds a rule; its name becomes one that no other has. Returns it.

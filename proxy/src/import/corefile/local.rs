@@ -23,8 +23,11 @@ pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), Stri
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut reverse: BTreeMap<String, Vec<String>> = BTreeMap::new();
     if let Some(file) = directive.args.first() {
-        let reason = format!("{file} is not read: write its names as rules with `answer`");
-        draft.note(directive.line, directive.text(), reason);
+        draft.hosts_file(file);
+        if directive.args.len() > 1 {
+            let reason = "its names are answered in every zone";
+            draft.note(directive.line, directive.text(), reason);
+        }
     } else if directive
         .lines
         .iter()
@@ -33,7 +36,7 @@ pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), Stri
         draft.note(
             directive.line,
             directive.text(),
-            "/etc/hosts is not read: write its names as rules with `answer`",
+            "/etc/hosts is not read: for its names, write `hosts: {sources: [{file: /etc/hosts}]}`",
         );
     }
     for line in &directive.lines {
@@ -63,7 +66,14 @@ pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), Stri
             [] => {}
         }
     }
-    if !falls_through && !names.is_empty() {
+    if let Some(hosts) = &mut draft.spec.hosts {
+        hosts.ttl = Some(format!("{ttl}s"));
+        if !has_reverse {
+            let reason = "addresses of the file have names (PTR)";
+            draft.note(directive.line, "no_reverse", reason);
+        }
+    }
+    if !falls_through && (!names.is_empty() || !directive.args.is_empty()) {
         let reason =
             "names that are not there would get SERVFAIL; here they go on to the upstreams";
         draft.note(directive.line, directive.text(), reason);
