@@ -162,6 +162,11 @@ impl Connection {
         state.is_suspect
     }
 
+    /// Whether it was begun then or later.
+    pub(super) fn is_begun_since(&self, then: Instant) -> bool {
+        self.begun >= then
+    }
+
     /// Whether it was begun less than so long ago.
     pub(super) fn is_younger_than(&self, age: Duration, now: Instant) -> bool {
         now < self.begun + age

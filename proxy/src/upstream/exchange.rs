@@ -29,8 +29,8 @@ pub(super) struct Exchange {
     request: Arc<Request>,
     started: Instant,
     with_edns: bool,
-    /// Whether a connection that dies may still be replaced.
-    may_retry: bool,
+    /// How many connections have died under the question.
+    deaths: u8,
     /// Whether an answer by a datagram was cut.
     is_truncated: bool,
     way: Way,
@@ -53,7 +53,7 @@ impl Exchange {
             request: Arc::clone(request),
             started: now,
             with_edns: true,
-            may_retry: true,
+            deaths: 0,
             is_truncated: false,
             way: Way::Failed(ExchangeError::Closed),
         };
@@ -89,8 +89,8 @@ impl Exchange {
                     self.with_edns = false;
                     self.ask(Instant::now());
                 }
-                Err(error) if error.may_retry() && self.may_retry => {
-                    self.may_retry = false;
+                Err(error) if error.may_retry() && self.may_ask_again() => {
+                    self.deaths += 1;
                     self.ask_on_stream(Instant::now());
                 }
                 // Whatever happens over TCP, the server has answered.
@@ -98,6 +98,16 @@ impl Exchange {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Once more, and twice when the second connection was one that had been there before as well: a server closes all
+    /// that were idle for the same time at once, which says nothing about the question.
+    fn may_ask_again(&self) -> bool {
+        let is_old = match &self.way {
+            Way::Stream(asked) => !asked.connection().is_begun_since(self.started),
+            Way::Datagram(_) | Way::Failed(_) => false,
+        };
+        self.deaths < if is_old { 2 } else { 1 }
     }
 
     /// When it was started.

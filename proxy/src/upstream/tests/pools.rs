@@ -1,5 +1,7 @@
 //! How many connections there are, and what goes on which.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 fn pool(max: usize, max_in_flight: usize) -> Network {
@@ -23,6 +25,25 @@ async fn a_second_connection_is_made_when_the_first_one_is_half_full() {
         }
         assert_eq!(network.servers[0].dials().len(), expected, "{count} questions at a time");
     }
+}
+
+/// A server that closes all idle connections at once takes no question with them.
+#[tokio::test(start_paused = true)]
+async fn a_question_outlives_the_end_of_all_connections_that_were_there_before_it() {
+    let network = pool(2, 4).warm().await;
+    let server = &network.servers[0];
+    server.answer_after(50);
+    for asked in start(&network, 3) {
+        assert!(asked.await.unwrap().result.is_ok());
+    }
+    let closed = AtomicUsize::new(0);
+    server.script(move |_| match closed.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => Reply::Close,
+        _ => Reply::After(Duration::from_millis(5), 0),
+    });
+
+    assert!(network.ask("www.example.").await.result.is_ok());
+    assert_eq!(server.dials().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
