@@ -175,11 +175,16 @@ impl App {
         let end = loop {
             tokio::select! {
                 event = signals.next() => match event {
-                    Event::Reload => self.reload(&mut watcher).await,
+                    Event::Reload => {}
                     end @ (Event::Terminate | Event::Interrupt) => break end,
                 },
                 () = failed.cancelled() => return Err(StartError::ListenerFailed),
-                () = changed(&mut watcher) => self.reload(&mut watcher).await,
+                () = changed(&mut watcher) => {}
+            }
+            // Lists may be long, and a file may be on a disk that does not answer.
+            tokio::select! {
+                loaded = self.load() => self.reload(loaded, &mut watcher).await,
+                end = signals.next_end() => break end,
             }
         };
         tracing::info!(signal = ?end, "shutting down");
@@ -194,15 +199,20 @@ impl App {
         Ok(())
     }
 
-    /// Loads the files again; what is wrong with them is told, and changes nothing.
-    async fn reload(&mut self, watcher: &mut Option<Watcher>) {
+    /// Loads the files again, on a thread of its own.
+    fn load(&self) -> impl Future<Output = Result<Config, LoadError>> + use<> {
         let (file, known) = (self.file.clone(), self.config.names.clone());
-        // Lists may be long, and admin endpoints are served meanwhile.
-        let load = move || Config::load(file.as_deref(), &known);
-        let loaded = match tokio::task::spawn_blocking(load).await {
-            Ok(loaded) => loaded,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
+        let loading = tokio::task::spawn_blocking(move || Config::load(file.as_deref(), &known));
+        async {
+            match loading.await {
+                Ok(loaded) => loaded,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+    }
+
+    /// Runs what was loaded; what is wrong with it is told, and changes nothing.
+    async fn reload(&mut self, loaded: Result<Config, LoadError>, watcher: &mut Option<Watcher>) {
         let result = match loaded {
             Ok(config) => {
                 let hash = config.hash.clone();
@@ -245,7 +255,8 @@ impl App {
         }
         self.status.send_replace(ConfigStatus::loaded(&self.config));
         self.announce(&known.notices, &known.names);
-        self.background.spawn(retire(previous, known));
+        let token = self.background.token().clone();
+        self.background.spawn(retire(previous, known, token));
         Ok(())
     }
 
@@ -304,10 +315,13 @@ impl App {
 }
 
 /// Drops what served until now where no query waits for it: a worker that was the last to need it would be busy.
-async fn retire(pipeline: Arc<Pipeline>, config: Config) {
+async fn retire(pipeline: Arc<Pipeline>, config: Config, end: CancellationToken) {
     const INTERVAL: Duration = Duration::from_millis(250);
     while Arc::strong_count(&pipeline) > 1 {
-        tokio::time::sleep(INTERVAL).await;
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = end.cancelled() => return,
+        }
     }
     tokio::task::spawn_blocking(move || drop((pipeline, config))).await.ok();
 }

@@ -66,6 +66,9 @@ impl Hosts {
 
     fn add(&mut self, line: &str) -> Result<(), String> {
         let Some((address, names)) = hosts_fields(line)? else { return Ok(()) };
+        if line.split_ascii_whitespace().next().is_some_and(|address| address.contains('%')) {
+            return Err("an address with a zone means something on one machine alone".into());
+        }
         let address = address.to_canonical();
         let mut has_first = false;
         let mut result = Ok(());

@@ -27,7 +27,7 @@ use crate::{
     config::reload::Fingerprint,
     rules::{Statics, Subject},
 };
-use builder::{Builder, Level};
+use builder::{Builder, LEVELS, Level};
 use lines::{Hashing, Lines, TooLong};
 use rpz::Action;
 use set::NameSet;
@@ -58,7 +58,7 @@ pub struct List {
     origin: Origin,
     names: NameSet,
     /// By [`Level`].
-    patterns: [RegexSet; 3],
+    patterns: [RegexSet; LEVELS],
     /// The records of a policy zone: by position, and whether they are those of names below.
     records: HashMap<(u32, bool), Arc<Statics>>,
     /// Whether something of it is out of reach.
@@ -108,12 +108,16 @@ impl fmt::Display for BadLine {
 
 /// What a log shows of bad lines; all are counted.
 const MAX_SHOWN: usize = 20;
+/// The characters of a reason that are shown: one line of a log.
+const MAX_REASON: usize = 200;
 
 impl Problems {
     /// Notes a line that could not be read.
     pub(crate) fn note(&mut self, source: &str, line: usize, reason: String) {
         self.count += 1;
         if self.first.len() < MAX_SHOWN {
+            // What stands in a list may be meant for the terminal of who reads the log.
+            let reason = reason.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
             self.first.push(BadLine { source: source.to_owned(), line, reason });
         }
     }
@@ -224,9 +228,9 @@ impl List {
         self.origin.format == ListFormat::RPZ
     }
 
-    /// Whether the name is listed, excepted, listed above exceptions.
-    fn levels(&self, subject: &Subject<'_>) -> [bool; 3] {
-        let mut found = [false; 3];
+    /// Which levels the name has here.
+    fn levels(&self, subject: &Subject<'_>) -> [bool; LEVELS] {
+        let mut found = [false; LEVELS];
         self.names.visit(subject.wire(), |_, octet, is_whole| {
             for (found, level) in found.iter_mut().zip(Level::ALL) {
                 *found |= level.is_in(octet, is_whole);
@@ -264,7 +268,7 @@ impl List {
 /// name says what is done.
 pub(crate) fn look_up<'l>(lists: &'l [Arc<List>], subject: &Subject<'_>) -> Listed<'l> {
     let mut first = Listed::No;
-    let mut is_excepted = false;
+    let mut levels = [false; LEVELS];
     for list in lists {
         if list.is_partial {
             subject.set_uncertain();
@@ -272,18 +276,21 @@ pub(crate) fn look_up<'l>(lists: &'l [Arc<List>], subject: &Subject<'_>) -> List
         let found = if list.has_policies() {
             list.policy(subject).map_or(Listed::No, Listed::With)
         } else {
-            let [is_listed, is_exception, is_important] = list.levels(subject);
-            if is_important {
-                return Listed::Yes;
-            }
-            is_excepted |= is_exception;
-            if is_listed { Listed::Yes } else { Listed::No }
+            let found = list.levels(subject);
+            levels.iter_mut().zip(found).for_each(|(level, found)| *level |= found);
+            let [is_listed, _, is_important, _] = found;
+            if is_listed || is_important { Listed::Yes } else { Listed::No }
         };
         if matches!(first, Listed::No) {
             first = found;
         }
     }
-    if is_excepted { Listed::No } else { first }
+    match levels {
+        [.., true] => Listed::No,
+        [.., true, false] => Listed::Yes,
+        [_, true, ..] => Listed::No,
+        _ => first,
+    }
 }
 
 type Hashes = Vec<Option<String>>;
@@ -358,15 +365,14 @@ pub(crate) mod testing {
     use super::*;
     use crate::message::Name;
 
-    pub(crate) fn list(format: ListFormat, text: &str) -> List {
+    pub(crate) fn list(format: ListFormat, text: &str) -> Arc<List> {
         let sources = vec![Source::Inline(Arc::from(text))];
-        List::load("list", Origin { format, sources })
+        Arc::new(List::load("list", Origin { format, sources }))
     }
 
-    pub(crate) fn has(list: &List, name: &str) -> bool {
+    pub(crate) fn has(list: &Arc<List>, name: &str) -> bool {
         let name: Name<'_> = name.parse().unwrap();
-        let [is_listed, is_excepted, is_important] = list.levels(&Subject::new(&name));
-        is_important || is_listed && !is_excepted
+        !matches!(look_up(&[Arc::clone(list)], &Subject::new(&name)), Listed::No)
     }
 
     pub(crate) fn policy(list: &List, name: &str) -> &'static str {

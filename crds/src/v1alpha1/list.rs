@@ -42,7 +42,8 @@ pub enum ListFormat {
     /// Lines of /etc/hosts: an address, which does not matter here, and names.
     Hosts,
     /// Filters as ad blockers have them, as far as they are about names: `||name^` is the name and all below it,
-    /// `@@` makes an exception from all lists of the rule, `$important` stands above exceptions.
+    /// `@@` makes an exception from all lists of the rule, `$important` stands above exceptions,
+    /// and `$important` exceptions above that.
     Adblock,
     /// A response policy zone with QNAME triggers. In `block` rules its own actions hold.
     RPZ,

@@ -18,7 +18,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     raise_file_limit();
     // Queries are served by the workers; this one has the admin endpoints, reloads and signals.
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(serve(args, telemetry)) {
+    let served = runtime.block_on(serve(args, telemetry));
+    // Whatever is still being read is not waited for.
+    runtime.shutdown_background();
+    match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(StartError::Config(LoadError::Invalid { problems, .. })) => {
             for problem in problems {

@@ -154,7 +154,7 @@ impl Reader {
                 Ok(())
             }
             "addn-hosts" => {
-                self.draft.hosts_file(&option.value);
+                self.draft.hosts_file(option.value);
                 let reason = "here rules come before these names, and questions for other types than \
                               addresses get NODATA";
                 self.draft.note(option.line, option.text, reason);

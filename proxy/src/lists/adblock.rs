@@ -7,7 +7,7 @@
 //! | `*.name^`, `\|\|*.name^` | what is below it |
 //! | `\|\|ads*.name^`, `ad-.name^`, `/regex/` | patterns, at most 1,024 |
 //! | `@@...` | an exception |
-//! | `...$important` | above exceptions |
+//! | `...$important` | above exceptions; `@@...$important` above those |
 //! | `...$badfilter` | takes the same filter out |
 
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
     let (pattern, modifiers) = take_apart(text);
     let modifiers = Modifiers::read(modifiers)?;
     let level = match (is_exception, modifiers.is_important) {
-        (true, true) => return Err("an exception cannot be important here".into()),
+        (true, true) => Level::Spared,
         (true, false) => Level::Excepted,
         (false, true) => Level::Important,
         (false, false) => Level::Listed,
@@ -107,16 +107,12 @@ fn filter(text: &str) -> Result<Filter<'_>, String> {
     if first.parse::<IpAddr>().is_ok() && first.len() < text.len() {
         return Ok(Filter::Hosts);
     }
-    if text.contains("://") || text.trim_start_matches('|').contains('/') {
+    let (start, rest) = Start::read(text);
+    if rest.contains('/') {
         return Err("about an address of the web, which is more than a name".into());
     }
     // What stands behind the end of a name matches anything.
-    let text = text.strip_suffix('*').filter(|rest| rest.ends_with('^')).unwrap_or(text);
-    let (start, rest) = match (text.strip_prefix("||"), text.strip_prefix('|')) {
-        (Some(rest), _) => (Start::Label, rest),
-        (None, Some(rest)) => (Start::Name, rest),
-        (None, None) => (Start::Anywhere, text),
-    };
+    let rest = rest.strip_suffix(['*', '|']).filter(|rest| rest.ends_with('^')).unwrap_or(rest);
     let ended = rest.strip_suffix(['^', '|']);
     let name = ended.unwrap_or(rest);
     let is_plain = |name: &str| !name.is_empty() && !name.contains(['*', '^', '|', ':']);
@@ -135,9 +131,20 @@ fn filter(text: &str) -> Result<Filter<'_>, String> {
 enum Start {
     /// `||`
     Label,
-    /// `|`
+    /// `|`, and `://` as if the name were an address of the web.
     Name,
     Anywhere,
+}
+
+impl Start {
+    /// How a filter begins, and the rest of it.
+    fn read(text: &str) -> (Self, &str) {
+        let known = [("||", Self::Label), ("|", Self::Name), ("://", Self::Name)];
+        let found = known
+            .into_iter()
+            .find_map(|(mark, start)| text.strip_prefix(mark).map(|rest| (start, rest)));
+        found.unwrap_or((Self::Anywhere, text))
+    }
 }
 
 /// A whole name, rather than a part that is looked for.
@@ -187,15 +194,20 @@ fn without_last_dot(regex: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::lists::{List, testing};
 
-    fn list(lines: &[&str]) -> List {
+    fn list(lines: &[&str]) -> Arc<List> {
         testing::list(dnsproxy_api::v1alpha1::ListFormat::Adblock, &lines.join("\n"))
     }
 
     #[test]
     fn filters_match_the_names_that_ad_blockers_say() {
-        let cases: [(&[&str], &[&str], &[&str]); 17] = [
+        let cases: [(&[&str], &[&str], &[&str]); 20] = [
+            (&["||a.example^$important", "@@||a.example^$important"], &[], &["a.example"]),
+            (&["||a.example^", "@@||b.a.example^|"], &["a.example"], &["b.a.example"]),
+            (&["://ads."], &["ads.example"], &["x.ads.example"]),
             // (filters, names that are listed, names that are not)
             (
                 &["||ads.example^"],
@@ -254,7 +266,6 @@ mod tests {
             ("/(?=x)/", "regular expression"),
             ("*", "every name"),
             ("||ads.example:8080^", "`:`"),
-            ("@@||a.example^$important", "exception"),
             ("/x/$badfilter", "$badfilter"),
         ];
 

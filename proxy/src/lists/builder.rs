@@ -17,7 +17,12 @@ pub(super) enum Level {
     Excepted,
     /// It is, whatever says that it is not.
     Important,
+    /// It is not, whatever says that it is important.
+    Spared,
 }
+
+/// How many levels there are: two bits of an octet each.
+pub(super) const LEVELS: usize = 4;
 
 /// Which names an entry is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,7 +36,8 @@ pub(super) enum Reach {
 }
 
 impl Level {
-    pub(super) const ALL: [Self; 3] = [Self::Listed, Self::Excepted, Self::Important];
+    pub(super) const ALL: [Self; LEVELS] =
+        [Self::Listed, Self::Excepted, Self::Important, Self::Spared];
 
     /// Where the bits of a level begin.
     fn shift(self) -> u8 {
@@ -39,6 +45,7 @@ impl Level {
             Self::Listed => 0,
             Self::Excepted => 2,
             Self::Important => 4,
+            Self::Spared => 6,
         }
     }
 
@@ -70,7 +77,7 @@ pub(super) struct Builder {
     pub(super) names: NameSet,
     /// By position, and whether they are those of names below.
     pub(super) records: HashMap<(u32, bool), Vec<Record>>,
-    patterns: [Vec<String>; 3],
+    patterns: [Vec<String>; LEVELS],
     /// What is taken out again at the end: filters can disable others, wherever those stand.
     disabled: Vec<(Box<[u8]>, u8)>,
 }
@@ -100,11 +107,12 @@ impl Builder {
             return Err(format!("the list has {MAX_PATTERNS} patterns already"));
         }
         compile(std::slice::from_ref(&regex), MAX_COMPILED / MAX_PATTERNS * 8)?;
-        let [listed, excepted, important] = &mut self.patterns;
+        let [listed, excepted, important, spared] = &mut self.patterns;
         match level {
             Level::Listed => listed,
             Level::Excepted => excepted,
             Level::Important => important,
+            Level::Spared => spared,
         }
         .push(regex);
         Ok(())
@@ -114,7 +122,7 @@ impl Builder {
     #[allow(clippy::type_complexity, reason = "the parts of a list, taken apart at once")]
     pub(super) fn finish(
         mut self,
-    ) -> (NameSet, [RegexSet; 3], HashMap<(u32, bool), Vec<Record>>, Option<String>) {
+    ) -> (NameSet, [RegexSet; LEVELS], HashMap<(u32, bool), Vec<Record>>, Option<String>) {
         for (wire, bits) in &self.disabled {
             self.names.change(wire, |octet| octet & !bits).ok();
         }

@@ -25,9 +25,8 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
 
 /// An address and names.
 pub(super) fn hosts_line(line: &str, builder: &mut Builder) -> Result<(), String> {
-    let Some((address, names)) = hosts_fields(line)? else { return Ok(()) };
-    let is_here = address.is_loopback() || address.is_unspecified() || address.is_multicast();
-    let is_own = |name: &&str| is_here && OWN_NAMES.contains(&name.to_ascii_lowercase().as_str());
+    let Some((_, names)) = hosts_fields(line)? else { return Ok(()) };
+    let is_own = |name: &&str| OWN_NAMES.iter().any(|own| own.eq_ignore_ascii_case(name));
     let mut result = Ok(());
     // One bad name shall not hide the others.
     for name in names.filter(|name| !is_own(name)) {
@@ -60,7 +59,9 @@ pub(crate) fn hosts_fields(
 ) -> Result<Option<(IpAddr, impl Iterator<Item = &str>)>, String> {
     let mut fields = uncommented(line).split_ascii_whitespace();
     let Some(address) = fields.next() else { return Ok(None) };
-    let parsed = address.parse().map_err(|_| format!("`{address}` is no address"))?;
+    // A zone is for the machine that has the link (RFC 4007 section 11).
+    let plain = address.split('%').next().unwrap_or_default();
+    let parsed = plain.parse().map_err(|_| format!("`{}` is no address", excerpt(address)))?;
     let mut fields = fields.peekable();
     if fields.peek().is_none() {
         return Err(format!("no name behind {address}"));
