@@ -129,6 +129,28 @@ async fn a_client_without_edns_gets_it_as_well() {
     assert_eq!((plain.addresses(), plain.answers[0].ttl), (vec![OLD.into()], 30));
 }
 
+/// CVE-2026-55717 and its like are about stale answers that went around rules: a name that is blocked from now on, by a
+/// rule or by a list, is blocked for those who got its old answer a moment ago.
+#[tokio::test]
+async fn a_block_holds_for_stale_answers() {
+    let blocks = [
+        json!({"rules": [{"name": "b", "match": {"names": {"zone": ["example"]}}, "block": {}}]}),
+        json!({
+            "rules": [{"name": "b", "match": {"names": {"lists": ["l"]}}, "block": {}}],
+            "lists": [{"name": "l", "sources": [{"inline": "www.example"}]}],
+        }),
+    ];
+    for block in blocks {
+        let stage = stage(failing, json!({})).await;
+        until(&stage, "a stale answer", is_stale).await;
+
+        stage.proxy.reload(&merged(stage.spec.clone(), block)).await;
+
+        let reply = ask(&stage).await;
+        assert_eq!((reply.rcode(), code(&reply)), (rcodes::NXDOMAIN, Some(15)), "{reply:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_upstream_that_is_silent_is_waited_for_and_no_longer() {
     let over = json!({"cache": {"serveStale": {"after": "200ms", "ttl": "7s"}}});
