@@ -181,10 +181,9 @@ impl App {
                 () = failed.cancelled() => return Err(StartError::ListenerFailed),
                 () = changed(&mut watcher) => {}
             }
-            // Lists may be long, and a file may be on a disk that does not answer.
-            tokio::select! {
-                loaded = self.load() => self.reload(loaded, &mut watcher).await,
-                end = signals.next_end() => break end,
+            match self.loaded(&mut signals).await {
+                Ok(loaded) => self.reload(loaded, &mut watcher).await,
+                Err(end) => break end,
             }
         };
         tracing::info!(signal = ?end, "shutting down");
@@ -197,6 +196,21 @@ impl App {
         }
         self.workers.end();
         Ok(())
+    }
+
+    /// The files, read again; or the signal that does not wait for that: lists may be long, and a file may be on a disk
+    /// that does not answer.
+    async fn loaded(&self, signals: &mut Signals) -> Result<Result<Config, LoadError>, Event> {
+        let mut loading = Box::pin(self.load());
+        loop {
+            tokio::select! {
+                loaded = &mut loading => return Ok(loaded),
+                event = signals.next() => match event {
+                    Event::Reload => loading = Box::pin(self.load()),
+                    end @ (Event::Terminate | Event::Interrupt) => return Err(end),
+                },
+            }
+        }
     }
 
     /// Loads the files again, on a thread of its own.
@@ -226,7 +240,11 @@ impl App {
         }
         self.metrics.config.count_reload(result.is_ok());
         if let Some(watcher) = watcher {
-            watcher.follow(&self.config.files);
+            let mut files = self.config.files.clone();
+            if let Err(LoadError::Invalid { files: wanted, .. }) = result {
+                files.extend(wanted);
+            }
+            watcher.follow(&files);
         }
     }
 

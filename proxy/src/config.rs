@@ -137,6 +137,8 @@ pub enum LoadError {
         hash: String,
         /// All of them.
         problems: Vec<Problem>,
+        /// The files of lists that it has: with others it might be valid.
+        files: reload::Files,
     },
     /// Valid, and still not to be read.
     #[error("the manifest cannot be used")]
@@ -215,13 +217,16 @@ impl Config {
         known: &Names,
     ) -> Result<Self, LoadError> {
         let hash = hash(text.as_bytes());
-        let invalid = |problems| LoadError::Invalid { hash: hash.clone(), problems };
-        let names = OnceCell::new();
+        let names = OnceCell::<Names>::new();
         let proxy = manifest::read_one_and(text, Place::File, |proxy| {
             let read = || Names::read(&proxy.spec, Some(folder), known);
             expectations::problems(proxy, names.get_or_init(read))
         });
-        let proxy = proxy.map_err(invalid)?;
+        let proxy = proxy.map_err(|problems| LoadError::Invalid {
+            hash: hash.clone(),
+            problems,
+            files: names.get().map(|names| names.files().clone()).unwrap_or_default(),
+        })?;
         let names = names.into_inner().unwrap_or_default();
         files.extend(names.files().clone());
         Self::new(&proxy, hash.clone(), names, Reader::new(folder, files))
@@ -424,7 +429,7 @@ mod tests {
         let broken = str::from_utf8(&[0xff; 2][..]).unwrap_err();
         let cases = [
             LoadError::NotUtf8 { path: PathBuf::new(), hash: hash(), source: broken },
-            LoadError::Invalid { hash: hash(), problems: Vec::new() },
+            LoadError::Invalid { hash: hash(), problems: Vec::new(), files: BTreeMap::new() },
             LoadError::Unparsable { hash: hash(), source: Unparsable("5 s".to_owned()) },
             LoadError::Bind { hash: hash(), source: bind },
         ];

@@ -55,12 +55,12 @@ impl Hosts {
         let mut hosts = Self { ttl, ..Self::default() };
         let mut hasher = DefaultHasher::new();
         ttl.hash(&mut hasher);
-        let (problems, hashes) = lists::read(&sources, |line| {
-            let Some((number, text)) = line else { return Ok(()) };
+        let (problems, hashes) = lists::read(&sources, |line, bad| {
+            let Some((number, text)) = line else { return };
             text.hash(&mut hasher);
-            hosts.add(text).map_err(|reason| (number, reason))
+            hosts.add(text).unwrap_or_else(|reason| bad(number, reason));
         });
-        let is_partial = sources.contains(&Source::Elsewhere);
+        let is_partial = sources.contains(&Source::Elsewhere) || !problems.sources.is_empty();
         Self { sources, is_partial, problems, hashes, fingerprint: hasher.finish(), ..hosts }
     }
 
@@ -72,13 +72,14 @@ impl Hosts {
         let address = address.to_canonical();
         let mut has_first = false;
         let mut result = Ok(());
-        for name in names {
+        // Some lists name the unspecified address after itself.
+        for name in names.filter(|name| name.parse::<IpAddr>().is_err()) {
             if self.len() >= MAX_ENTRIES {
                 return Err(format!("there are {MAX_ENTRIES} names already"));
             }
             // One bad name shall not hide the others.
             match self.add_name(address, name, !has_first) {
-                Ok(()) => has_first = true,
+                Ok(()) => has_first |= !name.starts_with("*."),
                 Err(reason) => result = result.and(Err(reason)),
             }
         }
@@ -299,6 +300,15 @@ mod tests {
         assert_eq!(get(&hosts, "a.example.", Qtype::A).unwrap(), "10.0.0.9");
         assert_eq!(get(&hosts, "c.example.", Qtype::A).unwrap(), "10.0.0.7");
         assert_eq!(get(&hosts, "7.0.0.10.in-addr.arpa.", Qtype::PTR).unwrap(), "c.example.");
+    }
+
+    #[test]
+    fn the_first_name_is_the_first_one_without_a_star_and_addresses_are_none() {
+        let hosts = hosts("0.0.0.0 0.0.0.0\n10.0.0.7 *.apps.example apps.example www.example\n");
+
+        assert_eq!(hosts.problems().count, 0, "{:?}", hosts.problems());
+        let reverse = get(&hosts, "7.0.0.10.in-addr.arpa.", Qtype::PTR);
+        assert_eq!(reverse.as_deref(), Some("apps.example."));
     }
 
     #[test]

@@ -108,9 +108,14 @@ impl Judge {
         observe: impl FnMut(Match<'_>),
     ) -> Judgement {
         let mut decision = self.rules.decide(question, client, observe);
-        let is_open = matches!(decision.verdict, Verdict::Pass | Verdict::Answer { .. });
-        decision.is_uncertain |= is_open && self.hosts.is_partial();
-        let fate = self.fate(decision.question.as_ref().unwrap_or(question), &decision.verdict);
+        let question = decision.question.as_ref().unwrap_or(question);
+        let fate = self.fate(question, &decision.verdict);
+        let has_looked = match &decision.verdict {
+            Verdict::Pass => !matches!(fate, Fate::Any),
+            Verdict::Answer { given, .. } => answer::alias_of(question, &given.records).is_some(),
+            Verdict::Forward(_) | Verdict::Block { .. } | Verdict::Failed { .. } => false,
+        };
+        decision.is_uncertain |= has_looked && self.hosts.is_partial();
         Judgement { fate, decision }.settled()
     }
 

@@ -11,7 +11,6 @@
 //! reported, and leaves the list as it was.
 
 use std::{
-    collections::HashMap,
     fmt,
     fs::File,
     hash::{DefaultHasher, Hash, Hasher},
@@ -29,6 +28,7 @@ use crate::{
 };
 use builder::{Builder, LEVELS, Level};
 use lines::{Hashing, Lines, TooLong};
+use records::Records;
 use rpz::Action;
 use set::NameSet;
 
@@ -36,6 +36,7 @@ mod adblock;
 mod builder;
 pub(crate) mod domains;
 mod lines;
+mod records;
 mod rpz;
 mod set;
 
@@ -58,10 +59,10 @@ pub struct List {
     origin: Origin,
     names: NameSet,
     /// By [`Level`].
-    patterns: [RegexSet; LEVELS],
-    /// The records of a policy zone: by position, and whether they are those of names below.
-    records: HashMap<(u32, bool), Arc<Statics>>,
-    /// Whether something of it is out of reach.
+    patterns: [Vec<RegexSet>; LEVELS],
+    /// The records of a policy zone.
+    records: Records,
+    /// Whether something of it could not be read.
     is_partial: bool,
     problems: Problems,
     hashes: Vec<Option<String>>,
@@ -151,41 +152,28 @@ impl List {
     /// Reads the sources. What cannot be read is told by [`Self::problems`].
     pub fn load(name: &str, origin: Origin) -> Self {
         let mut builder = Builder::default();
-        let mut zone = rpz::Reader::default();
-        let format = origin.format;
-        let (mut problems, hashes) = read(&origin.sources, |line| match (format, line) {
-            (ListFormat::RPZ, Some((number, text))) => zone.line(number, text, &mut builder),
-            (ListFormat::RPZ, None) => std::mem::take(&mut zone).end(),
-            (_, None) => Ok(()),
-            (ListFormat::Domains, Some((number, text))) => {
-                domains::line(text, &mut builder).map_err(|reason| (number, reason))
-            }
-            (ListFormat::Hosts, Some((number, text))) => {
-                domains::hosts_line(text, &mut builder).map_err(|reason| (number, reason))
-            }
-            (ListFormat::Adblock, Some((number, text))) => {
-                adblock::line(text, &mut builder).map_err(|reason| (number, reason))
-            }
-        });
-        let (names, patterns, records, problem) = builder.finish();
-        problems.sources.extend(problem);
+        let (mut problems, mut hashes) = fill(&mut builder, &origin);
+        // Some filters take others out, wherever those stand.
+        let disabled = builder.take_disabled();
+        if !disabled.is_empty() {
+            builder = Builder::passing_over(disabled);
+            (problems, hashes) = fill(&mut builder, &origin);
+        }
+        let (names, patterns, records) = builder.finish();
         let mut hasher = DefaultHasher::new();
+        origin.format.hash(&mut hasher);
         names.octets().hash(&mut hasher);
-        patterns.iter().for_each(|set| set.patterns().hash(&mut hasher));
-        // In any order, as the map has none.
-        let hash_of = |record: (&(u32, bool), &Vec<_>)| {
-            let mut hasher = DefaultHasher::new();
-            record.hash(&mut hasher);
-            hasher.finish()
-        };
-        records.iter().map(hash_of).fold(0, u64::wrapping_add).hash(&mut hasher);
-        let statics = |(key, lines)| (key, Arc::new(Statics::of_lines(lines)));
+        let texts = patterns.iter().map(|sets| sets.iter().flat_map(RegexSet::patterns));
+        texts.for_each(|texts| texts.collect::<Vec<_>>().hash(&mut hasher));
+        records.hash(&mut hasher);
+        let is_partial =
+            origin.sources.contains(&Source::Elsewhere) || !problems.sources.is_empty();
         Self {
             name: Arc::from(name),
             names,
             patterns,
-            records: records.into_iter().map(statics).collect(),
-            is_partial: origin.sources.contains(&Source::Elsewhere),
+            records,
+            is_partial,
             problems,
             hashes,
             fingerprint: hasher.finish(),
@@ -200,7 +188,7 @@ impl List {
 
     /// How many names and patterns it has.
     pub fn len(&self) -> usize {
-        self.names.len() + self.patterns.iter().map(RegexSet::len).sum::<usize>()
+        self.names.len() + self.patterns.iter().flatten().map(RegexSet::len).sum::<usize>()
     }
 
     /// Whether it has none.
@@ -236,9 +224,9 @@ impl List {
                 *found |= level.is_in(octet, is_whole);
             }
         });
-        for (found, patterns) in found.iter_mut().zip(&self.patterns) {
-            *found =
-                *found || (!patterns.is_empty() && patterns.is_match(subject.text().as_bytes()));
+        for (found, sets) in found.iter_mut().zip(&self.patterns) {
+            let is_match = |set: &RegexSet| set.is_match(without_dot(subject.text()).as_bytes());
+            *found = *found || sets.iter().any(is_match);
         }
         found
     }
@@ -258,7 +246,7 @@ impl List {
             Action::Pass => Policy::Pass,
             Action::TcpOnly => Policy::TcpOnly,
             Action::Records => {
-                Policy::Answer(self.records.get(&(position, is_below))?, self.fingerprint)
+                Policy::Answer(self.records.get(position, is_below)?, self.fingerprint)
             }
         })
     }
@@ -293,12 +281,38 @@ pub(crate) fn look_up<'l>(lists: &'l [Arc<List>], subject: &Subject<'_>) -> List
     }
 }
 
+/// The dot at the end of a name, which publishers of patterns do not think of.
+fn without_dot(text: &str) -> &str {
+    text.strip_suffix('.').unwrap_or(text)
+}
+
 type Hashes = Vec<Option<String>>;
 
-/// Reads sources line by line; nothing is the end of each. What goes wrong is told with the line.
+/// Reads all sources into a list.
+fn fill(builder: &mut Builder, origin: &Origin) -> (Problems, Hashes) {
+    let mut zone = rpz::Reader::default();
+    let simple = match origin.format {
+        ListFormat::Domains => domains::line,
+        ListFormat::Hosts => domains::hosts_line,
+        ListFormat::Adblock => adblock::line,
+        ListFormat::RPZ => {
+            return read(&origin.sources, |line, bad| match line {
+                Some((number, text)) => zone.line(number, text, builder, bad),
+                None => zone.end(builder, bad),
+            });
+        }
+    };
+    read(&origin.sources, |line, bad| {
+        let Some((number, text)) = line else { return };
+        simple(text, builder).unwrap_or_else(|reason| bad(number, reason));
+    })
+}
+
+/// Reads sources line by line; nothing is the end of each, however it comes. What is wrong with a line is told to the
+/// second argument.
 pub(crate) fn read(
     sources: &[Source],
-    mut take: impl FnMut(Option<(usize, &str)>) -> Result<(), (usize, String)>,
+    mut take: impl FnMut(Option<(usize, &str)>, &mut dyn FnMut(usize, String)),
 ) -> (Problems, Hashes) {
     let mut problems = Problems::default();
     let mut hashes = Vec::new();
@@ -307,16 +321,15 @@ pub(crate) fn read(
             Source::File(path, _) => path.display().to_string(),
             Source::Inline(_) | Source::Elsewhere => format!("sources[{index}].inline"),
         };
+        let mut bad = |line: usize, reason: String| problems.note(&name, line, reason);
         let mut each = |lines: io::Result<Lines<'_>>| -> io::Result<()> {
             let mut lines = lines?;
             while let Some(line) = lines.next()? {
-                let result = match line.text {
-                    Ok(text) => take(Some((line.number, text))),
-                    Err(TooLong) => Err((line.number, "longer than 4096 octets".to_owned())),
-                };
-                result.unwrap_or_else(|(line, reason)| problems.note(&name, line, reason));
+                match line.text {
+                    Ok(text) => take(Some((line.number, text)), &mut bad),
+                    Err(TooLong) => bad(line.number, "longer than 4096 octets".to_owned()),
+                }
             }
-            take(None).unwrap_or_else(|(line, reason)| problems.note(&name, line, reason));
             Ok(())
         };
         let (hash, result) = match source {
@@ -331,6 +344,7 @@ pub(crate) fn read(
                 Err(error) => (None, Err(error)),
             },
         };
+        take(None, &mut bad);
         hashes.push(hash);
         if let Err(error) = result {
             problems.sources.push(format!("{name}: {error}"));

@@ -91,6 +91,8 @@ pub struct Decision {
     pub question: Option<Question<'static>>,
     /// What is undone and changed in the answer, in the order in which it came about.
     pub steps: Vec<Step>,
+    /// Whether the answer is one of a list that a rule blocks with.
+    is_by_list: bool,
     /// Whether it is for TCP alone: over UDP the client is sent there.
     pub is_tcp_only: bool,
     /// Whether a list that is out of reach might have made it another one.
@@ -257,6 +259,7 @@ impl Decision {
             verdict: Verdict::Pass,
             question: None,
             steps: Vec::new(),
+            is_by_list: false,
             is_tcp_only: false,
             is_uncertain: false,
             fingerprint: 0,
@@ -274,11 +277,13 @@ impl Decision {
         Some(Question { name, ..question.clone() }.into_owned())
     }
 
-    /// What is allowed is not blocked, by whichever rule.
+    /// What is allowed is not blocked, by whichever rule or list.
     fn allow(&mut self) {
-        if matches!(self.verdict, Verdict::Block { .. }) {
+        if self.is_by_list || matches!(self.verdict, Verdict::Block { .. }) {
             self.verdict = Verdict::Pass;
         }
+        self.is_by_list = false;
+        self.is_tcp_only = false;
     }
 
     /// Has the target of an alias looked up by the upstreams of a route.

@@ -350,3 +350,84 @@ fn write_whole(folder: &Path, text: &str) {
     File::create(&next).unwrap().write_all(text.as_bytes()).unwrap();
     fs::rename(next, folder.join("ads.txt")).unwrap();
 }
+
+/// A list that is about every name leads to a garden, and not from there into the garden again.
+#[tokio::test]
+async fn where_a_policy_zone_leads_to_is_not_led_elsewhere_by_it() {
+    for (zone, expected) in [
+        (
+            "* CNAME target.example.\ngood.example CNAME rpz-passthru.\n",
+            ["target.example.", "192.0.2.6"],
+        ),
+        ("* CNAME *.home.garden.example.\n", ["www.home.garden.example.", "192.0.2.7"]),
+    ] {
+        let listed = Listed::of(inline("RPZ", zone), &[]).await;
+
+        assert_eq!(listed.ask("www", types::A).await.values(), expected, "{zone}");
+    }
+}
+
+#[tokio::test]
+async fn an_allow_after_a_rewrite_undoes_what_a_policy_zone_says_whatever_that_is() {
+    let zone =
+        "target.example A 10.0.0.1\nads.example CNAME .\nx.ads.example CNAME rpz-tcp-only.\n";
+    let exact = |name: &str| json!({"names": {"exact": [name]}});
+    let moved = |name: &str, to: &str| json!({"name": name, "match": exact(&format!("{name}.old.example")), "rewrite": {"name": to}});
+    let rules = json!([
+        {"name": "keep", "match": {"names": {"exact": ["target.example", "ads.example", "x.ads.example"]}}, "allow": {}},
+        moved("one", "target.example"),
+        moved("two", "ads.example"),
+        moved("three", "x.ads.example"),
+        {"name": "all", "match": {"names": {"lists": ["list"]}}, "block": {}},
+    ]);
+    let listed = Listed::with(json!({"lists": inline("RPZ", zone), "rules": rules}), &[]).await;
+
+    assert_eq!(listed.ask("one.old.example", types::A).await.values(), ["192.0.2.6"]);
+    assert_eq!(listed.ask("two.old.example", types::A).await.values(), ["192.0.2.2"]);
+    assert_eq!(listed.ask("three.old.example", types::A).await.values(), ["192.0.2.3"]);
+}
+
+/// What is wrong with a manifest may be that a file of it is not there yet.
+#[tokio::test]
+async fn a_manifest_that_was_rejected_is_read_again_when_a_file_of_its_lists_changes() {
+    let listed = Listed::of(
+        file("Domains", "ads.txt"),
+        &[("ads.txt", b"ads.example".to_vec()), ("other.txt", b"".to_vec())],
+    )
+    .await;
+    let mut spec = upstreams([listed.server.plain_entry("main", "TCP")]);
+    spec["lists"] = file("Domains", "other.txt");
+    spec["rules"] = json!([rule("other", &["list"], "block", json!({}))]);
+    spec["tests"] = json!([{"name": "alias.example", "expect": {"rule": "other"}}]);
+    listed.proxy.replace_manifest(&dnsproxy_tests::manifest::manifest(&spec));
+    listed.proxy.says("the rejection", |line| line.contains("rule other does not match")).await;
+    assert_eq!(listed.rcode("ads.example").await, rcodes::NXDOMAIN, "what ran runs on");
+
+    fs::write(listed.folder().join("other.txt"), "alias.example").unwrap();
+
+    listed.becomes("alias.example", rcodes::NXDOMAIN).await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_missing_stays_told_when_something_else_changes() {
+    let listed = Listed::of(file("Domains", "ads.txt"), &[]).await;
+    let mut spec = upstreams([listed.server.plain_entry("main", "TCP")]);
+    spec["lists"] = listed.lists.clone();
+    spec["rules"] = json!([rule("other", &["list"], "block", json!({"with": "NODATA"}))]);
+
+    listed.proxy.reload(&spec).await;
+
+    let unreadable = listed.proxy.admin.sum("dnsproxy_config_unreadable_sources", &[]).await;
+    assert_eq!(unreadable, 1.0);
+}
+
+#[tokio::test]
+async fn a_source_that_is_cut_off_changes_nothing_for_the_next_one() {
+    let cut = gzip("$ORIGIN rpz.a.\n@ TXT (\n");
+    let sources = json!([{"file": "cut.gz"}, {"inline": "rpz.b. SOA a. b. 1 2 3 4 5\nads.example.rpz.b. CNAME .\n"}]);
+    let lists = json!([{"name": "list", "format": "RPZ", "sources": sources}]);
+    let listed = Listed::of(lists, &[("cut.gz", cut[..cut.len() - 8].to_vec())]).await;
+
+    assert_eq!(listed.rcode("ads.example").await, rcodes::NXDOMAIN);
+    listed.proxy.says("what is cut off", |line| line.contains("cut.gz: ")).await;
+}

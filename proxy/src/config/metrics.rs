@@ -61,7 +61,7 @@ impl ConfigMetrics {
     /// its lists hold.
     pub fn set_running(&self, config: &Config) {
         let Config { hash, weaker_fallbacks, names, .. } = config;
-        let Names { lists, hosts, complaints, .. } = names;
+        let Names { lists, hosts, .. } = names;
         let list = |list: &Arc<List>| (list.name.to_string(), counts(list.len(), list.problems()));
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         *running = Running {
@@ -69,7 +69,7 @@ impl ConfigMetrics {
             weaker_fallbacks: weaker_fallbacks.clone(),
             lists: lists.iter().map(list).collect(),
             hosts: counts(hosts.len(), hosts.problems()),
-            unreadable_sources: signed(complaints.len()),
+            unreadable_sources: signed(names.unreadable_sources()),
         };
     }
 }

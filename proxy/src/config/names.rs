@@ -17,8 +17,10 @@ pub struct Names {
     pub lists: Vec<Arc<List>>,
     /// Those that are answered here.
     pub hosts: Arc<Hosts>,
-    /// Sources that cannot be read, and what is done without them.
+    /// Sources that cannot be read, and what is done without them: of what was just read.
     pub complaints: Vec<String>,
+    /// Of these, those of lists that were not taken for that reason.
+    kept: usize,
     /// The files that belong to it, those that cannot be read among them.
     files: reload::Files,
 }
@@ -88,6 +90,15 @@ impl Names {
         let instead = if is_known { "what was read before stays" } else { "the rest is used" };
         let complaint = |reason: &String| format!("{what}: {reason}; {instead}");
         self.complaints.extend(problems.sources.iter().map(complaint));
+        if is_known {
+            self.kept += problems.sources.len();
+        }
+    }
+
+    /// How many sources cannot be read.
+    pub fn unreadable_sources(&self) -> usize {
+        let used: usize = self.problems().map(|(_, problems)| problems.sources.len()).sum();
+        used + self.kept
     }
 
     /// The files, each as it was just before it was read.

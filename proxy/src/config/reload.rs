@@ -17,12 +17,12 @@ const INTERVAL: Duration = Duration::from_millis(250);
 
 /// What tells one state of a file from another; `None` while there is no such file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Fingerprint(Option<[i64; 6]>);
+pub struct Fingerprint(Option<[i64; 7]>);
 
 impl Fingerprint {
     /// Looks at a file, through symbolic links.
     pub fn of(path: &Path) -> Self {
-        let fields = |file: fs::Metadata| -> io::Result<[i64; 6]> {
+        let fields = |file: fs::Metadata| -> io::Result<[i64; 7]> {
             let signed = u64::cast_signed;
             Ok([
                 signed(file.dev()),
@@ -30,6 +30,7 @@ impl Fingerprint {
                 signed(file.size()),
                 file.mtime(),
                 file.mtime_nsec(),
+                file.ctime(),
                 file.ctime_nsec(),
             ])
         };

@@ -35,13 +35,19 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
         (false, true) => Level::Important,
         (false, false) => Level::Listed,
     };
-    match (filter(pattern)?, modifiers.is_disabled) {
-        (Filter::Name(name, reach), false) => builder.add(name, level, reach),
-        (Filter::Name(name, reach), true) => builder.disable(name, level, reach),
-        (Filter::Hosts, false) if level == Level::Listed => domains::hosts_line(text, builder),
-        (Filter::Hosts, _) => Err("a line of /etc/hosts has no modifiers".into()),
-        (Filter::Pattern(regex), false) => builder.add_pattern(regex, level),
-        (Filter::Pattern(_), true) => Err("$badfilter is for names alone here".into()),
+    let filter = filter(pattern)?;
+    let key = || format!("{level:?} {pattern}");
+    if modifiers.is_disabled {
+        return builder.disable(key());
+    }
+    if builder.passes_over(&key()) {
+        return Ok(());
+    }
+    match filter {
+        Filter::Name(name, reach) => builder.add(name, level, reach),
+        Filter::Hosts if level == Level::Listed => domains::hosts_line(text, builder),
+        Filter::Hosts => Err("a line of /etc/hosts has no modifiers".into()),
+        Filter::Pattern(regex) => builder.add_pattern(regex, level),
     }
 }
 
@@ -101,7 +107,7 @@ fn filter(text: &str) -> Result<Filter<'_>, String> {
     if let Some(regex) =
         text.strip_prefix('/').and_then(|text| text.strip_suffix('/')).filter(|it| !it.is_empty())
     {
-        return Ok(Filter::Pattern(without_last_dot(regex)));
+        return Ok(Filter::Pattern(regex.to_owned()));
     }
     let first = text.split_ascii_whitespace().next().unwrap_or_default();
     if first.parse::<IpAddr>().is_ok() && first.len() < text.len() {
@@ -179,17 +185,9 @@ fn pattern(start: Start, text: &str) -> Result<String, String> {
         }
     }
     if is_ended {
-        regex.push_str("\\.$");
+        regex.push('$');
     }
     Ok(regex)
-}
-
-/// Filters see names without the dot at their end, of which ours have one: `$` stands in front of it.
-fn without_last_dot(regex: &str) -> String {
-    match regex.strip_suffix('$').filter(|rest| !rest.ends_with('\\')) {
-        Some(rest) => format!("(?:{rest})\\.$"),
-        None => regex.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -204,7 +202,22 @@ mod tests {
 
     #[test]
     fn filters_match_the_names_that_ad_blockers_say() {
-        let cases: [(&[&str], &[&str], &[&str]); 20] = [
+        let cases: [(&[&str], &[&str], &[&str]); 23] = [
+            (
+                &["/^ad1\\.example$|^ad2\\.example$/", "/^(.+\\.)?(ads3\\.com$|ads4\\.net$)/"],
+                &["ad1.example", "ad2.example", "x.ads3.com", "ads4.net"],
+                &["ad1.example.net", "ads3.com.example"],
+            ),
+            (
+                &["|a.example^", "||a.example^$badfilter", "/b/$badfilter", "/b/"],
+                &["a.example"],
+                &["x.a.example", "b.example"],
+            ),
+            (
+                &["||c.example^$important,badfilter", "||c.example^", "||c.example^$important"],
+                &["c.example"],
+                &[],
+            ),
             (&["||a.example^$important", "@@||a.example^$important"], &[], &["a.example"]),
             (&["||a.example^", "@@||b.a.example^|"], &["a.example"], &["b.a.example"]),
             (&["://ads."], &["ads.example"], &["x.ads.example"]),
@@ -256,6 +269,21 @@ mod tests {
         }
     }
 
+    /// However large they are together.
+    #[test]
+    fn as_many_patterns_as_a_list_may_have_are_tried() {
+        let filters: Vec<_> = (0..1024)
+            .map(|i| format!("||adserver-tracking*.some-long-domain-name-{i}.example.com^"))
+            .collect();
+        let list = list(&filters.iter().map(String::as_str).collect::<Vec<_>>());
+
+        assert_eq!((list.problems().count, list.len()), (0, 1024));
+        for i in [0, 511, 1023] {
+            let name = format!("adserver-tracking7.some-long-domain-name-{i}.example.com");
+            assert!(testing::has(&list, &name), "{name}");
+        }
+    }
+
     #[test]
     fn what_is_not_about_names_is_reported() {
         let cases = [
@@ -266,7 +294,6 @@ mod tests {
             ("/(?=x)/", "regular expression"),
             ("*", "every name"),
             ("||ads.example:8080^", "`:`"),
-            ("/x/$badfilter", "$badfilter"),
         ];
 
         for (filter, reason) in cases {

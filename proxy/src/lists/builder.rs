@@ -1,11 +1,14 @@
 //! A list in the making.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use dnsproxy_api::units::Record;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
-use super::{domains, set::NameSet};
+use super::{
+    domains,
+    records::{self, Records},
+    set::NameSet,
+};
 use crate::message::name::MAX_NAME_LEN;
 
 /// What an entry of a list does.
@@ -68,19 +71,24 @@ impl Reach {
 
 /// Patterns of one list: each costs time for every query; our guess.
 const MAX_PATTERNS: usize = 1024;
-/// What the patterns of a level may need when they are compiled, in octets; our guess.
+/// What one pattern, and what patterns that are tried together, may need when they are compiled, in octets; our guess.
+const MAX_PATTERN: usize = 32 << 10;
 const MAX_COMPILED: usize = 4 << 20;
 
 /// A list in the making.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     pub(super) names: NameSet,
-    /// By position, and whether they are those of names below.
-    pub(super) records: HashMap<(u32, bool), Vec<Record>>,
+    pub(super) records: records::Builder,
     patterns: [Vec<String>; LEVELS],
-    /// What is taken out again at the end: filters can disable others, wherever those stand.
-    disabled: Vec<(Box<[u8]>, u8)>,
+    /// Filters that are passed over.
+    passed_over: HashSet<String>,
+    /// Filters that are to be passed over: those before them are in the list already.
+    disabled: HashSet<String>,
 }
+
+/// Filters that others take out; our guess, lists have a few.
+const MAX_DISABLED: usize = 10_000;
 
 impl Builder {
     /// Adds a name.
@@ -92,21 +100,38 @@ impl Builder {
         Ok(())
     }
 
-    /// Takes a name out at the end.
-    pub(super) fn disable(&mut self, name: &str, level: Level, reach: Reach) -> Result<(), String> {
-        let mut buffer = [0; MAX_NAME_LEN];
-        let wire = domains::wire_of(name, &mut buffer)?;
-        self.disabled.push((wire.into(), reach.bits() << level.shift()));
+    /// One that passes these filters over.
+    pub(super) fn passing_over(passed_over: HashSet<String>) -> Self {
+        Self { passed_over, ..Self::default() }
+    }
+
+    /// Whether a filter is taken out by another one.
+    pub(super) fn passes_over(&self, filter: &str) -> bool {
+        self.passed_over.contains(filter)
+    }
+
+    /// Takes a filter out, wherever it stands.
+    pub(super) fn disable(&mut self, filter: String) -> Result<(), String> {
+        if self.disabled.len() >= MAX_DISABLED {
+            return Err(format!("{MAX_DISABLED} filters are taken out already"));
+        }
+        self.disabled.insert(filter);
         Ok(())
     }
 
-    /// Adds a regular expression for the text of a name, in lower case and with the dot at its end.
+    /// The filters that were taken out and may be in here all the same.
+    pub(super) fn take_disabled(&mut self) -> HashSet<String> {
+        let is_known = self.disabled.is_subset(&self.passed_over);
+        if is_known { HashSet::new() } else { std::mem::take(&mut self.disabled) }
+    }
+
+    /// Adds a regular expression for the text of a name, without the dot at its end.
     pub(super) fn add_pattern(&mut self, regex: String, level: Level) -> Result<(), String> {
         let count: usize = self.patterns.iter().map(Vec::len).sum();
         if count >= MAX_PATTERNS {
             return Err(format!("the list has {MAX_PATTERNS} patterns already"));
         }
-        compile(std::slice::from_ref(&regex), MAX_COMPILED / MAX_PATTERNS * 8)?;
+        compile(std::slice::from_ref(&regex), MAX_PATTERN)?;
         let [listed, excepted, important, spared] = &mut self.patterns;
         match level {
             Level::Listed => listed,
@@ -119,22 +144,24 @@ impl Builder {
     }
 
     /// Names, patterns by level, and records.
-    #[allow(clippy::type_complexity, reason = "the parts of a list, taken apart at once")]
-    pub(super) fn finish(
-        mut self,
-    ) -> (NameSet, [RegexSet; LEVELS], HashMap<(u32, bool), Vec<Record>>, Option<String>) {
-        for (wire, bits) in &self.disabled {
-            self.names.change(wire, |octet| octet & !bits).ok();
-        }
+    pub(super) fn finish(mut self) -> (NameSet, [Vec<RegexSet>; LEVELS], Records) {
         self.names.shrink();
-        let mut problem = None;
-        let patterns = self.patterns.map(|patterns| {
-            compile(&patterns, MAX_COMPILED).unwrap_or_else(|error| {
-                problem = Some(error);
-                RegexSet::empty()
-            })
-        });
-        (self.names, patterns, self.records, problem)
+        let patterns = self.patterns.map(|patterns| compile_all(&patterns));
+        (self.names, patterns, self.records.finish())
+    }
+}
+
+/// As few sets as are each within their bound.
+fn compile_all(patterns: &[String]) -> Vec<RegexSet> {
+    match compile(patterns, MAX_COMPILED) {
+        _ if patterns.is_empty() => Vec::new(),
+        Ok(set) => vec![set],
+        // Each one was compiled by itself before.
+        Err(_) if patterns.len() == 1 => Vec::new(),
+        Err(_) => {
+            let (first, second) = patterns.split_at(patterns.len() / 2);
+            [compile_all(first), compile_all(second)].concat()
+        }
     }
 }
 

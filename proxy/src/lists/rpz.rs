@@ -62,47 +62,80 @@ impl Action {
 
 /// The TTL of records that have none, until `$TTL` gives one; our guess, as in rules.
 const DEFAULT_TTL: u32 = dnsproxy_api::units::DEFAULT_TTL;
-/// Octets of one record over several lines; our guess at what no record of a policy has.
-const MAX_RECORD: usize = 65_536;
+/// Octets and lines of one record; our guess at what no record of a policy has.
+const MAX_RECORD: usize = 4096;
+const MAX_LINES: usize = 64;
+
+/// Types that are about the zone itself, or about its signatures.
+const PASSED_OVER: [&str; 10] =
+    ["SOA", "NS", "RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "DS", "CDS", "CDNSKEY"];
 
 /// Reads the lines of one zone.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
+    /// What owners are relative to; it may change from line to line.
     origin: Option<String>,
+    /// The zone itself: what is cut off from owners.
+    zone: Option<String>,
     /// The owner of the last record, for lines without one.
     owner: Option<String>,
     ttl: Option<u32>,
-    /// The beginning of a record that goes on behind the end of the line, and its line.
-    open: Option<(usize, String)>,
+    open: Option<Open>,
+}
+
+/// A record that goes on behind the end of a line.
+#[derive(Debug, Default)]
+struct Open {
+    /// The number of its first line.
+    first: usize,
+    lines: Vec<String>,
+    len: usize,
+    /// Parentheses that are open.
+    depth: i32,
 }
 
 impl Reader {
-    /// One line of the file. Returns the line that a problem is about, and the problem.
+    /// One line of the file.
     pub(super) fn line(
         &mut self,
         number: usize,
         line: &str,
         builder: &mut Builder,
-    ) -> Result<(), (usize, String)> {
+        bad: &mut dyn FnMut(usize, String),
+    ) {
         let text = uncommented(line);
-        let (first, whole) = match self.open.take() {
-            Some((first, before)) => (first, format!("{before} {text}")),
-            None => (number, text.to_owned()),
-        };
-        if depth(&whole) > 0 {
-            if whole.len() > MAX_RECORD {
-                return Err((first, "a parenthesis is not closed".into()));
-            }
-            self.open = Some((first, whole));
-            return Ok(());
+        let depth = depth(text);
+        if self.open.is_none() && depth <= 0 {
+            return self.record(text, builder).unwrap_or_else(|reason| bad(number, reason));
         }
-        self.record(&whole, builder).map_err(|reason| (first, reason))
+        let open = self.open.get_or_insert_with(|| Open { first: number, ..Open::default() });
+        open.lines.push(text.to_owned());
+        open.len += text.len();
+        open.depth += depth;
+        if open.depth > 0 && open.len <= MAX_RECORD && open.lines.len() <= MAX_LINES {
+            return;
+        }
+        let Some(Open { first, lines, depth, .. }) = self.open.take() else { return };
+        if depth <= 0 {
+            let whole = lines.join(" ");
+            return self.record(&whole, builder).unwrap_or_else(|reason| bad(first, reason));
+        }
+        bad(first, UNCLOSED.into());
+        // What stands behind it is likely to be sound.
+        for (number, line) in (first..).zip(&lines).skip(1) {
+            self.line(number, line, builder, bad);
+        }
     }
 
     /// The end of the file.
-    pub(super) fn end(&mut self) -> Result<(), (usize, String)> {
-        let open = self.open.take();
-        open.map_or(Ok(()), |(line, _)| Err((line, "a parenthesis is not closed".into())))
+    pub(super) fn end(&mut self, builder: &mut Builder, bad: &mut dyn FnMut(usize, String)) {
+        while let Some(Open { first, lines, .. }) = self.open.take() {
+            bad(first, UNCLOSED.into());
+            for (number, line) in (first..).zip(&lines).skip(1) {
+                self.line(number, line, builder, bad);
+            }
+        }
+        *self = Self::default();
     }
 
     fn record(&mut self, text: &str, builder: &mut Builder) -> Result<(), String> {
@@ -114,30 +147,26 @@ impl Reader {
         if let Some(rest) = text.strip_prefix('$') {
             return self.directive(rest);
         }
-        let (owner, rest) = match (has_owner, text.split_once([' ', '\t'])) {
-            (true, Some((owner, rest))) => (owner.to_ascii_lowercase(), rest.trim_start()),
+        let rest = match (has_owner, text.split_once([' ', '\t'])) {
+            (true, Some((owner, rest))) => {
+                self.owner = Some(self.absolute(&owner.to_ascii_lowercase()));
+                rest.trim_start()
+            }
             (true, None) => return Err("no record behind the name".into()),
-            (false, _) => (self.owner.clone().ok_or("no name in front of the record")?, text),
+            (false, _) => text,
         };
-        self.owner = Some(owner.clone());
-        let (fields, rest) = Fields::read(rest);
-        let is_of = |rtype: &str| fields.rtype.eq_ignore_ascii_case(rtype);
-        if is_of("SOA") {
-            // It names the zone when nothing else does.
-            if self.origin.is_none() && owner.ends_with('.') && owner.len() > 1 {
-                self.origin = Some(owner);
+        let owner = self.owner.as_deref().ok_or("no name in front of the record")?;
+        let (fields, data) = Fields::read(rest);
+        if PASSED_OVER.iter().any(|rtype| fields.rtype.eq_ignore_ascii_case(rtype)) {
+            if fields.rtype.eq_ignore_ascii_case("SOA") && owner.ends_with('.') {
+                self.zone = Some(owner.to_owned());
             }
             return Ok(());
         }
-        let Some((trigger, is_below)) = self.trigger(&owner)? else { return Ok(()) };
-        let own = if is_of("CNAME") { Action::of_target(&rest.to_ascii_lowercase()) } else { None };
-        let record = match own {
-            Some(_) => None,
-            None => Some(self.read(&fields, rest)?),
-        };
+        let Some((trigger, is_below)) = self.trigger(owner)? else { return Ok(()) };
         let mut buffer = [0; MAX_NAME_LEN];
-        let wire = domains::wire_of(&trigger, &mut buffer)?;
-        let action = own.unwrap_or(Action::Records);
+        let wire = domains::wire_of(trigger, &mut buffer)?;
+        let (action, record) = self.action(&fields, data, wire, is_below, builder)?;
         let mut known = None;
         let set = |octet: u8| {
             known = Action::of(octet, !is_below);
@@ -151,11 +180,34 @@ impl Reader {
         match (known, record) {
             (None, None) => Ok(()),
             (None | Some(Action::Records), Some(record)) => {
-                add(builder.records.entry((position, is_below)).or_default(), record)
+                builder.records.add(position, is_below, record)
             }
             (Some(before), None) if before == action => Ok(()),
             (Some(_), _) => Err("the name has another action already".into()),
         }
+    }
+
+    /// What a record says that is done, and the record itself when it is to be the answer.
+    fn action(
+        &self,
+        fields: &Fields<'_>,
+        data: &str,
+        trigger: &[u8],
+        is_below: bool,
+        builder: &mut Builder,
+    ) -> Result<(Action, Option<Record>), String> {
+        let is_alias = fields.rtype.eq_ignore_ascii_case("CNAME");
+        let target = data.to_ascii_lowercase();
+        if let Some(action) = Action::of_target(&target).filter(|_| is_alias) {
+            return Ok((action, None));
+        }
+        if is_alias && Action::of_target(&format!("{target}.")).is_some() {
+            return Err(format!("`{target}.` has a dot at its end"));
+        }
+        let record = self.read(fields, data, builder)?;
+        // How names were let pass before there was a word for it.
+        let is_itself = is_alias && !is_below && record.data.eq_ignore_ascii_case(trigger);
+        Ok(if is_itself { (Action::Pass, None) } else { (Action::Records, Some(record)) })
     }
 
     fn directive(&mut self, text: &str) -> Result<(), String> {
@@ -163,9 +215,11 @@ impl Reader {
         let (name, value) = (words.next().unwrap_or_default(), words.next());
         match (name.to_ascii_uppercase().as_str(), value) {
             ("ORIGIN", Some(origin)) => {
-                let origin = origin.to_ascii_lowercase();
-                self.origin =
-                    Some(if origin.ends_with('.') { origin } else { format!("{origin}.") });
+                let origin = self.absolute(&origin.to_ascii_lowercase());
+                let origin = if origin.ends_with('.') { origin } else { origin + "." };
+                // The first one is the zone's, unless an SOA record says another thing.
+                self.zone.get_or_insert_with(|| origin.clone());
+                self.origin = Some(origin);
                 Ok(())
             }
             ("TTL", Some(ttl)) => {
@@ -178,54 +232,53 @@ impl Reader {
         }
     }
 
+    /// A name with the dot at its end; without one, when there is no origin.
+    fn absolute(&self, name: &str) -> String {
+        match (name, self.origin.as_deref()) {
+            ("@", Some(origin)) => origin.to_owned(),
+            (name, Some(".")) if !name.ends_with('.') => format!("{name}."),
+            (name, Some(origin)) if !name.ends_with('.') => format!("{name}.{origin}"),
+            (name, _) => name.to_owned(),
+        }
+    }
+
     /// The name that an owner is about, and whether it is about what is below that; nothing for the zone itself.
-    fn trigger(&self, owner: &str) -> Result<Option<(String, bool)>, String> {
-        let relative = match (owner, owner.strip_suffix('.'), &self.origin) {
-            ("@", ..) => return Ok(None),
-            (_, None, _) => owner,
-            (_, Some(_), Some(origin)) if owner == *origin => return Ok(None),
-            (_, Some(_), Some(origin)) => owner
-                .strip_suffix(origin.as_str())
-                .and_then(|rest| if origin == "." { Some(rest) } else { rest.strip_suffix('.') })
-                .ok_or_else(|| format!("`{}` is outside of the zone {origin}", excerpt(owner)))?,
-            (_, Some(name), None) => name,
+    fn trigger<'o>(&self, owner: &'o str) -> Result<Option<(&'o str, bool)>, String> {
+        let relative = match (owner.strip_suffix('.'), self.zone.as_deref()) {
+            _ if owner == "@" || self.zone.as_deref() == Some(owner) => return Ok(None),
+            (Some(_), Some(zone)) if zone != "." => owner
+                .strip_suffix(zone)
+                .and_then(|rest| rest.strip_suffix('.'))
+                .ok_or_else(|| format!("`{}` is outside of the zone {zone}", excerpt(owner)))?,
+            (Some(name), _) => name,
+            (None, _) => owner,
         };
         let last = relative.rsplit('.').next().unwrap_or_default();
         if matches!(last, "rpz-ip" | "rpz-client-ip" | "rpz-nsip" | "rpz-nsdname") {
             return Err(format!("{last} triggers are not known: names (QNAME) only"));
         }
         Ok(Some(match relative.strip_prefix("*.") {
-            Some(below) => (below.to_owned(), true),
-            None if relative == "*" => (".".to_owned(), true),
-            None => (relative.to_owned(), false),
+            Some(below) => (below, true),
+            None if relative == "*" => (".", true),
+            None => (relative, false),
         }))
     }
 
-    /// A record of the zone.
-    fn read(&self, fields: &Fields<'_>, data: &str) -> Result<Record, String> {
+    /// A record of the zone. Many names have the same one.
+    fn read(
+        &self,
+        fields: &Fields<'_>,
+        data: &str,
+        builder: &mut Builder,
+    ) -> Result<Record, String> {
         let Fields { ttl, rtype } = fields;
         let ttl = ttl.or(self.ttl).unwrap_or(DEFAULT_TTL);
         let origin = self.origin.as_deref().unwrap_or(".");
-        Record::read(&format!("{ttl} {rtype} {data}"), origin).map_err(|error| error.to_string())
+        builder.records.read(format!("{ttl} {rtype} {data}"), origin)
     }
 }
 
-/// Adds a record to those of a name.
-fn add(records: &mut Vec<Record>, record: Record) -> Result<(), String> {
-    const CNAME: u16 = 5;
-    /// More do not fit into an answer.
-    const MAX: usize = 1024;
-    let is_alias = record.rtype == CNAME;
-    let is_alone = records.iter().all(|known| known.rtype != CNAME && !is_alias);
-    if !records.is_empty() && !is_alone {
-        return Err("a CNAME record is alone (RFC 2181 section 10.1)".into());
-    }
-    if records.len() >= MAX {
-        return Err(format!("the name has {MAX} records already"));
-    }
-    records.push(record);
-    Ok(())
-}
+const UNCLOSED: &str = "a parenthesis is not closed";
 
 /// What may stand in front of the data of a record.
 struct Fields<'l> {
@@ -371,7 +424,8 @@ walled.example     CNAME garden
             ("$INCLUDE other", "not read"),
             ("$ORIGIN z.\na.example. CNAME .", "outside"),
             ("  CNAME .", "no name"),
-            ("a.example TXT (\n\"b\"", "parenthesis"),
+            ("a.example CNAME rpz-passthru", "dot at its end"),
+            ("a.example TXT (", "parenthesis"),
             ("$TTL soon", "TTL"),
         ];
 
@@ -379,11 +433,55 @@ walled.example     CNAME garden
             let list = testing::list(ListFormat::RPZ, text);
             let problems = list.problems();
             assert_eq!(problems.count, 1, "{text}: {problems:?}");
-            let last = text.lines().count();
-            let line = if reason == "parenthesis" { 1 } else { last };
-            assert_eq!(problems.first[0].line, line, "{text}");
+            assert_eq!(problems.first[0].line, text.lines().count(), "{text}");
             assert!(problems.first[0].reason.contains(reason), "{text}: {problems:?}");
         }
+    }
+
+    /// As name servers write zones: each level has an origin of its own.
+    #[test]
+    fn the_zone_is_the_one_of_the_soa_record_whatever_the_origins_are() {
+        let text = "$ORIGIN .\nrpz.local IN SOA a. b. 1 2 3 4 5\n\t\tNS localhost.\n$ORIGIN rpz.local.\nbad.example CNAME .\n\
+                    $ORIGIN evil.example.rpz.local.\nwww CNAME .\n$ORIGIN sub\nx CNAME .\n$ORIGIN rpz.local.\n@ TXT a\n";
+        let list = testing::list(ListFormat::RPZ, text);
+
+        assert_eq!(list.problems().count, 0, "{:?}", list.problems());
+        for name in ["bad.example", "www.evil.example", "x.sub.evil.example"] {
+            assert_eq!(testing::policy(&list, name), "NXDOMAIN", "{name}");
+        }
+        for name in ["www", "rpz.local", "x", "sub"] {
+            assert_eq!(testing::policy(&list, name), "-", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_parenthesis_that_is_not_closed_costs_a_line_and_hides_no_other() {
+        for behind in [3, 200] {
+            let mut text = "a.example TXT (\n".to_owned();
+            (0..behind).for_each(|i| text.push_str(&format!("b{i}.example CNAME .\n")));
+            let list = testing::list(ListFormat::RPZ, &text);
+
+            assert_eq!(list.problems().count, 1, "{:?}", list.problems());
+            assert_eq!(list.len(), behind);
+        }
+    }
+
+    #[test]
+    fn an_unclosed_parenthesis_on_each_line_takes_no_time_to_speak_of() {
+        let list = testing::list(ListFormat::RPZ, &"x TXT (\n".repeat(20_000));
+
+        assert_eq!(list.problems().count, 20_000);
+    }
+
+    #[test]
+    fn a_name_that_is_an_alias_of_itself_passes_and_signatures_are_passed_over() {
+        let text = "a.example RRSIG CNAME 8 2 60 20300101000000 20200101000000 1 x. AAAA\na.example CNAME .\n\
+                    a.example NSEC b. A\nself.example CNAME self.example.\n";
+        let list = testing::list(ListFormat::RPZ, text);
+
+        assert_eq!(list.problems().count, 0, "{:?}", list.problems());
+        assert_eq!(testing::policy(&list, "a.example"), "NXDOMAIN");
+        assert_eq!(testing::policy(&list, "self.example"), "pass");
     }
 
     #[test]

@@ -84,8 +84,9 @@ pub fn open_end(response: &Response) -> Option<Name<'static>> {
         }
         match owned.find(|record| record.rtype == Qtype::CNAME) {
             Some(alias) => name = alias.data.names.first()?,
-            None => break,
+            None => return (!name.eq_ignore_case(&question.name)).then(|| name.clone()),
         }
     }
-    (!name.eq_ignore_case(&question.name)).then(|| name.clone())
+    // More steps than records: they lead in a circle.
+    None
 }

@@ -56,12 +56,12 @@ pub struct Given {
 
 impl Statics {
     /// Records of a list, for a name that has no others. `CNAME *.zone` is the name that was asked for, in that zone.
-    pub(crate) fn of_lines(lines: Vec<Line>) -> Self {
-        let records = lines.into_iter().map(|line| {
+    pub(crate) fn of_lines(lines: &[Line]) -> Self {
+        let records = lines.iter().map(|line| {
             let rtype = Qtype(line.rtype);
-            let text = match in_zone(&line) {
+            let text = match in_zone(line) {
                 Some(template) => Text::Made(template),
-                None => Text::Fixed(line),
+                None => Text::Fixed(line.clone()),
             };
             Static { rtype, text }
         });

@@ -40,24 +40,26 @@ enum Act<'r> {
 }
 
 impl Rule {
-    /// A list may say what is done about its names: then a rule that blocks does that.
-    fn act(&self, subject: &Subject<'_>) -> Act<'_> {
-        match &self.action {
+    /// A list may say what is done about its names: then a rule that blocks does that. Tells whether it is so.
+    fn act(&self, subject: &Subject<'_>) -> (Act<'_>, bool) {
+        let by_rule = match &self.action {
             Action::Allow => Act::Allow,
             Action::Answer(statics) => Act::Answer(statics, self.fingerprint),
             Action::Forward(route) => Act::Forward(route),
             Action::Response(changes) => Act::Response(changes),
             Action::Rewrite(rewriting) => Act::Rewrite(rewriting),
             Action::Block(blocking) => {
-                match self.patterns.as_ref().and_then(|patterns| patterns.policy(subject)) {
-                    None => Act::Block(*blocking),
-                    Some(Policy::Block(with)) => Act::Block(Blocking { with, ..*blocking }),
-                    Some(Policy::Pass) => Act::Allow,
-                    Some(Policy::TcpOnly) => Act::AllowTcp,
-                    Some(Policy::Answer(statics, fingerprint)) => Act::Answer(statics, fingerprint),
-                }
+                let policy = self.patterns.as_ref().and_then(|patterns| patterns.policy(subject));
+                let by_list = policy.map(|policy| match policy {
+                    Policy::Block(with) => Act::Block(Blocking { with, ..*blocking }),
+                    Policy::Pass => Act::Allow,
+                    Policy::TcpOnly => Act::AllowTcp,
+                    Policy::Answer(statics, fingerprint) => Act::Answer(statics, fingerprint),
+                });
+                return by_list.map_or((Act::Block(*blocking), false), |act| (act, true));
             }
-        }
+        };
+        (by_rule, false)
     }
 }
 
@@ -135,7 +137,8 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
         let rules_fingerprint = self.rules.fingerprint;
         let Self { decision, .. } = self;
         let name = Arc::clone(&rule.name);
-        let next = match rule.act(subject) {
+        let (act, is_by_list) = rule.act(subject);
+        let next = match act {
             Act::Allow => Next::End,
             Act::AllowTcp => {
                 decision.is_tcp_only = true;
@@ -154,6 +157,7 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
                 None => return Next::GoOn,
                 Some(Ok(given)) => {
                     decision.note(fingerprint);
+                    decision.is_by_list = is_by_list;
                     decision.verdict = Verdict::Answer { rule: name, given };
                     Next::End
                 }
@@ -238,10 +242,16 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
             if !rule.matches(hits.has(index), question, subject, self.client) {
                 continue;
             }
+            let (act, is_by_list) = rule.act(subject);
+            // Where a list leads to is not led elsewhere by a list, least of all by one that is about every name.
+            if is_target && is_by_list && self.decision.is_by_list {
+                continue;
+            }
             let (kind, decision) = (rule.action.kind(), &self.decision);
             (self.observe)(Match { index, rule: &rule.name, kind, is_again: true, decision });
-            match rule.act(subject) {
+            match act {
                 Act::Block(with) => {
+                    self.decision.is_tcp_only = false;
                     let rule = Arc::clone(&rule.name);
                     self.decision.verdict = Verdict::Block { rule, with };
                 }
@@ -251,6 +261,7 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
                         if !is_target {
                             // A list that blocks with records blocks what was found before.
                             self.decision.verdict = Verdict::Pass;
+                            self.decision.is_by_list = is_by_list;
                         }
                         return self.decision.extend(&rule.name, more);
                     }
@@ -261,10 +272,14 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
                     None => continue,
                 },
                 Act::Forward(route) => self.decision.forward(route),
+                // The target of an alias is allowed, and the alias stays what it is.
+                Act::Allow if is_target => {}
                 Act::Allow => self.decision.allow(),
                 Act::AllowTcp => {
+                    if !is_target {
+                        self.decision.allow();
+                    }
                     self.decision.is_tcp_only = true;
-                    self.decision.allow();
                 }
                 Act::Rewrite(_) | Act::Response(_) => {}
             }
