@@ -1,6 +1,7 @@
 //! What all formats share.
 
-use super::{testing::*, *};
+use super::{source::MAX_SHOWN, testing::*, *};
+use crate::config::reload::Fingerprint;
 
 #[test]
 fn names_are_found_in_each_format() {
