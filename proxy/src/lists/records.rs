@@ -7,6 +7,7 @@ use std::{
 };
 
 use dnsproxy_api::units::Record;
+use foldhash::fast::FixedState;
 
 use crate::rules::Statics;
 
@@ -19,11 +20,13 @@ const CNAME: u16 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     /// Which set a name has: by its position, and whether it is for what is below the name.
-    of_names: HashMap<(u32, bool), u32>,
+    of_names: HashMap<(u32, bool), u32, FixedState>,
     sets: Vec<Arc<[Record]>>,
     known: HashMap<Arc<[Record]>, u32>,
     /// The text and the origin that were read last, and the record.
     last: Option<(String, String, Record)>,
+    /// The set of one record that was made last.
+    last_single: Option<(Record, u32)>,
 }
 
 impl Builder {
@@ -50,8 +53,13 @@ impl Builder {
         let set =
             self.of_names.get(&(position, is_below)).and_then(|set| self.sets.get(*set as usize));
         let mut records = set.map(|set| set.to_vec()).unwrap_or_default();
+        if records.is_empty() {
+            let set = self.single(record);
+            self.of_names.insert((position, is_below), set);
+            return Ok(());
+        }
         let is_alias = record.rtype == CNAME;
-        if !records.is_empty() && (is_alias || records.iter().any(|known| known.rtype == CNAME)) {
+        if is_alias || records.iter().any(|known| known.rtype == CNAME) {
             return Err("a CNAME record is alone (RFC 2181 section 10.1)".into());
         }
         if records.len() >= MAX_RECORDS {
@@ -61,6 +69,17 @@ impl Builder {
         let set = self.intern(records.into());
         self.of_names.insert((position, is_below), set);
         Ok(())
+    }
+
+    fn single(&mut self, record: Record) -> u32 {
+        match &self.last_single {
+            Some((known, set)) if *known == record => *set,
+            _ => {
+                let set = self.intern([record.clone()].into());
+                self.last_single = Some((record, set));
+                set
+            }
+        }
     }
 
     fn intern(&mut self, set: Arc<[Record]>) -> u32 {

@@ -49,14 +49,15 @@ impl Action {
 
     /// The target of a CNAME record that has a meaning of its own.
     fn of_target(target: &str) -> Option<Self> {
-        Some(match target {
-            "." => Self::Nxdomain,
-            "*." => Self::Nodata,
-            "rpz-passthru." => Self::Pass,
-            "rpz-drop." => Self::Drop,
-            "rpz-tcp-only." => Self::TcpOnly,
-            _ => return None,
-        })
+        let known = [
+            (".", Self::Nxdomain),
+            ("*.", Self::Nodata),
+            ("rpz-passthru.", Self::Pass),
+            ("rpz-drop.", Self::Drop),
+            ("rpz-tcp-only.", Self::TcpOnly),
+        ];
+        let mut known = known.into_iter();
+        known.find(|(word, _)| word.eq_ignore_ascii_case(target)).map(|(_, action)| action)
     }
 }
 
@@ -103,8 +104,12 @@ impl Reader {
         builder: &mut Builder,
         bad: &mut dyn FnMut(usize, String),
     ) {
-        let text = uncommented(line);
-        let depth = depth(text);
+        let (text, depth) = if is_plain(line) {
+            (line, 0)
+        } else {
+            let text = uncommented(line);
+            (text, depth(text))
+        };
         if self.open.is_none() && depth <= 0 {
             return self.record(text, builder).unwrap_or_else(|reason| bad(number, reason));
         }
@@ -149,7 +154,7 @@ impl Reader {
         }
         let rest = match (has_owner, text.split_once([' ', '\t'])) {
             (true, Some((owner, rest))) => {
-                self.owner = Some(self.absolute(&owner.to_ascii_lowercase()));
+                self.owner = Some(self.absolute(owner.to_ascii_lowercase()));
                 rest.trim_start()
             }
             (true, None) => return Err("no record behind the name".into()),
@@ -197,12 +202,11 @@ impl Reader {
         builder: &mut Builder,
     ) -> Result<(Action, Option<Record>), String> {
         let is_alias = fields.rtype.eq_ignore_ascii_case("CNAME");
-        let target = data.to_ascii_lowercase();
-        if let Some(action) = Action::of_target(&target).filter(|_| is_alias) {
+        if let Some(action) = Action::of_target(data).filter(|_| is_alias) {
             return Ok((action, None));
         }
-        if is_alias && Action::of_target(&format!("{target}.")).is_some() {
-            return Err(format!("`{target}.` has a dot at its end"));
+        if is_alias && data.starts_with("rpz-") && !data.ends_with('.') {
+            return Err(format!("`{}.` has a dot at its end", excerpt(data)));
         }
         let record = self.read(fields, data, builder)?;
         // How names were let pass before there was a word for it.
@@ -215,7 +219,7 @@ impl Reader {
         let (name, value) = (words.next().unwrap_or_default(), words.next());
         match (name.to_ascii_uppercase().as_str(), value) {
             ("ORIGIN", Some(origin)) => {
-                let origin = self.absolute(&origin.to_ascii_lowercase());
+                let origin = self.absolute(origin.to_ascii_lowercase());
                 let origin = if origin.ends_with('.') { origin } else { origin + "." };
                 // The first one is the zone's, unless an SOA record says another thing.
                 self.zone.get_or_insert_with(|| origin.clone());
@@ -233,13 +237,16 @@ impl Reader {
     }
 
     /// A name with the dot at its end; without one, when there is no origin.
-    fn absolute(&self, name: &str) -> String {
-        match (name, self.origin.as_deref()) {
-            ("@", Some(origin)) => origin.to_owned(),
-            (name, Some(".")) if !name.ends_with('.') => format!("{name}."),
-            (name, Some(origin)) if !name.ends_with('.') => format!("{name}.{origin}"),
-            (name, _) => name.to_owned(),
+    fn absolute(&self, mut name: String) -> String {
+        match self.origin.as_deref() {
+            Some(origin) if name == "@" => origin.clone_into(&mut name),
+            Some(origin) if !name.ends_with('.') => {
+                name.push('.');
+                name.push_str(if origin == "." { "" } else { origin });
+            }
+            _ => {}
         }
+        name
     }
 
     /// The name that an owner is about, and whether it is about what is below that; nothing for the zone itself.
@@ -328,6 +335,11 @@ fn ttl_of(text: &str) -> Option<u32> {
             seconds.checked_add(number.unwrap_or(0)).filter(|it| i32::try_from(*it).is_ok())
         }
     }
+}
+
+/// Whether there is neither a comment nor anything else that may go on behind the end of the line.
+fn is_plain(line: &str) -> bool {
+    !line.bytes().any(|octet| matches!(octet, b'"' | b'(' | b')' | b';' | b'\\'))
 }
 
 /// Without a comment, which begins at a semicolon outside of quotes.
