@@ -22,6 +22,9 @@ const TTL: u32 = 3600;
 
 /// What a question gets from here; `None` when it is for a name of the world outside.
 pub fn answer(question: &Question<'_>) -> Option<(Rcode, Response)> {
+    if !may_be_private(&question.name) {
+        return None;
+    }
     let labels = Labels::of(&question.name);
     let is_address = matches!(question.qtype, Qtype::A | Qtype::AAAA);
     if labels.is(0, b"localhost") {
@@ -41,6 +44,14 @@ pub fn answer(question: &Question<'_>) -> Option<(Rcode, Response)> {
     let name = labels.ancestor(&question.name, apex)?;
     authorities.push(denial(&Question { name, ..question.clone() }, TTL));
     Some((rcode, response))
+}
+
+/// Whether the name's last label is worth a look at the others: for most queries it is not.
+fn may_be_private(name: &Name<'_>) -> bool {
+    const LAST: [&[u8]; 6] = [b"arpa", b"test", b"local", b"onion", b"invalid", b"localhost"];
+    // A name without a dot may be a host's.
+    let last = name.labels().skip(1).last();
+    last.is_none_or(|last| LAST.iter().any(|known| last.eq_ignore_ascii_case(known)))
 }
 
 fn empty(question: &Question<'_>) -> Response {
