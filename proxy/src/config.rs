@@ -399,7 +399,11 @@ const HASH_LEN: usize = 16;
 
 /// The SHA-256 of octets, in hexadecimal.
 pub(crate) fn sha256(octets: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, octets);
+    hex(&digest::digest(&digest::SHA256, octets))
+}
+
+/// A digest as text.
+pub(crate) fn hex(digest: &digest::Digest) -> String {
     digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
 }
 

@@ -110,12 +110,13 @@ impl Judge {
         let mut decision = self.rules.decide(question, client, observe);
         let question = decision.question.as_ref().unwrap_or(question);
         let fate = self.fate(question, &decision.verdict);
-        let has_looked = match &decision.verdict {
+        let has_looked = || match &decision.verdict {
             Verdict::Pass => !matches!(fate, Fate::Any),
             Verdict::Answer { given, .. } => answer::alias_of(question, &given.records).is_some(),
             Verdict::Forward(_) | Verdict::Block { .. } | Verdict::Failed { .. } => false,
         };
-        decision.is_uncertain |= has_looked && self.hosts.is_partial();
+        let is_uncertain = self.hosts.is_partial() && has_looked();
+        decision.is_uncertain |= is_uncertain;
         Judgement { fate, decision }.settled()
     }
 

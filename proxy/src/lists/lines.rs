@@ -106,8 +106,7 @@ impl<R: Read> Hashing<R> {
 
     /// The SHA-256 of what was read, in hexadecimal.
     pub(super) fn finish(self) -> String {
-        let digest = self.hash.finish();
-        digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+        crate::config::hex(&self.hash.finish())
     }
 }
 
