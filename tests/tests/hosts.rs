@@ -103,3 +103,17 @@ async fn a_changed_file_is_in_force_and_a_bad_line_hides_no_other() {
     assert_eq!(proxy.admin.sum("dnsproxy_hosts_entries", &[]).await, 1.0);
     assert_eq!(proxy.admin.sum("dnsproxy_hosts_bad_lines", &[]).await, 1.0);
 }
+
+#[tokio::test]
+async fn names_of_a_file_that_goes_away_stay_and_the_log_says_so() {
+    let (proxy, _server) = start(json!({"sources": [{"file": "hosts"}]}), json!([])).await;
+
+    fs::remove_file(proxy.manifest().parent().unwrap().join("hosts")).unwrap();
+
+    proxy.says("what stays", |line| line.contains("what was read before stays")).await;
+    eventually("the alarm", async || {
+        (proxy.admin.sum("dnsproxy_config_unreadable_sources", &[]).await == 1.0).then_some(())
+    })
+    .await;
+    assert_eq!(ask(&proxy, "printer.corp.example", types::A).await.values(), ["10.0.0.9"]);
+}
