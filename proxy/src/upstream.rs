@@ -201,7 +201,8 @@ impl Upstreams {
         request: Arc<Request>,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
-        Search::new(route, request, deadline).run().await
+        let mut search = Search::new(route, request, deadline);
+        search.run().await
     }
 
     /// What is known of the servers.

@@ -84,12 +84,11 @@ impl Flights {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let landing = Landing { flights: Arc::clone(self), hash, number };
-        let exchange = exchange();
-        let exchange: Exchange = Box::pin(async move {
-            let outcome = exchange.await;
+        // An async block would have room for the exchange twice.
+        let exchange: Exchange = Box::pin(exchange().map(move |outcome| {
             drop(landing);
             outcome
-        });
+        }));
         let flight = exchange.shared();
         // Two questions of one hash: the second one goes alone.
         if let Some(weak) = flight.downgrade().filter(|_| !is_taken) {

@@ -16,6 +16,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
@@ -31,7 +32,8 @@ pub(super) struct Search<'s> {
     deadline: Instant,
     /// Drawn once, so that a question goes round the servers and not back and forth.
     draw: usize,
-    tries: Vec<Try<'s>>,
+    /// Mostly one.
+    tries: SmallVec<[Try<'s>; 1]>,
     failures: Vec<Attempt>,
     /// The first answer that is none, to be given when nobody has a better one.
     bad: Option<Answer>,
@@ -69,13 +71,13 @@ enum Event {
 
 impl<'s> Search<'s> {
     pub(super) fn new(route: &'s Route, request: Arc<Request>, deadline: Instant) -> Self {
-        let (draw, tries) = (route.draw(), Vec::with_capacity(1));
+        let (draw, tries) = (route.draw(), SmallVec::new());
         Self { route, request, deadline, draw, tries, failures: Vec::new(), bad: None }
     }
 
     /// Asks until there is an answer; without one the best bad answer is given, or the reasons why there is
     /// none.
-    pub(super) async fn run(mut self) -> Result<Answer, Failure> {
+    pub(super) async fn run(&mut self) -> Result<Answer, Failure> {
         let now = Instant::now();
         self.route.note_use(now);
         if let Some(first) = self.next_server(now) {
