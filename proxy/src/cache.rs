@@ -42,6 +42,14 @@ pub struct Cache {
     metrics: CacheMetrics,
 }
 
+/// Where the answer for a key is, if it is anywhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought {
+    base: Base,
+    /// Those of the answer to the type, and of the denial of the name.
+    hashes: [u64; 2],
+}
+
 /// What there is for a key.
 #[derive(Clone, Debug)]
 pub enum Found {
@@ -82,9 +90,29 @@ impl Cache {
         self.store.set_capacity(capacity);
     }
 
-    /// Looks for what answers `key`.
-    pub fn find(&self, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
+    /// Where to look for what answers `key`. The processor fetches it, which takes longer than all the rest of a look-up:
+    /// what is done meanwhile costs nothing.
+    pub fn seek(&self, key: &Key<'_>) -> Sought {
         let base = self.hasher.base(key);
+        let hashes = [Slot::Answer(key.qtype), Slot::Denial].map(|slot| base.slot(slot));
+        self.store.prefetch_place(hashes);
+        Sought { base, hashes }
+    }
+
+    /// Has the processor fetch the answer, when there is one and its place was fetched.
+    pub fn approach(&self, sought: Sought) {
+        self.store.prefetch_entry(sought.hashes);
+    }
+
+    /// Looks for what answers `key`, all at once.
+    #[cfg(test)]
+    pub(crate) fn find(&self, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
+        self.find_at(self.seek(key), key, policy, now)
+    }
+
+    /// Looks for what answers `key`, in its place.
+    pub fn find_at(&self, sought: Sought, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
+        let base = sought.base;
         match self.search(key, base, policy, now) {
             Found::Fresh { entry, .. } => {
                 self.metrics.hits.inc();
@@ -105,34 +133,34 @@ impl Cache {
         }
     }
 
-    /// The same, and neither a count nor the entry tells of it.
+    /// The same, and no count tells of it.
     pub fn look(&self, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
         self.search(key, self.hasher.base(key), policy, now)
     }
 
+    /// A collision of hashes is a miss.
     fn search(&self, key: &Key<'_>, base: Base, policy: &Policy, now: Instant) -> Found {
         let fresh = |entry| Found::Fresh { entry, refresh: false };
-        let answer = match self.lookup(key, base, Slot::Answer(key.qtype)) {
+        let slot = Slot::Answer(key.qtype);
+        let answer = self.store.get(base.slot(slot)).filter(|entry| entry.is_for(key, slot));
+        let answer = match answer {
             Some(entry) if entry.is_fresh(now) => return fresh(entry),
             other => other,
         };
-        let slot = Slot::of_denial(key.qtype);
-        let denial = match slot.and_then(|slot| self.lookup(key, base, slot)) {
+        let slots = [Slot::Denial, Slot::Failure(key.qtype)];
+        let [denial, failure] = self.store.get_two(slots.map(|slot| base.slot(slot)));
+        let denial = denial.filter(|entry| entry.is_for(key, Slot::Denial));
+        let denial = match denial.filter(|_| Slot::of_denial(key.qtype).is_some()) {
             Some(entry) if entry.is_fresh(now) => return fresh(entry),
             other => other,
         };
         let stale = newest(answer, denial).filter(|entry| policy.may_serve(entry, now));
-        let failure = self.lookup(key, base, Slot::Failure(key.qtype));
+        let failure = failure.filter(|entry| entry.is_for(key, Slot::Failure(key.qtype)));
         match (failure.filter(|entry| entry.is_fresh(now)), stale) {
             (Some(failure), stale) => Found::Failure { failure, stale },
             (None, Some(stale)) => Found::Stale(stale),
             (None, None) => Found::Miss,
         }
-    }
-
-    /// A collision of hashes is a miss.
-    fn lookup(&self, key: &Key<'_>, base: Base, slot: Slot) -> Option<Entry> {
-        self.store.get(base.slot(slot)).filter(|entry| entry.is_for(key, slot))
     }
 
     /// Keeps an entry, if it may be kept, for the key that it was made for.
@@ -145,7 +173,6 @@ impl Cache {
         let key = entry.key();
         let base = self.hasher.base(&key);
         let slot = entry.slot();
-        self.store.insert(base.slot(slot), entry.clone());
         let outdated = match slot {
             Slot::Failure(_) => [None, None],
             Slot::Denial => [Some(Slot::Failure(key.qtype)), Some(Slot::Answer(key.qtype))],
@@ -154,9 +181,8 @@ impl Cache {
                 [Some(Slot::Failure(qtype)), denial]
             }
         };
-        for slot in outdated.into_iter().flatten() {
-            self.store.remove(base.slot(slot));
-        }
+        let outdated = outdated.map(|slot| slot.map(|slot| base.slot(slot)));
+        self.store.insert(base.slot(slot), entry.clone(), outdated);
     }
 }
 

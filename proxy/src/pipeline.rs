@@ -7,13 +7,13 @@
 //! Whatever happens on the way, a well-formed query gets exactly one reply, at the latest at
 //! `limits.queryDeadline`. Access holds for messages that are not well-formed as well. Sockets belong to [`crate::listener`], connections to [`crate::upstream`].
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use tokio::time::Instant;
 
 use crate::{
     access::{Access, Verdict as Admission},
-    cache::{Entry, How, Key, Scope},
+    cache::{Entry, How, Key, Scope, Sought},
     checks::Checks,
     cluster_dns::LoopGuard,
     judge::{Fate, Judge, Judgement},
@@ -44,7 +44,7 @@ pub use metrics::{Limit, PipelineMetrics, Source};
 pub use waiting::{Answer, Finished};
 
 use caching::Recalled;
-use ruled::Own;
+use ruled::{Own, Way};
 use waiting::{Places, Waiting};
 
 /// What a message gets.
@@ -55,6 +55,21 @@ pub enum Verdict {
     Reply,
     /// A reply, when an upstream has answered or the deadline has come.
     Later(Answer),
+}
+
+/// How far a query has come when all is decided that can be decided by itself.
+pub enum Step<'q> {
+    /// To its end.
+    Over(Verdict),
+    /// The cache is asked next, or upstreams.
+    Asked(Asked<'q>),
+}
+
+/// A query of which the answer is somewhere else.
+pub struct Asked<'q> {
+    job: Job<'q>,
+    way: Way<'q>,
+    sought: Option<Sought>,
 }
 
 /// Everything that decides about a query. A reload makes a new one; queries finish with the one that they
@@ -99,46 +114,83 @@ impl Pipeline {
         started: Instant,
         out: &mut Vec<u8>,
     ) -> Verdict {
+        match self.decide(message, client, started, out) {
+            Step::Over(verdict) => verdict,
+            Step::Asked(asked) => self.resolve(asked, out),
+        }
+    }
+
+    /// The first part of it. Between the two other messages can have theirs: until then the processor fetches what
+    /// the second part looks at first.
+    pub fn decide<'q>(
+        self: &'q Arc<Self>,
+        message: &'q [u8],
+        client: Client,
+        started: Instant,
+        out: &mut Vec<u8>,
+    ) -> Step<'q> {
         let query = match Query::read(message) {
             Ok(query) => query,
-            Err(rejection) => return self.reject(rejection, client, started, out),
+            Err(rejection) => return Step::Over(self.reject(rejection, client, started, out)),
         };
         self.metrics.count_query(client.transport, query.question.qtype);
         let job = Job { query, client, started };
-        match self.access.check(client.address, started) {
-            Admission::Allowed => {}
-            Admission::Denied => return self.refuse(&job, &prohibited(), out),
-            Admission::TooMany => return self.slow_down(&job, out),
+        match self.route(&job, out) {
+            ControlFlow::Continue(way) => {
+                let sought = self.seek(&job, way.scope);
+                Step::Asked(Asked { job, way, sought })
+            }
+            ControlFlow::Break(verdict) => Step::Over(verdict),
         }
-        let Judgement { fate, decision } = self.judge(&job);
+    }
+
+    /// Access, rules and all else that is known without asking.
+    fn route<'q>(
+        self: &'q Arc<Self>,
+        job: &Job<'_>,
+        out: &mut Vec<u8>,
+    ) -> ControlFlow<Verdict, Way<'q>> {
+        let Job { query, client, started } = job;
+        match self.access.check(client.address, *started) {
+            Admission::Allowed => {}
+            Admission::Denied => return ControlFlow::Break(self.refuse(job, &prohibited(), out)),
+            Admission::TooMany => return ControlFlow::Break(self.slow_down(job, out)),
+        }
+        let Judgement { fate, decision } = self.judge(job);
         if decision.is_tcp_only && client.transport == Transport::Udp {
-            reply::truncated(&job.query, self.terms(client), out);
-            return self.replied(&job, Rcode::NOERROR, Source::Rule, out);
+            reply::truncated(query, self.terms(*client), out);
+            return ControlFlow::Break(self.replied(job, Rcode::NOERROR, Source::Rule, out));
         }
         let route = match fate {
-            Fate::Failed(reason) => return self.fail(&job, &reason, out),
-            Fate::Dropped => return self.keep_silent(&job),
+            Fate::Failed(reason) => return ControlFlow::Break(self.fail(job, &reason, out)),
+            Fate::Dropped => return ControlFlow::Break(self.keep_silent(job)),
             Fate::Made { rcode, response, is_ruled, reason } => {
                 let source = if is_ruled { Source::Rule } else { Source::Local };
                 let own = Own { rcode, response: *response, source, reason };
-                return self.give_own(&job, own, &decision, out);
+                return ControlFlow::Break(self.give_own(job, own, &decision, out));
             }
             Fate::Any => {
-                reply::any(&job.query, self.terms(client), out);
-                return self.replied(&job, Rcode::NOERROR, Source::Local, out);
+                reply::any(query, self.terms(*client), out);
+                return ControlFlow::Break(self.replied(job, Rcode::NOERROR, Source::Local, out));
             }
             Fate::NoRoute => None,
             Fate::Asked(route) => self.upstreams.route_at(route),
         };
         let Some(route) = route else {
-            return self.refuse(&job, &other("no route for this name"), out);
+            return ControlFlow::Break(self.refuse(job, &other("no route for this name"), out));
         };
         if self.loop_guard.as_ref().is_some_and(|guard| guard.stops(client.address, route.name())) {
             self.metrics.count_loop();
-            return self.fail(&job, "a question of the cluster's DNS would go back to it", out);
+            let reason = "a question of the cluster's DNS would go back to it";
+            return ControlFlow::Break(self.fail(job, reason, out));
         }
-        let way = self.way(&job.query.question, route, &decision);
-        let stale = match self.recall(&job, way.scope) {
+        ControlFlow::Continue(self.way(&query.question, route, &decision))
+    }
+
+    /// The second part: the answer of the cache, or of upstreams.
+    pub fn resolve(self: &Arc<Self>, asked: Asked<'_>, out: &mut Vec<u8>) -> Verdict {
+        let Asked { job, way, sought } = asked;
+        let stale = match self.recall(&job, way.scope, sought) {
             Recalled::Reply { entry, source, is_due } => {
                 if is_due {
                     self.refresh(&job, &way);
@@ -148,15 +200,15 @@ impl Pipeline {
             }
             Recalled::Nothing { stale } => stale,
         };
-        if self.upstreams.stop_loop(&job.query.question, started) {
+        if self.upstreams.stop_loop(&job.query.question, job.started) {
             return self.fail(&job, "a forwarding loop", out);
         }
-        let places = match self.enter(&way.route) {
+        let places = match self.enter(way.route) {
             Ok(places) => places,
             Err(limit) => return self.limit(&job, limit, out),
         };
         let job = job.into_owned();
-        let (flight, _) = self.start(&way, Arc::new(job.request()), started, false);
+        let (flight, _) = self.start(&way, Arc::new(job.request()), job.started, false);
         let waiting = Waiting { pipeline: Arc::clone(self), job };
         Verdict::Later(Answer::new(waiting, places, flight, stale))
     }

@@ -18,6 +18,7 @@ use super::{
     key::Slot,
     lifetime::{self, Facts, Settled},
     policy::PrefetchPolicy,
+    store::prefetch,
 };
 use crate::message::{
     HEADER_LEN, Header, Layout, Name, Qclass, Qtype, Rcode,
@@ -52,11 +53,19 @@ struct Head {
     bits: u8,
     /// Hits so far; the count stops at the greatest number, so that a hot name is only read.
     hits: AtomicU8,
+    /// Looks at it that count when others have to go: at most [`MAX_USES`].
+    uses: AtomicU8,
     /// Whether somebody was told to renew it.
     is_renewed: AtomicBool,
     /// Whether it was given out after its end.
     is_given_stale: AtomicBool,
 }
+
+/// Nothing is spared for longer than so many rounds without being asked for.
+const MAX_USES: u8 = 3;
+
+/// What the processor fetches of an entry beforehand, in octets: all of a common one.
+const FETCHED_LEN: usize = 192;
 
 const DNSSEC_OK: u8 = 1;
 const CHECKING_DISABLED: u8 = 2;
@@ -187,6 +196,7 @@ impl Entry {
                 | bit(key.checking_disabled, CHECKING_DISABLED)
                 | bit(*is_negative, NEGATIVE),
             hits: AtomicU8::new(0),
+            uses: AtomicU8::new(0),
             is_renewed: AtomicBool::new(false),
             is_given_stale: AtomicBool::new(false),
         };
@@ -273,6 +283,35 @@ impl Entry {
         if before < u8::MAX {
             hits.store(before + 1, Ordering::Relaxed);
         }
+    }
+
+    /// Somebody looks at it; so it is worth its place for a while.
+    pub(super) fn note_use(&self) {
+        let uses = &self.head().uses;
+        let before = uses.load(Ordering::Relaxed);
+        if before < MAX_USES {
+            uses.store(before + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes one such look back; false when there was none.
+    pub(super) fn forget_use(&self) -> bool {
+        let uses = &self.head().uses;
+        let before = uses.load(Ordering::Relaxed);
+        if before > 0 {
+            uses.store(before - 1, Ordering::Relaxed);
+        }
+        before > 0
+    }
+
+    /// It takes the place of another one, which was worth it or not.
+    pub(super) fn inherit_uses(&self, before: &Self) {
+        self.head().uses.store(before.head().uses.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Has the processor fetch it.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.0.as_ptr(), FETCHED_LEN);
     }
 
     /// Hits so far.

@@ -61,14 +61,22 @@ impl Slot {
         (qtype != Qtype::DS).then_some(Self::Denial)
     }
 
+    /// The type that it is about; none for all.
+    fn qtype(self) -> u64 {
+        match self {
+            Self::Answer(Qtype(qtype)) | Self::Failure(Qtype(qtype)) => qtype.into(),
+            Self::Denial => 0,
+        }
+    }
+
     /// A number that no other slot has.
     fn number(self) -> u64 {
-        const KIND: u64 = 1 << 16;
-        match self {
-            Self::Answer(Qtype(qtype)) => qtype.into(),
-            Self::Denial => KIND,
-            Self::Failure(Qtype(qtype)) => 2 * KIND + u64::from(qtype),
-        }
+        let kind = match self {
+            Self::Answer(_) => 0,
+            Self::Failure(_) => 1,
+            Self::Denial => 2,
+        };
+        self.qtype() << 2 | kind
     }
 }
 
@@ -99,10 +107,14 @@ impl KeyHasher {
 }
 
 impl Base {
-    /// The hash of one slot. Those of a base differ, since an odd factor loses nothing.
+    /// The hash of one slot. Those of a base differ in their lower halves, since an odd factor loses nothing.
+    ///
+    /// The upper half says where an entry is. What is known of a name is in one place, as long as it is about types that
+    /// are asked for: the many others would be a long way to go, and so have places of their own, 128 types in each.
     pub(super) fn slot(self, slot: Slot) -> u64 {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        self.0 ^ slot.number().wrapping_mul(ODD)
+        const ODD: u64 = 0x9e37_79b9;
+        let number = slot.number().wrapping_mul(ODD) & u64::from(u32::MAX);
+        self.0 ^ number ^ slot.qtype() >> 7 << 32
     }
 
     /// A number that is the same for every look at the same name.
@@ -152,6 +164,14 @@ mod tests {
         let of_types = (0..=u16::MAX).map(Qtype);
         let slots = of_types.flat_map(|qtype| [Slot::Answer(qtype), Slot::Failure(qtype)]);
         let mut hashes: Vec<_> = slots.chain([Slot::Denial]).map(|slot| base.slot(slot)).collect();
+        for place in hashes.chunk_by(|a, b| a >> 32 == b >> 32) {
+            assert!(place.len() <= 2 * 128, "{} in one place", place.len());
+        }
+
+        let known = [1, 5, 12, 16, 28, 33, 64, 65].map(Qtype);
+        let known = known.map(|qtype| [Slot::Answer(qtype), Slot::Failure(qtype)]);
+        let known = known.into_iter().flatten().chain([Slot::Denial]);
+        assert!(known.into_iter().all(|slot| base.slot(slot) >> 32 == base.0 >> 32));
 
         let all = hashes.len();
         hashes.sort_unstable();

@@ -129,12 +129,13 @@ fn a_collision_of_hashes_is_a_miss() {
     let query = asked.query();
     let hash = cache.hasher.base(&key(&query)).slot(Slot::Answer(Qtype::A));
 
-    cache.store.insert(hash, Upstream::address("attacker.example.", 60).entry(&BOUNDS, now));
+    let other = Upstream::address("attacker.example.", 60).entry(&BOUNDS, now);
+    cache.store.insert(hash, other, [None, None]);
 
     assert!(matches!(cache.find(&key(&query), &POLICY, now), Found::Miss));
 
     let own = Upstream::empty("victim.example.", Qtype::A, Rcode::SERVFAIL).entry(&BOUNDS, now);
-    cache.store.insert(hash, own);
+    cache.store.insert(hash, own, [None, None]);
     let found = cache.find(&key(&query), &POLICY, now);
     assert!(matches!(found, Found::Miss), "a failure is no answer, wherever it is");
 }
@@ -223,7 +224,7 @@ fn the_newest_stale_answer_counts_whichever_it_is() {
     // Put there directly: an answer that comes in the ordinary way ends the denial.
     let answer = Upstream::address(NAME, 1).entry(&BOUNDS, start + after(1));
     let base = cache.hasher.base(&answer.key());
-    cache.store.insert(base.slot(answer.slot()), answer);
+    cache.store.insert(base.slot(answer.slot()), answer, [None, None]);
 
     assert_eq!(found(&cache, NAME, Qtype::A, start + after(5)), "stale NOERROR");
 }

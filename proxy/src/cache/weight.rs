@@ -3,26 +3,13 @@
 //! The allocation of the answer, as the allocator rounds it, and its share of the store's own memory. It is checked
 //! against what a process grows by: `cargo test -p dnsproxy --lib cache::weight -- --ignored --nocapture`.
 
-use quick_cache::Weighter;
-
-use super::Entry;
-
-/// The share of one entry of the store's memory: a slot of a list (40 octets), places in a hash table of which 7/16 to
-/// 7/8 are taken (5 octets each, so 8 on average), and the slots of entries that were evicted, one for ten.
-pub(super) const SLOT: usize = 40 + 8 + 5;
+/// The share of one entry of the store's memory: a place in a hash table of which 7/18 to 7/8 are taken (17 octets each, so about
+/// 28), one in a queue of which half or more is taken (8 each, so 12), and the marks of entries that have
+/// left (4 each, of which there are half to twice as many as entries).
+pub(super) const SLOT: usize = 28 + 12 + 6;
 
 /// The number of those who share the answer, the length of its octets, and its head.
 const ENTRY_FIXED_LEN: usize = 8 + 8 + 40;
-
-/// Weighs entries.
-#[derive(Clone, Debug)]
-pub(super) struct ByBytes;
-
-impl Weighter<u64, Entry> for ByBytes {
-    fn weight(&self, _: &u64, entry: &Entry) -> u64 {
-        weigh(entry.octets().len())
-    }
-}
 
 /// The cost of an entry with so many octets behind its head.
 pub(super) fn weigh(octets: usize) -> u64 {

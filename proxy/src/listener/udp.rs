@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     future::{Future, pending, poll_fn},
     io,
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     os::fd::AsFd,
     pin::{Pin, pin},
     sync::Arc,
@@ -18,23 +18,25 @@ use std::{
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use nix::libc;
+use smallvec::SmallVec;
 use socket2::SockRef;
 use tokio::{
-    io::Interest,
-    net::UdpSocket,
-    sync::watch,
+    io::{Interest, unix::AsyncFd},
+    sync,
     time::{Instant, Sleep, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Client, ListenerMetrics, Transport, Trouble, bind::Hold};
-use crate::pipeline::{Answer, Finished, Pipeline, Verdict};
+use crate::pipeline::{Answer, Finished, Pipeline, Step, Verdict};
 
 mod batch;
 mod outbox;
+mod watch;
 
-use batch::Batch;
+use batch::{Batch, LITTLE_ROOM, Room};
 use outbox::Outbox;
+use watch::watch;
 
 /// Datagrams per turn: enough to spread the cost of a system call, few enough that other work waits briefly.
 const BATCH: usize = 64;
@@ -63,13 +65,14 @@ fn with_batch<T>(work: impl FnOnce(&mut Batch) -> T) -> T {
 
 /// One socket of one worker.
 pub struct UdpListener {
-    socket: UdpSocket,
+    socket: AsyncFd<UdpSocket>,
     /// Says until the last reply has left that the address is in use.
     _hold: Hold,
-    pipeline: watch::Receiver<Arc<Pipeline>>,
+    pipeline: sync::watch::Receiver<Arc<Pipeline>>,
     metrics: ListenerMetrics,
     /// Queries that wait for an upstream; bounded by `limits.maxInFlight`.
     waiting: FuturesUnordered<Waiting>,
+    room: Room,
     outbox: Outbox,
     /// Fires every so often while queries wait. The runtime makes a system call for each new timer that is to fire
     /// before all others; with this one, no query's timer is that.
@@ -92,7 +95,9 @@ enum Asked {
 }
 
 /// Waits for the next configuration; for ever when there will be none.
-async fn change(mut pipeline: watch::Receiver<Arc<Pipeline>>) -> watch::Receiver<Arc<Pipeline>> {
+async fn change(
+    mut pipeline: sync::watch::Receiver<Arc<Pipeline>>,
+) -> sync::watch::Receiver<Arc<Pipeline>> {
     match pipeline.changed().await {
         Ok(()) => pipeline,
         Err(_) => pending().await,
@@ -103,7 +108,7 @@ async fn change(mut pipeline: watch::Receiver<Arc<Pipeline>>) -> watch::Receiver
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Taken {
     All,
-    /// A whole batch: there may be more.
+    /// As much as there was room for: there may be more.
     Batch,
 }
 
@@ -125,15 +130,15 @@ impl Future for Waiting {
 impl UdpListener {
     /// Takes a socket into the runtime of the worker that calls this.
     pub fn new(
-        socket: std::net::UdpSocket,
+        socket: UdpSocket,
         hold: Hold,
-        pipeline: watch::Receiver<Arc<Pipeline>>,
+        pipeline: sync::watch::Receiver<Arc<Pipeline>>,
         metrics: ListenerMetrics,
     ) -> io::Result<Self> {
-        let socket = UdpSocket::from_std(socket)?;
-        let (waiting, outbox) = (FuturesUnordered::new(), Outbox::default());
+        let socket = watch(socket)?;
+        let (waiting, room, outbox) = <(FuturesUnordered<_>, Room, Outbox)>::default();
         let pulse = Box::pin(sleep(PULSE));
-        Ok(Self { socket, _hold: hold, pipeline, metrics, waiting, outbox, pulse })
+        Ok(Self { socket, _hold: hold, pipeline, metrics, waiting, room, outbox, pulse })
     }
 
     /// Serves until `stop`, and then what has arrived by that time.
@@ -159,7 +164,7 @@ impl UdpListener {
                 () = self.pulse.as_mut(), if !self.waiting.is_empty() => {
                     self.pulse.as_mut().reset(Instant::now() + PULSE);
                 }
-                ready = poll_fn(|cx| self.socket.poll_recv_ready(cx)) => {
+                ready = poll_fn(|cx| self.socket.poll_read_ready(cx).map_ok(drop)) => {
                     let taken = ready.and_then(|()| self.take(&current));
                     self.send().await;
                     match taken {
@@ -176,7 +181,8 @@ impl UdpListener {
     /// From here on the kernel refuses what others send: the socket stays open until the last reply has
     /// left, and would else take queries that nobody reads. Connected to itself, it has no other peer.
     fn refuse_more(&self) -> io::Result<()> {
-        SockRef::from(&self.socket).connect(&self.socket.local_addr()?.into())
+        let socket = self.socket.get_ref();
+        SockRef::from(socket).connect(&socket.local_addr()?.into())
     }
 
     /// What the kernel still holds was accepted: nobody else will answer it.
@@ -185,7 +191,6 @@ impl UdpListener {
         // Where more could not be refused, it must end all the same.
         for _ in 0..MAX_LAST_BATCHES {
             match self.receive(pipeline) {
-                Ok(0) => break,
                 Ok(_) => self.send().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if Trouble::of(&error) == Trouble::Transient => {}
@@ -204,29 +209,46 @@ impl UdpListener {
     /// Takes a batch, if there is one.
     fn take(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<Taken> {
         match self.receive(pipeline) {
-            Ok(BATCH..) => return Ok(Taken::Batch),
-            Ok(_) => {}
+            Ok(Taken::Batch) => return Ok(Taken::Batch),
+            Ok(Taken::All) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
         // Saves the system call that would only say so: whatever comes from now on is news to the runtime.
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let nothing = |_: &_| Err::<(), _>(io::ErrorKind::WouldBlock.into());
         self.socket.try_io(Interest::READABLE, nothing).ok();
         Ok(Taken::All)
     }
 
-    fn receive(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<usize> {
-        let Self { socket, waiting, outbox, .. } = self;
+    /// Receives a batch. What the cache may answer is looked up when all of it was read, and the memory for it is on its way.
+    fn receive(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<Taken> {
+        let Self { socket, waiting, room, outbox, .. } = self;
         let now = Instant::now();
-        let take = |query: &[u8], origin: Origin| {
-            let client =
-                Client { address: origin.client.ip().to_canonical(), transport: Transport::Udp };
-            match outbox.write(origin, |out| pipeline.answer(query, client, now, out)) {
-                Verdict::Silence | Verdict::Reply => {}
-                Verdict::Later(answer) => waiting.push(Waiting { answer, origin }),
+        with_batch(|batch| {
+            let received = batch.receive(socket.get_ref().as_fd(), room)?;
+            let mut asked = SmallVec::<[_; LITTLE_ROOM]>::new();
+            for (query, origin) in received.datagrams() {
+                let client = Client {
+                    address: origin.client.ip().to_canonical(),
+                    transport: Transport::Udp,
+                };
+                match outbox.write(origin, |out| pipeline.decide(query, client, now, out)) {
+                    Step::Over(Verdict::Later(answer)) => waiting.push(Waiting { answer, origin }),
+                    Step::Over(Verdict::Silence | Verdict::Reply) => {}
+                    Step::Asked(question) => asked.push((question, origin)),
+                }
             }
-        };
-        with_batch(|batch| batch.receive(socket.as_fd(), take))
+            for (question, _) in &asked {
+                pipeline.approach(question);
+            }
+            for (question, origin) in asked.drain(..) {
+                match outbox.write(origin, |out| pipeline.resolve(question, out)) {
+                    Verdict::Silence | Verdict::Reply => {}
+                    Verdict::Later(answer) => waiting.push(Waiting { answer, origin }),
+                }
+            }
+            Ok(if received.is_full { Taken::Batch } else { Taken::All })
+        })
     }
 
     async fn survive(&mut self, error: io::Error) -> io::Result<()> {
@@ -252,7 +274,7 @@ impl UdpListener {
     }
 
     async fn send(&mut self) {
-        for _ in 0..self.outbox.send(&self.socket).await {
+        for _ in 0..self.outbox.send(self.socket.get_ref()).await {
             self.metrics.count_error(Transport::Udp);
         }
     }

@@ -94,7 +94,12 @@ pub struct ShardedCounter {
 impl ShardedCounter {
     /// Adds one.
     pub fn inc(&self) {
-        self.counters.count(self.index);
+        self.add(1);
+    }
+
+    /// Adds so much.
+    pub fn add(&self, amount: u64) {
+        self.counters.add(self.index, amount);
     }
 
     /// What it says.

@@ -8,9 +8,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Job, Limit, Pipeline, Source, flights::Flight, ruled::Way, waiting::Outcome};
+use super::{Asked, Job, Limit, Pipeline, Source, flights::Flight, ruled::Way, waiting::Outcome};
 use crate::{
-    cache::{Bounds, Cache, Entry, Found, How, Key, Policy, Scope},
+    cache::{Bounds, Cache, Entry, Found, How, Key, Policy, Scope, Sought},
     checks::Checked,
     message::{
         Header, Rcode, Request,
@@ -106,7 +106,7 @@ impl Pipeline {
     /// What comes of a query on its way, which others may wait for already, and whether it has just begun.
     pub(super) fn start(
         self: &Arc<Self>,
-        way: &Way,
+        way: &Way<'_>,
         request: Arc<Request>,
         started: Instant,
         is_renewal: bool,
@@ -120,15 +120,27 @@ impl Pipeline {
         })
     }
 
-    /// Looks a question up. One without RD asks what an upstream knows without asking further, which is not for us
-    /// to say; so it goes past the cache.
-    pub(super) fn recall(&self, job: &Job<'_>, scope: Scope) -> Recalled {
-        let Some(caching) = self.caching.as_ref().filter(|_| job.query.header.has(Header::RD))
-        else {
+    /// Where a question is looked up. One without RD asks what an upstream knows without asking further, which is not
+    /// for us to say; so it goes past the cache.
+    pub(super) fn seek(&self, job: &Job<'_>, scope: Scope) -> Option<Sought> {
+        let caching = self.caching.as_ref().filter(|_| job.query.header.has(Header::RD))?;
+        Some(caching.cache.seek(&job.key(scope)))
+    }
+
+    /// Has the processor fetch the answer of the cache.
+    pub fn approach(&self, asked: &Asked<'_>) {
+        if let (Some(caching), Some(sought)) = (&self.caching, asked.sought) {
+            caching.cache.approach(sought);
+        }
+    }
+
+    /// Looks a question up.
+    pub(super) fn recall(&self, job: &Job<'_>, scope: Scope, sought: Option<Sought>) -> Recalled {
+        let (Some(caching), Some(sought)) = (&self.caching, sought) else {
             return Recalled::Nothing { stale: None };
         };
         let now = |entry, source, is_due| Recalled::Reply { entry, source, is_due };
-        match caching.cache.find(&job.key(scope), &caching.policy, job.started) {
+        match caching.cache.find_at(sought, &job.key(scope), &caching.policy, job.started) {
             Found::Fresh { entry, refresh } => now(entry, Source::Cache, refresh),
             // It is known to fail: nobody need wait to learn it again (RFC 8767 section 5).
             Found::Failure { stale: Some(entry), .. } => now(entry, Source::Stale, false),
@@ -165,9 +177,9 @@ impl Pipeline {
     }
 
     /// Asks the upstreams, for whoever wants to know next.
-    pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, way: &Way) {
+    pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, way: &Way<'_>) {
         // Where clients find no place, this can wait.
-        let Ok(places) = self.enter(&way.route) else { return };
+        let Ok(places) = self.enter(way.route) else { return };
         let (flight, is_new) = self.start(way, Arc::new(job.request()), job.started, true);
         if is_new {
             self.see_to_the_end(flight, places);

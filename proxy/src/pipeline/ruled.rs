@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// How a query is answered that is not decided here: by whom, and, where rules matched, what they want.
-pub(super) struct Way {
-    pub(super) route: Arc<Route>,
+pub(super) struct Way<'p> {
+    pub(super) route: &'p Arc<Route>,
     pub(super) scope: Scope,
     pub(super) plan: Option<Arc<Plan>>,
 }
@@ -102,15 +102,15 @@ impl Pipeline {
     }
 
     /// Where a query goes, and what is done to its answer.
-    pub(super) fn way(
+    pub(super) fn way<'p>(
         &self,
         question: &Question<'_>,
-        route: &Arc<Route>,
+        route: &'p Arc<Route>,
         decision: &Decision,
-    ) -> Way {
+    ) -> Way<'p> {
         let scope = self.scope(route, decision.fingerprint());
         let plan = (!decision.is_plain()).then(|| Arc::new(Plan::of(question, decision)));
-        Way { route: Arc::clone(route), scope, plan }
+        Way { route, scope, plan }
     }
 
     /// The answer that rules want, made of those of upstreams.

@@ -23,6 +23,9 @@ fn entry(octets: usize) -> Entry {
         .entry(&Bounds::NONE, Instant::now())
 }
 
+/// Nothing is outdated.
+const NONE: [Option<u64>; 2] = [None, None];
+
 /// Hashes as they come.
 fn hashes(count: u64) -> impl Iterator<Item = u64> {
     (1..=count).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))
@@ -43,7 +46,7 @@ fn its_bytes_are_bounded_by_entries_of_whatever_size() {
     for (why, capacity, entry, at_least) in cases {
         let (store, _) = store(capacity);
         for (number, hash) in hashes(10_000).enumerate() {
-            store.insert(hash, entry.clone());
+            store.insert(hash, entry.clone(), NONE);
             assert!(number % 100 > 0 || store.bytes() <= capacity, "{why}");
         }
         assert!(store.len() >= at_least, "{why}: {} entries", store.len());
@@ -56,7 +59,7 @@ fn small_and_large_answers_make_room_for_each_other() {
     let (small, large) = (entry(60), entry(65_200));
     for (number, hash) in hashes(10_000).enumerate() {
         let entry = if number % 10 == 0 { &large } else { &small };
-        store.insert(hash, entry.clone());
+        store.insert(hash, entry.clone(), NONE);
         assert!(store.get(hash).is_some(), "number {number} is not refused");
     }
     assert!(store.bytes() <= 1 << 20);
@@ -68,10 +71,10 @@ fn a_scan_does_not_flush_what_is_asked_for_again() {
     let (store, _) = store(1 << 20);
     let popular: Vec<_> = hashes(200).collect();
     for hash in &popular {
-        store.insert(*hash, entry(60));
+        store.insert(*hash, entry(60), NONE);
     }
     for scanned in hashes(20_000).map(|hash| !hash) {
-        store.insert(scanned, entry(60));
+        store.insert(scanned, entry(60), NONE);
         store.get(popular[usize::try_from(scanned % 200).unwrap()]);
     }
 
@@ -82,22 +85,24 @@ fn a_scan_does_not_flush_what_is_asked_for_again() {
 #[test]
 fn nothing_is_allocated_for_entries_that_are_not_there() {
     let (store, _) = store(1 << 30);
-    assert_eq!(store.shards.memory_used().total(), 0);
-    assert_eq!(store.shards.num_shards(), 256);
+    assert!(store.shards.iter().all(|shard| shard.read().room() == 0));
+    assert_eq!(store.shards.len(), 256);
 }
 
 #[test]
 fn a_shard_has_room_for_the_largest_answers() {
-    for (capacity, shards) in [(0, 4), (1 << 20, 4), (64 << 20, 64), (1 << 40, 256)] {
+    for (capacity, shards) in
+        [(0, 4), (1 << 20, 4), (64 << 20, 64), (100 << 20, 64), (1 << 40, 256)]
+    {
         let (store, _) = store(capacity);
-        assert_eq!(store.shards.num_shards(), shards, "{capacity} octets");
+        assert_eq!(store.shards.len(), shards, "{capacity} octets");
     }
 }
 
 #[test]
 fn a_smaller_capacity_holds_at_once() {
     let (store, metrics) = store(1 << 20);
-    hashes(5000).for_each(|hash| store.insert(hash, entry(60)));
+    hashes(5000).for_each(|hash| store.insert(hash, entry(60), NONE));
     let before = store.len();
 
     store.set_capacity(256 << 10);
@@ -107,6 +112,81 @@ fn a_smaller_capacity_holds_at_once() {
     assert_eq!(metrics.evictions.get(), 5000 - store.len());
     assert_eq!(store.capacity(), 256 << 10);
     store.set_capacity(2 << 20);
-    hashes(9000).for_each(|hash| store.insert(hash, entry(60)));
+    hashes(9000).for_each(|hash| store.insert(hash, entry(60), NONE));
     assert!(store.bytes() > 1 << 20);
+}
+
+#[test]
+fn what_comes_and_goes_leaves_nothing_behind() {
+    let (store, _) = store(1 << 20);
+    let [answer, failure] = [1_u64 << 32, 1 << 32 | 1];
+    let common = entry(60);
+    for _ in 0..50_000 {
+        store.insert(failure, common.clone(), NONE);
+        store.insert(answer, common.clone(), [Some(failure), None]);
+        store.remove(answer);
+    }
+    hashes(2000).for_each(|hash| store.insert(hash, entry(60), NONE));
+    hashes(2000).for_each(|hash| assert!(store.remove(hash)));
+
+    assert_eq!((store.len(), store.bytes()), (0, 0));
+    let room: usize = store.shards.iter().map(|shard| shard.read().room()).sum();
+    assert!(room < 2000, "there is room for {room}");
+}
+
+#[test]
+fn a_table_does_not_grow_when_others_take_the_places_of_those_that_left() {
+    let (store, _) = store(1 << 20);
+    let common = entry(60);
+    hashes(20_000).for_each(|hash| store.insert(hash, common.clone(), NONE));
+    let room = || store.shards.iter().map(|shard| shard.read().room()).sum::<usize>();
+    let before = room();
+
+    hashes(200_000).skip(20_000).for_each(|hash| store.insert(hash, common.clone(), NONE));
+
+    assert!(room() <= before + before / 4, "{before} places became {}", room());
+}
+
+#[test]
+fn what_comes_again_soon_after_it_had_to_go_is_on_probation_no_more() {
+    let (store, _) = store(1 << 20);
+    let fill = |from: u64| {
+        let hashes = hashes(from + 20_000).skip(usize::try_from(from).unwrap());
+        hashes.for_each(|hash| store.insert(hash, entry(60), NONE));
+    };
+    fill(0);
+    let again: Vec<_> = hashes(20_000).filter(|hash| store.get(*hash).is_none()).collect();
+    let again = again.last_chunk::<100>().unwrap();
+    again.iter().for_each(|hash| store.insert(*hash, entry(60), NONE));
+
+    fill(20_000);
+
+    let kept = again.iter().filter(|hash| store.get(**hash).is_some()).count();
+    assert!(kept >= 75, "{kept} of 100: some marks were written over");
+}
+
+#[test]
+fn a_renewed_answer_is_worth_what_the_one_before_was() {
+    let (store, _) = store(1 << 20);
+    let popular: Vec<_> = hashes(200).collect();
+    for hash in &popular {
+        store.insert(*hash, entry(60), NONE);
+        (0..3).for_each(|_| assert!(store.get(*hash).is_some()));
+        store.insert(*hash, entry(60), NONE);
+    }
+
+    hashes(9000).skip(200).for_each(|hash| store.insert(hash, entry(60), NONE));
+
+    let kept = popular.iter().filter(|hash| store.get(**hash).is_some()).count();
+    assert!(kept >= 190, "{kept} of 200");
+}
+
+#[test]
+fn entries_that_are_all_in_use_give_way_to_new_ones() {
+    let (store, _) = store(1 << 20);
+    for hash in hashes(50_000) {
+        store.insert(hash, entry(60), NONE);
+        (0..3).for_each(|_| assert!(store.get(hash).is_some(), "what just came is there"));
+    }
+    assert!(store.bytes() <= 1 << 20);
 }

@@ -1,6 +1,6 @@
 //! Several datagrams in one system call: recvmmsg and sendmmsg, each with the address that was asked.
 //!
-//! The only unsafe code of the proxy. The kernel reads and writes through pointers in headers; every header is
+//! The kernel reads and writes through pointers in headers; every header is
 //! written anew before each call, from buffers that this module owns or borrows until the call has returned. What
 //! the kernel wrote is read only as far as its own counts and lengths go.
 #![allow(
@@ -31,8 +31,27 @@ pub(super) struct Batch {
     slices: Box<[libc::iovec; BATCH]>,
     addresses: Box<[libc::sockaddr_storage; BATCH]>,
     notes: Box<[Note; BATCH]>,
-    buffers: Box<[[u8; MAX_QUERY]]>,
+    buffers: Box<[Buffer]>,
 }
+
+/// How many datagrams the next call for a socket has room for, at most [`BATCH`]: headers cost something, whether a datagram
+/// comes or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(LITTLE_ROOM)
+    }
+}
+
+/// Room for one datagram, and a line of the processor's cache: with a power of two between them, the beginnings of all
+/// datagrams would have to share a few lines.
+#[derive(Clone, Copy)]
+struct Buffer([u8; MAX_QUERY + 64]);
+
+/// The room when few arrive at a time.
+pub(super) const LITTLE_ROOM: usize = 16;
 
 /// Room for one control message with packet information of either family.
 #[derive(Clone, Copy)]
@@ -51,45 +70,41 @@ impl Batch {
             slices: Box::new([slice; BATCH]),
             addresses: Box::new([address; BATCH]),
             notes: Box::new([Note([0; NOTE_LEN]); BATCH]),
-            buffers: vec![[0; MAX_QUERY]; BATCH].into_boxed_slice(),
+            buffers: vec![Buffer([0; _]); BATCH].into_boxed_slice(),
         }
     }
 
-    /// Receives what is there, up to a batch, and hands over each datagram that is whole and can be replied to.
-    /// Tells how many arrived.
+    /// Receives what is there, as far as there is room.
     pub(super) fn receive(
         &mut self,
         socket: BorrowedFd<'_>,
-        mut take: impl FnMut(&[u8], Origin),
-    ) -> io::Result<usize> {
+        Room(room): &mut Room,
+    ) -> io::Result<Received<'_>> {
         let Self { headers, slices, addresses, notes, buffers } = self;
         let rows = headers.iter_mut().zip(&mut **slices).zip(&mut **addresses).zip(&mut **notes);
-        for ((((header, slice), address), note), buffer) in rows.zip(&mut **buffers) {
-            slice.iov_base = buffer.as_mut_ptr().cast();
+        let rows = rows.zip(&mut **buffers).take(*room);
+        for ((((header, slice), address), note), buffer) in rows {
+            slice.iov_base = buffer.0.as_mut_ptr().cast();
             slice.iov_len = MAX_QUERY;
             fill(header, slice, ptr::from_mut(address).cast(), size_of_val(address));
             header.msg_hdr.msg_control = note.0.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = NOTE_LEN as _;
         }
-        // SAFETY: there are BATCH headers, and all that they point to was borrowed from `self` above and lives until
-        // the call returns. The lengths are those of the buffers.
+        // SAFETY: `room` is at most BATCH, so many headers were written above, and all that they point to was borrowed
+        // from `self` and lives until the call returns. The lengths are those of the buffers.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
-                BATCH as _,
+                *room as _,
                 libc::MSG_DONTWAIT,
                 ptr::null_mut(),
             )
         };
         let count = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        let rows = self.headers.iter().zip(&*self.addresses).zip(&*self.buffers);
-        for ((header, address), buffer) in rows.take(count) {
-            if let Some(origin) = origin(header, address) {
-                take(buffer.get(..header.msg_len as usize).unwrap_or_default(), origin);
-            }
-        }
-        Ok(count)
+        let is_full = count >= *room;
+        *room = if is_full { BATCH } else { LITTLE_ROOM };
+        Ok(Received { batch: self, count, is_full })
     }
 
     /// Sends the first of these messages, up to a batch, and tells how many it were.
@@ -98,7 +113,7 @@ impl Batch {
         socket: BorrowedFd<'_>,
         messages: &[(Vec<u8>, Origin)],
     ) -> io::Result<usize> {
-        let Self { headers, slices, addresses, notes, buffers: _ } = self;
+        let Self { headers, slices, addresses, notes, .. } = self;
         let rows = headers.iter_mut().zip(&mut **slices).zip(&mut **addresses).zip(&mut **notes);
         for ((((header, slice), address), note), (message, origin)) in rows.zip(messages) {
             slice.iov_base = message.as_ptr().cast_mut().cast();
@@ -114,6 +129,26 @@ impl Batch {
             libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as _, libc::MSG_DONTWAIT)
         };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+/// What one call has brought.
+pub(super) struct Received<'b> {
+    batch: &'b Batch,
+    count: usize,
+    /// There was no room for more, of which there may be some.
+    pub(super) is_full: bool,
+}
+
+impl<'b> Received<'b> {
+    /// The datagrams that are whole and can be replied to.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = (&'b [u8], Origin)> {
+        let Batch { headers, addresses, buffers, .. } = self.batch;
+        let rows = headers.iter().zip(&**addresses).zip(&**buffers).take(self.count);
+        rows.filter_map(|((header, address), buffer)| {
+            let octets = buffer.0.get(..header.msg_len as usize).unwrap_or_default();
+            Some((octets, origin(header, address)?))
+        })
     }
 }
 
@@ -276,11 +311,8 @@ mod tests {
     use super::*;
 
     fn received(batch: &mut Batch, socket: &UdpSocket) -> Vec<(Vec<u8>, Origin)> {
-        let mut all = Vec::new();
-        batch
-            .receive(socket.as_fd(), |octets, origin| all.push((octets.to_vec(), origin)))
-            .unwrap();
-        all
+        let received = batch.receive(socket.as_fd(), &mut Room::default()).unwrap();
+        received.datagrams().map(|(octets, origin)| (octets.to_vec(), origin)).collect()
     }
 
     #[test]
@@ -322,16 +354,24 @@ mod tests {
         let to = server.local_addr().unwrap();
         client.send_to(&vec![7; MAX_QUERY + 1], to).unwrap();
         client.send_to(&vec![7; MAX_QUERY], to).unwrap();
-        for _ in 1..BATCH {
+        for _ in 0..LITTLE_ROOM + BATCH - 1 {
             client.send_to(&[7], to).unwrap();
         }
 
-        let mut lens = Vec::new();
-        let count = batch.receive(server.as_fd(), |octets, _| lens.push(octets.len())).unwrap();
-        assert_eq!((count, lens.len()), (BATCH, BATCH - 1), "the first one was cut");
+        let mut room = Room::default();
+        let mut take = || {
+            let received = batch.receive(server.as_fd(), &mut room).unwrap();
+            let lens: Vec<_> = received.datagrams().map(|(octets, _)| octets.len()).collect();
+            (lens, received.is_full)
+        };
+        let (lens, is_full) = take();
+        assert_eq!((lens.len(), is_full), (LITTLE_ROOM - 1, true), "the first one was cut");
         assert_eq!(lens.first(), Some(&MAX_QUERY));
-        assert_eq!(received(&mut batch, &server).len(), 1);
-        let error = batch.receive(server.as_fd(), |_, _| {}).unwrap_err();
+        let (lens, is_full) = take();
+        assert_eq!((lens.len(), is_full), (BATCH, true), "there is more room when it was needed");
+        let (lens, is_full) = take();
+        assert_eq!((lens.len(), is_full), (1, false));
+        let error = batch.receive(server.as_fd(), &mut room).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -1,8 +1,8 @@
 //! Replies that leave together: a batch in one system call.
 
-use std::{io, os::fd::AsFd, time::Duration};
+use std::{io, net::UdpSocket, os::fd::AsFd, time::Duration};
 
-use tokio::{io::Interest, net::UdpSocket, time::timeout};
+use tokio::time::sleep;
 
 use super::{BATCH, Origin, with_batch};
 
@@ -34,15 +34,16 @@ impl Outbox {
     /// Sends everything, waiting a moment for room where the socket has none, and tells how many replies the kernel
     /// would not take. Nobody is answered meanwhile, and replies to hosts that are gone can fill a socket for seconds.
     pub(super) async fn send(&mut self, socket: &UdpSocket) -> usize {
-        let mut refused = 0;
-        let mut sent = 0;
+        let (mut refused, mut sent, mut pauses) = (0, 0, 0);
         while let Some(rest) = self.replies.get(sent..).filter(|rest| !rest.is_empty()) {
-            match socket.try_io(Interest::WRITABLE, || send(socket, rest)) {
-                Ok(count) => sent += count,
+            match send(socket, rest) {
+                Ok(count) => (sent, pauses) = (sent + count, 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && pauses < MAX_PAUSES => {
+                    pauses += 1;
+                    sleep(PAUSE).await;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if timeout(PATIENCE, socket.writable()).await.is_err() {
-                        (sent, refused) = (self.replies.len(), refused + rest.len());
-                    }
+                    (sent, refused) = (self.replies.len(), refused + rest.len());
                 }
                 // It concerns the first one.
                 Err(_) => (sent, refused) = (sent + 1, refused + 1),
@@ -63,8 +64,10 @@ impl Outbox {
     }
 }
 
-/// How long replies wait for room: our guess, some turns of the network card.
-const PATIENCE: Duration = Duration::from_millis(5);
+/// How long replies wait for room, by a timer that rounds up, and how often in a row: our guess, some turns of the network
+/// card.
+const PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSES: u32 = 5;
 
 /// As much as most replies over UDP may take.
 const KEPT_LEN: usize = 2048;
