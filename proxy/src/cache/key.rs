@@ -164,6 +164,7 @@ mod tests {
         let of_types = (0..=u16::MAX).map(Qtype);
         let slots = of_types.flat_map(|qtype| [Slot::Answer(qtype), Slot::Failure(qtype)]);
         let mut hashes: Vec<_> = slots.chain([Slot::Denial]).map(|slot| base.slot(slot)).collect();
+        assert!(hashes.iter().all(|hash| hash >> 56 == base.0 >> 56), "they are in one shard");
         for place in hashes.chunk_by(|a, b| a >> 32 == b >> 32) {
             assert!(place.len() <= 2 * 128, "{} in one place", place.len());
         }

@@ -63,7 +63,7 @@ impl Store {
         Some(entry)
     }
 
-    /// Two of one place.
+    /// Two of one name, which one shard has, by one lock.
     pub(super) fn get_two(&self, hashes: [u64; 2]) -> [Option<Entry>; 2] {
         let [first, _] = hashes;
         let shard = self.read(first);
@@ -72,12 +72,12 @@ impl Store {
         entries
     }
 
-    /// Has the processor fetch the place of these hashes, which is one.
-    pub(super) fn prefetch_place(&self, [first, _]: [u64; 2]) {
-        self.read(first).prefetch(first);
+    /// Has the processor fetch where an entry with this hash would be.
+    pub(super) fn prefetch_place(&self, hash: u64) {
+        self.read(hash).prefetch(hash);
     }
 
-    /// Has the processor fetch the first entry that there is of these two.
+    /// Has the processor fetch the first entry that there is of these two, which one shard has.
     pub(super) fn prefetch_entry(&self, hashes: [u64; 2]) {
         let [first, _] = hashes;
         let shard = self.read(first);
@@ -86,7 +86,7 @@ impl Store {
         }
     }
 
-    /// Puts an entry in, and takes out what it says is no longer so, in the same place.
+    /// Puts an entry in, and takes out what it says is no longer so, from the same shard.
     pub(super) fn insert(&self, hash: u64, entry: Entry, outdated: [Option<u64>; 2]) {
         let mut gone = Gone::new();
         let mut shard = self.write(hash);

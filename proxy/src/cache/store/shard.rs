@@ -126,6 +126,12 @@ impl Shard {
         self.capacity
     }
 
+    /// How many places the table has, taken or not.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> u64 {
+        u64::try_from(self.table.num_buckets()).unwrap_or(u64::MAX)
+    }
+
     /// How many entries and hashes there is room for without an allocation.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
