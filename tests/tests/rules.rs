@@ -303,6 +303,23 @@ async fn a_changed_answer_is_cached_as_it_was_asked_for() {
     assert_eq!(sum("dnsproxy_responses_total", "source=\"cache\""), 3.0);
 }
 
+/// As programs do that ask for both kinds of addresses.
+#[tokio::test]
+async fn a_denial_that_is_known_of_one_type_is_changed_for_another_as_well() {
+    let changes = json!({"rcodes": [{"from": "NXDOMAIN", "to": "NOERROR"}]});
+    let ruled =
+        Ruled::cached(json!([rule("soft", json!({"zone": ["example"]}), "response", changes)]))
+            .await;
+
+    for qtype in [types::A, types::AAAA, types::TXT] {
+        let reply = ruled.ask("nobody.example", qtype).await;
+        assert_eq!(reply.rcode(), rcodes::NOERROR, "{reply:?}");
+        assert_eq!(reply.question, Some(("nobody.example.".into(), qtype, 1)));
+        assert_eq!((reply.answers.len(), reply.authorities.len()), (0, 1));
+    }
+    assert_eq!(ruled.asked(), ["nobody.example."], "that nobody is there holds for all types");
+}
+
 #[tokio::test]
 async fn a_rule_for_some_clients_holds_for_them_alone_cached_or_not() {
     let mut only = rule(

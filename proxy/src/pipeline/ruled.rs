@@ -201,7 +201,7 @@ impl Lookup<'_> {
         let Plan { question, given, steps, rule } = plan;
         let mut draft = match rule {
             Some(rule) => Draft::given(question, given, rule),
-            None => Draft::of(&self.look_up(&route, question.clone()).await)?,
+            None => self.draft(&route, question.clone()).await?,
         };
         let no_name = |text: String| no_name(&text);
         let mut next = match rule {
@@ -216,7 +216,7 @@ impl Lookup<'_> {
             }
             let question = Question { name: target, ..question.clone() };
             let part = match rule {
-                Some(_) => Draft::of(&self.look_up(&route, question).await)?,
+                Some(_) => self.draft(&route, question).await?,
                 None => self.target(question).await?,
             };
             draft.append(part);
@@ -240,14 +240,21 @@ impl Lookup<'_> {
         if self.pipeline.loop_guard.is_some() && route.name().as_ref() == CLUSTER_DNS {
             return Err("the target of an alias is a name of the cluster".into());
         }
-        Draft::of(&self.look_up(&Arc::clone(route), question).await)
+        self.draft(&Arc::clone(route), question).await
     }
 
-    async fn look_up(&self, route: &Arc<Route>, question: Question<'static>) -> Outcome {
+    /// What the cache or the upstreams say.
+    async fn draft(
+        &self,
+        route: &Arc<Route>,
+        question: Question<'static>,
+    ) -> Result<Draft, String> {
         let Request { question: _, recursion_desired, checking_disabled, dnssec_ok } = *self.asked;
         let request =
             Arc::new(Request { question, recursion_desired, checking_disabled, dnssec_ok });
-        self.pipeline.look_up(route, request, self.started, self.is_renewal).await
+        let looked_up =
+            self.pipeline.look_up(route, Arc::clone(&request), self.started, self.is_renewal);
+        Draft::of(&looked_up.await, &request.question)
     }
 }
 
@@ -265,11 +272,13 @@ impl Draft {
         Self { response, rcode, errors, upstream: None, source: Source::Rule }
     }
 
-    /// What came of a look-up, its TTLs as they are now.
-    fn of(outcome: &Outcome) -> Result<Self, String> {
+    /// What came of looking a question up, its TTLs as they are now.
+    fn of(outcome: &Outcome, question: &Question<'static>) -> Result<Self, String> {
         let Outcome { entry, upstream, source, is_failure: _ } = outcome;
         let malformed = |_| "the answer is malformed".to_owned();
         let mut response = Response::read(entry.message()).map_err(malformed)?;
+        // The denial of a name, which answers every type, may have come for another one.
+        response.question = question.clone();
         let age = entry.age(Instant::now());
         for record in response.records_mut() {
             record.ttl = record.ttl.saturating_sub(age);
