@@ -19,6 +19,7 @@ use std::{
     },
 };
 
+use foldhash::fast::FixedState;
 use futures::{
     FutureExt,
     future::{Shared, WeakShared},
@@ -38,12 +39,15 @@ type Exchange = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// The exchanges that are on their way, of the whole process. Each is held by at least one query that waits, and
 /// those are bounded by `limits.maxInFlight`.
 pub struct Flights {
-    shards: [Mutex<HashMap<u64, Known>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     /// Unknown to clients, so that none can make others' questions meet in one place.
     seed: RandomState,
     /// Tells a flight from the next one in its place.
     next: AtomicU64,
 }
+
+/// By a hash that nobody can foresee, so this one need not be.
+type Shard = HashMap<u64, Known, FixedState>;
 
 /// So many that workers seldom meet.
 const SHARDS: usize = 16;
@@ -107,7 +111,7 @@ impl Flights {
         self.seed.hash_one((question.name.fold(&mut buffer), kind))
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<u64, Known>> {
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(hash % SHARDS as u64).unwrap_or_default();
         let [first, ..] = &self.shards;
         self.shards.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)

@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
 
 use super::{error::ExchangeError, random};
@@ -30,7 +31,8 @@ pub(super) type Answered = oneshot::Receiver<Result<Response, ExchangeError>>;
 #[derive(Debug)]
 pub(super) struct Pending {
     next: u16,
-    questions: HashMap<u16, Waiting>,
+    /// Nobody else chooses IDs, so nobody could gain from a known seed.
+    questions: HashMap<u16, Waiting, FixedState>,
     live: usize,
     max_live: usize,
 }
@@ -58,7 +60,8 @@ impl Pending {
     }
 
     fn starting_at(next: u16, max_live: usize) -> Self {
-        Self { next, questions: HashMap::new(), live: 0, max_live: max_live.min(MAX_IN_FLIGHT) }
+        let questions = HashMap::default();
+        Self { next, questions, live: 0, max_live: max_live.min(MAX_IN_FLIGHT) }
     }
 
     /// Takes a question in and gives it an ID.

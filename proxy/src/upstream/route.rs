@@ -230,6 +230,9 @@ impl Zones {
     }
 
     fn longest(&self, question: &Question<'_>) -> Option<(usize, usize)> {
+        if self.longest == ROOT.len() {
+            return Some((ROOT.len(), *self.routes.get(ROOT)?));
+        }
         let mut buffer = [0; MAX_NAME_LEN];
         let folded = question.name.fold(&mut buffer);
         // DS belongs to the parent's side of a zone cut (RFC 4035 section 3.1.4.1).
@@ -240,6 +243,9 @@ impl Zones {
             .find_map(|zone| Some((zone.len(), *self.routes.get(zone)?)))
     }
 }
+
+/// The zone of all names.
+const ROOT: &[u8] = &[0];
 
 /// A name in wire form and each of its ancestors, the longest first.
 fn suffixes(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -281,5 +287,16 @@ mod tests {
             }
         }
         assert_eq!(find(&Zones::default(), "a.example.", Qtype::A), None);
+    }
+
+    #[test]
+    fn with_nothing_but_the_root_all_names_are_in_it() {
+        let mut table = Zones::default();
+        table.insert(&".".parse().unwrap(), 3);
+
+        for (name, qtype) in [("a.b.example.", Qtype::A), ("example.", Qtype::DS), (".", Qtype::DS)]
+        {
+            assert_eq!(find(&table, name, qtype), Some(3), "{name} {qtype}");
+        }
     }
 }

@@ -114,10 +114,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// One turn: everything that can be read and written now.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.connection.wake.register(cx.waker());
+        // What leaves before answers are read tells the server that they came; else the kernel sends a segment for that alone.
+        let sent = self.poll_send(cx);
+        // Also where nothing can be sent any more: what has come is for somebody.
         if let Poll::Ready(error) = self.poll_receive(cx) {
             return Poll::Ready(Event::Failed(error));
         }
-        if let Poll::Ready(Err(error)) = self.poll_send(cx) {
+        if let Poll::Ready(Err(error)) = sent {
             return Poll::Ready(Event::Failed(error));
         }
         let state = self.connection.state();
