@@ -1,5 +1,5 @@
-# Is every answer from the cache the right one, while entries expire and are evicted, and the manifest is read anew? Sourced by
-# inside.sh.
+# Is every answer from the cache the right one, while entries expire and are evicted, the manifest is read anew, and rules are not the
+# same for all clients? Sourced by inside.sh.
 
 ROWS="dnsproxy dnsdist coredns"
 ONLY=${ONLY:-dnsproxy}               # the others show that what is asked and how it is judged are fair
@@ -20,9 +20,10 @@ run_scenario() {
 }
 
 check_row() {
-  local load began=$SECONDS kind count
+  local load began=$SECONDS kind count clients=("$CLIENT")
   start_server "$1"
-  "${ON_LOAD_CORE[@]}" "$VERIFY" answers "$SERVER:53" "$ANSWERS" "$SECONDS_EACH" "$NAMES" > "$RUN/answers" 2> "$RUN/wrong" &
+  case $1 in dnsproxy*) clients+=("${RULED_CLIENTS[@]}") ;; esac
+  "${ON_LOAD_CORE[@]}" "$VERIFY" answers "$SERVER:53" "$ANSWERS" "$SECONDS_EACH" "$NAMES" "${clients[@]}" > "$RUN/answers" 2> "$RUN/wrong" &
   load=$!
   case $1 in dnsproxy*) reload_while "$load" "$CONF/$1.yaml" ;; esac
   wait "$load" || fail "the load failed: $(cat "$RUN/wrong")"
@@ -39,13 +40,16 @@ check_row() {
   cat "$RUN/wrong" >&2
 }
 
-# Each time something else is in the manifest: nothing, a limit, routes of which one is the same as before.
+# Each time something else is in the manifest: nothing, a limit, routes of which one is the same as before; and every other time a
+# rule before all others.
 reload_while() {
-  local number=0 manifest; manifest=$(cat "$2")
+  local number=0 first manifest; manifest=$(cat "$2")
   local additions=("" "  limits: {queryDeadline: 3s}" "  routes: [{name: all, zones: ['.'], upstreams: [bench]}, {name: other, zones: [other.example], upstreams: [bench]}]")
   while sleep "$RELOAD" && kill -0 "$1" 2>/dev/null; do
     number=$((number + 1))
-    printf '%s\n%s\n' "$manifest" "${additions[number % ${#additions[@]}]}" > "$2.new"
+    first=()
+    [ $((number % 2)) = 0 ] || first=(-e '/^  rules:/a\    - {name: another, match: {names: {zone: [other.example]}}, block: {}}')
+    printf '%s\n%s\n' "$manifest" "${additions[number % ${#additions[@]}]}" | sed -e '' "${first[@]}" > "$2.new"
     mv "$2.new" "$2"
   done
 }
@@ -63,16 +67,18 @@ report() {
   cat <<TEXT
 # Right answers
 
-Four clients ask for $NAMES names by Zipf's law, as fast as they are answered, in changing spelling, with and without EDNS, for A and for AAAA.
+Six clients ask for $NAMES names by Zipf's law, as fast as they are answered, in changing spelling, with and without EDNS, for A and for AAAA.
+Four of them have rules at DnsProxy, two other ones than the other two: names that are asked for under others, that are answered or blocked here,
+shorter TTLs, other rcodes.
 The cache is far too small for them, the upstream gives a TTL of 0 to 5 s anew for every answer, and every $RELOAD s DnsProxy gets another manifest. Every answer must
 be that of its question, and have no more TTL than is left of what the upstream gave. Until $ANSWERS answers have come from the cache, but for
 $SECONDS_EACH s at most.
 
-| server | wrong | from the cache | from the upstream | stale | failed | lost | seconds | manifests | evictions |
-|---|---|---|---|---|---|---|---|---|---|
+| server | wrong | from the cache | from the upstream | by rules | stale | failed | lost | seconds | manifests | evictions |
+|---|---|---|---|---|---|---|---|---|---|---|
 TEXT
   for row in $rows_measured; do
-    echo "| $row | **$(total_of "$row" wrong)** | $(total_of "$row" cached) | $(total_of "$row" fresh) | $(total_of "$row" stale)" \
+    echo "| $row | **$(total_of "$row" wrong)** | $(total_of "$row" cached) | $(total_of "$row" fresh) | $(total_of "$row" own) | $(total_of "$row" stale)" \
       "| $(total_of "$row" failed) | $(total_of "$row" lost) | $(total_of "$row" seconds)" \
       "| $(rounded "$(value_of "$row" reloads)" 0) | $(rounded "$(value_of "$row" evictions)" 0) |"
     require_right "$row"
@@ -82,12 +88,14 @@ TEXT
   describe_servers "$rows_measured"
   cat <<TEXT
 
-The load: \`verify answers $SERVER:53 $ANSWERS $SECONDS_EACH $NAMES\`. All of it again: \`make bench ARGS="check --count $ANSWERS"\`.
+The load: \`verify answers $SERVER:53 $ANSWERS $SECONDS_EACH $NAMES $CLIENT ${RULED_CLIENTS[*]}\`. All of it again: \`make bench ARGS="check --count $ANSWERS"\`.
 TEXT
 }
 
 require_right() {
   [ "$(total_of "$1" wrong)" = 0 ] || echo "$1 gave wrong answers" >> "$RUN/failed"
+  # The upstream answers everything.
+  case $1 in dnsproxy*) [ "$(total_of "$1" failed) $(total_of "$1" lost)" = "0 0" ] || echo "$1 left questions without an answer" >> "$RUN/failed" ;; esac
   # One that was refused would have changed nothing.
   [ "$(total_of "$1" rejected)" = 0 ] || echo "$1 refused manifests" >> "$RUN/failed"
   [ "$(total_of "$1" cached)" -ge "$ANSWERS" ] || echo "$1 gave too few answers from a cache" >> "$RUN/failed"

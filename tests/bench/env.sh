@@ -21,6 +21,7 @@ LOCK=/var/lock/dnsproxy-bench        # held by a run
 SERVER=10.99.0.1                     # of the server under test
 ADMIN=127.0.0.1:8053                 # of DnsProxy, in the namespace of the server under test
 CLIENT=10.99.0.10                    # of the load; not an upstream's, as an upstream may fail
+RULED_CLIENTS=(10.99.0.11 10.99.0.12)    # of clients with rules of their own
 UPSTREAMS=(10.99.0.2 10.99.0.3)      # of the DNS-over-TLS servers, beside the load
 SERVER_CORE=0                        # the server under test has it for itself
 LOAD_CORE=1                          # the load's and the upstream's

@@ -11,7 +11,7 @@ make_network() {
   ip -n server link add to-client numrxqueues 1 numtxqueues 1 type veth \
     peer name to-server numrxqueues 1 numtxqueues 1 netns client
   ip -n server addr add "$SERVER/24" dev to-client
-  for address in "$CLIENT" "${UPSTREAMS[@]}"; do ip -n client addr add "$address/24" dev to-server; done
+  for address in "$CLIENT" "${RULED_CLIENTS[@]}" "${UPSTREAMS[@]}"; do ip -n client addr add "$address/24" dev to-server; done
   for link in lo to-client; do ip -n server link set "$link" up; done
   for link in lo to-server; do ip -n client link set "$link" up; done
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -13,12 +13,13 @@ use anyhow::{Context as _, Result, bail};
 use dnsproxy_tests::wire::types;
 
 use crate::{
+    group::Group,
     judge::{Asked, Verdict, judge},
     truth::{Random, now},
 };
 
-/// How many ask at the same time, each from a port of its own.
-const CLIENTS: u64 = 4;
+/// How many ask at the same time, each from a port of its own: as many of one group as of any other.
+const CLIENTS: u64 = 6;
 
 /// Queries that each of them has out.
 const WINDOW: usize = 64;
@@ -29,16 +30,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a client that gets nothing looks whether it has waited long enough.
 const PULSE: Duration = Duration::from_millis(100);
 
-/// Wrong answers that are described; more are counted.
+/// Answers that should not be of which it is told what they are; more are counted.
 const EXAMPLES: u64 = 10;
 
 /// One in so many questions is for AAAA.
 const AAAA: u64 = 8;
 
 /// What is asked, and until when.
-#[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) server: SocketAddr,
+    /// Those of the groups, in their order; of the first alone, where there are no rules.
+    pub(crate) clients: Vec<IpAddr>,
     /// Answers from a cache.
     pub(crate) count: u64,
     pub(crate) time: Duration,
@@ -57,20 +59,22 @@ impl Tally {
 
     /// A line for each kind, those that must not be included.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
-        let kinds = ["cached", "fresh", "stale", "failed", "lost", "wrong"];
+        let kinds = ["cached", "fresh", "own", "stale", "failed", "lost", "wrong"];
         kinds.into_iter().map(|kind| format!("{kind} {}", self.0.get(kind).copied().unwrap_or(0)))
     }
 }
 
 /// Runs all clients.
-pub(crate) fn run(load: Load) -> Result<Tally> {
-    let (cached, wrong) = (AtomicU64::new(0), AtomicU64::new(0));
+pub(crate) fn run(load: &Load) -> Result<Tally> {
+    let (cached, noted) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut total = Tally::default();
     thread::scope(|scope| {
+        let groups = load.clients.iter().copied().zip(Group::ALL).cycle();
         let clients: Vec<_> = (1..=CLIENTS)
-            .map(|number| {
-                let (cached, wrong) = (&cached, &wrong);
-                scope.spawn(move || Client::new(load, number, cached, wrong)?.run())
+            .zip(groups)
+            .map(|(number, who)| {
+                let (cached, noted) = (&cached, &noted);
+                scope.spawn(move || Client::new(load, number, who, cached, noted)?.run())
             })
             .collect();
         for client in clients {
@@ -93,7 +97,8 @@ enum Slot {
 }
 
 struct Client<'a> {
-    load: Load,
+    load: &'a Load,
+    group: Group,
     socket: UdpSocket,
     random: Random,
     /// By ID.
@@ -104,16 +109,23 @@ struct Client<'a> {
     tally: Tally,
     /// Of all clients.
     cached: &'a AtomicU64,
-    wrong: &'a AtomicU64,
+    noted: &'a AtomicU64,
 }
 
 impl<'a> Client<'a> {
-    fn new(load: Load, number: u64, cached: &'a AtomicU64, wrong: &'a AtomicU64) -> Result<Self> {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
+    fn new(
+        load: &'a Load,
+        number: u64,
+        (address, group): (IpAddr, Group),
+        cached: &'a AtomicU64,
+        noted: &'a AtomicU64,
+    ) -> Result<Self> {
+        let socket = UdpSocket::bind((address, 0))?;
         socket.connect(load.server)?;
         socket.set_read_timeout(Some(PULSE))?;
         Ok(Self {
             load,
+            group,
             socket,
             random: Random(number << 32 | 0x9e37_79b9),
             slots: (0..1 << 16).map(|_| Slot::Free).collect(),
@@ -121,7 +133,7 @@ impl<'a> Client<'a> {
             out: 0,
             tally: Tally::default(),
             cached,
-            wrong,
+            noted,
         })
     }
 
@@ -170,7 +182,7 @@ impl<'a> Client<'a> {
                 if spelling & 1 == 1 { character.to_ascii_uppercase() } else { character }
             })
             .collect();
-        Asked { name, qtype, edns, at: now() }
+        Asked { name, qtype, edns, at: now(), group: self.group }
     }
 
     /// All of them in turn, so that an answer that comes late or twice is known for what it is.
@@ -218,16 +230,21 @@ impl<'a> Client<'a> {
                 self.cached.fetch_add(1, Ordering::Relaxed);
                 self.tally.count("cached");
             }
+            Verdict::Own => self.tally.count("own"),
             Verdict::Stale => self.tally.count("stale"),
-            Verdict::Failed => self.tally.count("failed"),
+            Verdict::Failed => self.note("failed", &format!("{asked:?}"), message),
             Verdict::Wrong(fault) => self.blame(&format!("{fault:?} for {asked:?}"), message),
         }
     }
 
     fn blame(&mut self, why: &str, message: &[u8]) {
-        self.tally.count("wrong");
-        if self.wrong.fetch_add(1, Ordering::Relaxed) < EXAMPLES {
-            eprintln!("wrong: {why}: {message:02x?}");
+        self.note("wrong", why, message);
+    }
+
+    fn note(&mut self, what: &'static str, why: &str, message: &[u8]) {
+        self.tally.count(what);
+        if self.noted.fetch_add(1, Ordering::Relaxed) < EXAMPLES {
+            eprintln!("{what}: {why}: {message:02x?}");
         }
     }
 

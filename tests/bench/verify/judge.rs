@@ -2,7 +2,10 @@
 
 use dnsproxy_tests::wire::{Query, Record, Reply, options, rcodes, types};
 
-use crate::truth::{Stamp, Truth, between};
+use crate::{
+    group::{Expected, Group, Own, Passed},
+    truth::{Stamp, Truth, between},
+};
 
 /// How long an answer may be on its way from the upstream to the cache, in milliseconds, in which it does not age yet; and
 /// what is lost where a TTL is counted in whole seconds.
@@ -28,6 +31,8 @@ pub(crate) struct Asked {
     pub(crate) edns: bool,
     /// By [`crate::truth::now`].
     pub(crate) at: u32,
+    /// By whom.
+    pub(crate) group: Group,
 }
 
 impl Asked {
@@ -46,6 +51,8 @@ pub(crate) enum Verdict {
     Cached,
     /// Right, and said to be stale.
     Stale,
+    /// Right, and made by a rule.
+    Own,
     /// No answer: the server says that it failed.
     Failed,
     /// It must not be.
@@ -59,9 +66,9 @@ pub(crate) enum Fault {
     Malformed,
     /// Another question than the one that was asked with this ID, or another spelling of it.
     Question,
-    /// Another rcode than the upstream's.
+    /// Another rcode than the upstream's, or the rules'.
     Rcode,
-    /// The answer to another question.
+    /// The answer to another question, or of other rules.
     Foreign,
     /// A record too many or too few.
     Records,
@@ -88,21 +95,51 @@ fn weigh(asked: &Asked, reply: &Reply) -> Result<Verdict, Fault> {
     };
     require(reply.has(0x8000) && reply.question.as_ref().is_some_and(is_same), Fault::Question)?;
     require(reply.edns.is_some() == asked.edns, Fault::Edns)?;
-    let truth = Truth::of(&asked.name.to_ascii_lowercase(), asked.qtype);
-    match reply.rcode() {
-        rcodes::SERVFAIL | rcodes::REFUSED => return Ok(Verdict::Failed),
-        rcode => require(rcode == truth.rcode(), Fault::Rcode)?,
+    if matches!(reply.rcode(), rcodes::SERVFAIL | rcodes::REFUSED) {
+        return Ok(Verdict::Failed);
     }
-    let (ttl, bits) = content(asked, reply, truth)?;
+    match asked.group.expects(&asked.name.to_ascii_lowercase(), asked.qtype) {
+        Expected::Upstream(passed) => weigh_passed(asked, reply, &passed),
+        Expected::Own(own) => weigh_own(asked, reply, &own),
+    }
+}
+
+/// An answer of the upstream's.
+fn weigh_passed(asked: &Asked, reply: &Reply, passed: &Passed) -> Result<Verdict, Fault> {
+    let truth = Truth::of(&passed.name, asked.qtype);
+    require(reply.rcode() == passed.rcode(truth), Fault::Rcode)?;
+    let (ttl, bits) = content(asked, reply, truth, &passed.name)?;
     let (marks, stamps): (Vec<u32>, Vec<u32>) =
         bits.into_iter().partition(|bits| Stamp::read(*bits).is_none());
     require(marks == [truth.mark()], Fault::Foreign)?;
     let [stamp] = stamps.as_slice() else { return Err(Fault::Records) };
-    age(asked, reply, ttl, Stamp::read(*stamp).ok_or(Fault::Records)?)
+    let verdict = age(asked, reply, ttl, Stamp::read(*stamp).ok_or(Fault::Records)?)?;
+    require(ttl <= passed.max_ttl || verdict == Verdict::Stale, Fault::Ttl)?;
+    Ok(verdict)
 }
 
-/// The TTL, and what the upstream put into the records.
-fn content(asked: &Asked, reply: &Reply, truth: Truth) -> Result<(u32, Vec<u32>), Fault> {
+/// An answer that the rules make.
+fn weigh_own(asked: &Asked, reply: &Reply, own: &Own) -> Result<Verdict, Fault> {
+    require(reply.rcode() == own.rcode, Fault::Rcode)?;
+    let is_mine = |record: &Record| {
+        record.owner == asked.name
+            && record.rtype == types::A
+            && own.address.is_some_and(|address| record.rdata == address.octets())
+    };
+    require(reply.answers.iter().all(is_mine), Fault::Foreign)?;
+    require(reply.answers.len() == usize::from(own.address.is_some()), Fault::Records)?;
+    let others = reply.authorities.iter().chain(&reply.additionals);
+    require(others.into_iter().all(|record| record.rtype == types::SOA), Fault::Records)?;
+    Ok(Verdict::Own)
+}
+
+/// The TTL, and what the upstream put into the records when it was asked for that name.
+fn content(
+    asked: &Asked,
+    reply: &Reply,
+    truth: Truth,
+    name: &str,
+) -> Result<(u32, Vec<u32>), Fault> {
     let (records, others) = match truth {
         Truth::Record(_) => (&reply.answers, [&reply.authorities, &reply.additionals]),
         Truth::NoData(_) | Truth::NoName(_) => {
@@ -114,7 +151,7 @@ fn content(asked: &Asked, reply: &Reply, truth: Truth) -> Result<(u32, Vec<u32>)
     require(rest.iter().all(|record| record.ttl == first.ttl), Fault::Ttl)?;
     let owner = match truth {
         Truth::Record(_) => Some(asked.name.as_str()),
-        Truth::NoData(_) | Truth::NoName(_) => asked.name.split_once('.').map(|(_, rest)| rest),
+        Truth::NoData(_) | Truth::NoName(_) => name.split_once('.').map(|(_, rest)| rest),
     };
     let is_owner =
         |record: &Record| owner.is_some_and(|name| record.owner.eq_ignore_ascii_case(name));
@@ -168,13 +205,15 @@ fn require(is_so: bool, fault: Fault) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use dnsproxy_tests::wire::Response;
+
     use super::*;
     use crate::truth::answer;
 
     const ASKED_AT: u32 = 1_000_000;
 
     fn asked(name: &str, qtype: u16) -> Asked {
-        Asked { name: name.to_owned(), qtype, edns: false, at: ASKED_AT }
+        Asked { name: name.to_owned(), qtype, edns: false, at: ASKED_AT, group: Group::Free }
     }
 
     /// The upstream's answer of so many milliseconds ago, to the question in the client's spelling.
@@ -183,10 +222,21 @@ mod tests {
         answer(&asked.query(7), &asked.name, asked.qtype, stamp)
     }
 
+    /// Names as they are asked for.
+    fn names_that(is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
+        let names = (0..).map(|number| format!("www.n{number}.bench.example."));
+        names.filter(move |name| is_wanted(name))
+    }
+
     /// Names with each kind of truth, by looking for them.
     fn name_with(is_wanted: impl Fn(Truth) -> bool) -> String {
-        let mut names = (0..).map(|number| format!("www.n{number}.bench.example."));
-        names.find(|name| is_wanted(Truth::of(name, types::A))).unwrap()
+        names_that(|name| is_wanted(Truth::of(name, types::A))).next().unwrap()
+    }
+
+    /// One with an address.
+    fn name_with_prefix(prefix: &str) -> String {
+        let is_record = |name: &str| matches!(Truth::of(name, types::A), Truth::Record(_));
+        names_that(|name| name.starts_with(prefix) && is_record(name)).next().unwrap()
     }
 
     fn some_name() -> String {
@@ -264,5 +314,64 @@ mod tests {
         for (why, message, fault) in cases {
             assert_eq!(judge(&mine, &message), Verdict::Wrong(fault), "{why}");
         }
+    }
+
+    #[test]
+    fn each_group_has_answers_of_its_own() {
+        let name = name_with_prefix("www.n1");
+        let groups = Group::ALL.map(|group| Asked { group, ..asked(&name, types::A) });
+        let upstream_names =
+            ["www.n1", "www.a1", "www.b1"].map(|new| name.replacen("www.n1", new, 1));
+
+        for (mine, asked) in groups.iter().enumerate() {
+            for (theirs, upstream_name) in upstream_names.iter().enumerate() {
+                let stamp = Stamp { at: ASKED_AT, ttl: 5 };
+                let message = answer(&asked.query(7), upstream_name, types::A, stamp);
+                let is_right = judge(asked, &message) == Verdict::Fresh;
+                assert_eq!(is_right, mine == theirs, "{upstream_name} for {asked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_rules_answer_is_known() {
+        let blocked =
+            |asked: &Asked| Response::to(&asked.query(7)).rcode(rcodes::NXDOMAIN).encode();
+        let told = |asked: &Asked, last| {
+            Response::to(&asked.query(7)).record(types::A, 7, &[198, 51, 100, last]).encode()
+        };
+        let [free, first, second] =
+            Group::ALL.map(|group| Asked { group, ..asked(&name_with_prefix("www.n2"), types::A) });
+        let cases = [
+            ("blocked", &first, blocked(&first), Verdict::Own),
+            ("blocked for others", &second, blocked(&second), Verdict::Wrong(Fault::Rcode)),
+            ("answered", &second, told(&second, 2), Verdict::Own),
+            ("answered by another rule", &second, told(&second, 3), Verdict::Wrong(Fault::Foreign)),
+            ("answered for others", &first, told(&first, 2), Verdict::Wrong(Fault::Rcode)),
+            ("no rule's business", &free, told(&free, 2), Verdict::Wrong(Fault::Foreign)),
+        ];
+
+        for (why, asked, message, expected) in cases {
+            assert_eq!(judge(asked, &message), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_shorter_ttl_and_another_rcode_are_for_one_group_each() {
+        let name = name_with_prefix("www.n4");
+        let [free, first, second] =
+            Group::ALL.map(|group| Asked { group, ..asked(&name, types::A) });
+        let seen = |asked: &Asked| judge(asked, &answered(asked, 0, 5));
+
+        assert_eq!(seen(&free), Verdict::Fresh);
+        assert_eq!(seen(&second), Verdict::Fresh);
+        assert_eq!(seen(&first), Verdict::Wrong(Fault::Ttl));
+        assert_eq!(judge(&first, &told(answered(&first, 0, 5), 5, 1)), Verdict::Fresh);
+
+        let mut missing = names_that(|name| matches!(Truth::of(name, types::A), Truth::NoName(_)));
+        let missing = missing.find(|name| name.starts_with("www.n4")).unwrap();
+        let asked = |group| Asked { group, ..asked(&missing, types::A) };
+        assert_eq!(seen(&asked(Group::First)), Verdict::Wrong(Fault::Ttl));
+        assert_eq!(seen(&asked(Group::Second)), Verdict::Wrong(Fault::Rcode));
     }
 }

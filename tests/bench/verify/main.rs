@@ -1,11 +1,13 @@
 //! Asks, and looks at every answer; or is the upstream that knows what is right.
 //!
 //! * `verify upstream ADDRESS CERTIFICATE KEY` answers every question below `bench.example` over DNS-over-TLS, each in its own way.
-//! * `verify answers SERVER COUNT SECONDS NAMES` asks for so many names, by Zipf's law, until so many right answers have come from
-//!   the server's cache, or for so long. How many there were of each kind is told on standard output, what is wrong on standard error.
+//! * `verify answers SERVER COUNT SECONDS NAMES ADDRESS...` asks for so many names, by Zipf's law, until so many right answers have come from
+//!   the server's cache, or for so long. Clients of the first address are under no rule, those of the second and the third each under
+//!   their own. How many answers there were of each kind is told on standard output, what is wrong on standard error.
 //! * `verify connections SERVER COUNT SECONDS` opens so many TCP connections, asks once on each, and keeps them for so long.
 
 mod client;
+mod group;
 mod idle;
 mod judge;
 mod truth;
@@ -22,17 +24,21 @@ fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["upstream", address, certificate, key] => upstream::serve(address, certificate, key),
-        ["answers", server, count, seconds, names] => {
+        ["answers", server, count, seconds, names, clients @ ..] if !clients.is_empty() => {
             let (count, time) = (number(count)?, Duration::from_secs(number(seconds)?));
-            let load = Load { server: address(server)?, count, time, names: number(names)? };
-            client::run(load)?.lines().for_each(|line| println!("{line}"));
+            let (server, names) = (address(server)?, number(names)?);
+            let clients = clients.iter().map(|client| client.parse().context("ADDRESS"));
+            let clients = clients.collect::<Result<_>>()?;
+            client::run(&Load { server, clients, count, time, names })?
+                .lines()
+                .for_each(|line| println!("{line}"));
             Ok(())
         }
         ["connections", server, count, seconds] => {
             idle::hold(address(server)?, number(count)?, Duration::from_secs(number(seconds)?))
         }
         _ => bail!(
-            "verify upstream ADDRESS CERTIFICATE KEY\nverify answers SERVER COUNT SECONDS NAMES\n\
+            "verify upstream ADDRESS CERTIFICATE KEY\nverify answers SERVER COUNT SECONDS NAMES ADDRESS...\n\
              verify connections SERVER COUNT SECONDS"
         ),
     }
