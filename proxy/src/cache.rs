@@ -166,9 +166,11 @@ impl Cache {
 
     /// Keeps an entry, if it may be kept, for the key that it was made for.
     ///
-    /// An answer ends the failure before it, and what denied the name; a denial ends what there was of its type.
+    /// An answer ends the failure before it, and what denied the name; a denial ends what there was of its type. So does
+    /// one that may not be kept: what it replaces must not be served as stale.
     pub fn insert(&self, entry: &Entry) {
-        if entry.lifetime().is_zero() {
+        let is_kept = !entry.lifetime().is_zero();
+        if !is_kept && !entry.is_whole_answer() {
             return;
         }
         let key = entry.key();
@@ -183,7 +185,13 @@ impl Cache {
             }
         };
         let outdated = outdated.map(|slot| slot.map(|slot| base.slot(slot)));
-        self.store.insert(base.slot(slot), entry.clone(), outdated);
+        if is_kept {
+            self.store.insert(base.slot(slot), entry.clone(), outdated);
+        } else {
+            for hash in outdated.into_iter().flatten().chain([base.slot(slot)]) {
+                self.store.remove(hash);
+            }
+        }
     }
 }
 

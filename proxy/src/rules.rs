@@ -311,7 +311,7 @@ impl Decision {
         has_more
     }
 
-    fn note(&mut self, fingerprint: u64) {
+    fn note(&mut self, fingerprint: impl Hash) {
         let mut hasher = DefaultHasher::new();
         (self.fingerprint, fingerprint).hash(&mut hasher);
         self.fingerprint = hasher.finish();

@@ -321,6 +321,46 @@ async fn a_denial_that_is_known_of_one_type_is_changed_for_another_as_well() {
 }
 
 #[tokio::test]
+async fn aliases_that_are_made_of_other_parts_of_a_name_are_other_answers() {
+    let made = |name: &str, regex: &str, client: &str| {
+        let target = json!({"records": ["CNAME {1}.example."]});
+        let mut made = rule(name, json!({"regex": [regex]}), "answer", target);
+        made["match"]["clients"] = json!([client]);
+        made
+    };
+    let ruled = Ruled::cached(json!([
+        made("first", r"^([a-z]+)-[a-z]+\.svc\.$", "127.0.0.2/32"),
+        made("second", r"^[a-z]+-([a-z]+)\.svc\.$", "127.0.0.3/32"),
+    ]))
+    .await;
+
+    for (client, expected) in [(2, "192.0.2.2"), (3, "192.0.2.3"), (2, "192.0.2.2")] {
+        let client = ruled.proxy.client().from(dnsproxy_tests::proxy::loopback(client));
+        let reply = client.ask("real-other.svc.", types::A).await;
+        assert_eq!(reply.addresses(), [expected.parse::<IpAddr>().unwrap()]);
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_a_rule_has_an_alias_for_is_followed() {
+    let steer =
+        json!({"cnameTarget": {"regex": r"^edge\.cdn\.example\.$", "to": "b.cdn.example."}});
+    let ruled = Ruled::by(json!([
+        rule("steer", json!({"exact": ["cdn.example"]}), "response", steer),
+        rule(
+            "own",
+            json!({"exact": ["b.cdn.example"]}),
+            "answer",
+            json!({"records": ["CNAME real.example."]})
+        ),
+    ]))
+    .await;
+
+    assert_eq!(ruled.addresses("cdn.example.").await, ["192.0.2.2"]);
+    assert_eq!(ruled.asked(), ["cdn.example.", "real.example."]);
+}
+
+#[tokio::test]
 async fn a_rule_for_some_clients_holds_for_them_alone_cached_or_not() {
     let mut only = rule(
         "some",

@@ -216,6 +216,12 @@ impl Entry {
         self.head().rcode
     }
 
+    /// Whether it is an answer, and all of it.
+    pub(super) fn is_whole_answer(&self) -> bool {
+        let flags = u16_at(self.message(), 2).unwrap_or_default();
+        self.rcode().is_answer() && flags & Header::TC == 0
+    }
+
     /// It is given out after its end, since asking for a better one took too long or failed.
     pub fn note_given_stale(&self) {
         self.head().is_given_stale.store(true, Ordering::Relaxed);

@@ -47,6 +47,32 @@ fn found(cache: &Cache, name: &str, qtype: Qtype, now: Instant) -> String {
     }
 }
 
+#[test]
+fn an_answer_that_may_not_be_kept_ends_what_it_replaces() {
+    let now = Instant::now();
+    let without_soa = |rcode| Upstream::empty(NAME, Qtype::A, rcode);
+    let cases = [
+        ("a TTL of zero", Upstream::address(NAME, 0), "miss"),
+        ("no such record, without an SOA", without_soa(Rcode::NOERROR), "miss"),
+        ("no such name, without an SOA", without_soa(Rcode::NXDOMAIN), "miss"),
+        ("a failure", servfail(), "failure SERVFAIL stale NOERROR"),
+    ];
+    for (why, newer, expected) in cases {
+        let cache = cache_with(&[address()], now);
+        let later = now + after(100);
+        assert_eq!(found(&cache, NAME, Qtype::A, later), "stale NOERROR", "{why}");
+
+        cache.insert(&newer.entry(&BOUNDS, later));
+
+        assert_eq!(found(&cache, NAME, Qtype::A, later), expected, "{why}");
+    }
+
+    let cache = cache_with(&[nxdomain(60)], now);
+    let later = now + after(100);
+    cache.insert(&Upstream::address(NAME, 0).entry(&BOUNDS, later));
+    assert_eq!(found(&cache, NAME, Qtype::A, later), "miss", "the name is there again");
+}
+
 fn address() -> Upstream {
     Upstream::address(NAME, 60)
 }

@@ -154,8 +154,9 @@ impl Pipeline {
         is_renewal: bool,
     ) -> Outcome {
         let scope = self.scope(route, 0);
-        let known = if is_renewal { None } else { self.known(&request, scope) };
-        match known {
+        let known = self.known(&request, scope);
+        // What is renewed is an answer; a failure of a moment ago is not asked for again (RFC 9520 section 3.2).
+        match known.filter(|entry| !is_renewal || !entry.rcode().is_answer()) {
             Some(entry) => {
                 let is_failure = !entry.rcode().is_answer();
                 Outcome { entry, upstream: None, source: Source::Cache, is_failure }
@@ -227,7 +228,7 @@ impl Lookup<'_> {
 
     /// What comes of the target that a rule gave a CNAME record: it is decided about as any name, clients aside.
     async fn target(&self, question: Question<'static>) -> Result<Draft, String> {
-        let Judgement { fate, decision: _ } = self.pipeline.judge.judge_target(&question);
+        let Judgement { fate, decision } = self.pipeline.judge.judge_target(&question);
         let route = match fate {
             Fate::Failed(reason) => return Err(reason),
             Fate::Made { rcode, response, reason, .. } => {
@@ -240,7 +241,16 @@ impl Lookup<'_> {
         if self.pipeline.loop_guard.is_some() && route.name().as_ref() == CLUSTER_DNS {
             return Err("the target of an alias is a name of the cluster".into());
         }
-        self.draft(&Arc::clone(route), question).await
+        let rules::Verdict::Answer { rule, given } = &decision.verdict else {
+            return self.draft(route, question).await;
+        };
+        // The route is that of what a rule's alias leads to.
+        let mut draft = Draft::given(&question, &given.records, rule);
+        if let Some(target) = answer::open_end(&draft.response) {
+            let question = Question { name: target, ..question };
+            draft.append(self.draft(route, question).await?);
+        }
+        Ok(draft)
     }
 
     /// What the cache or the upstreams say.

@@ -1,6 +1,9 @@
 //! Records that a rule answers with.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use dnsproxy_api::{
     units::{Record as Line, Regex, Template},
@@ -52,6 +55,19 @@ pub struct Given {
     pub is_left: bool,
     /// The route whose upstreams are asked for it, when a rule says so.
     pub route: Option<Arc<str>>,
+}
+
+impl Given {
+    /// A hash of the records: a rule can make some of what was asked for, and another rule others of the same name.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for Record { owner, rtype, class, ttl, data } in &self.records {
+            let Data { head, names, tail } = data;
+            (owner.to_folded(), rtype, class, ttl, head, tail).hash(&mut hasher);
+            names.iter().for_each(|name| name.to_folded().hash(&mut hasher));
+        }
+        hasher.finish()
+    }
 }
 
 impl Statics {

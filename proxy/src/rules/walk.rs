@@ -156,7 +156,7 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
                 // Another type, and the rule leaves those to others.
                 None => return Next::GoOn,
                 Some(Ok(given)) => {
-                    decision.note(fingerprint);
+                    decision.note((fingerprint, given.fingerprint()));
                     decision.is_by_list = is_by_list;
                     decision.verdict = Verdict::Answer { rule: name, given };
                     Next::End
@@ -257,7 +257,7 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
                 }
                 Act::Answer(statics, fingerprint) => match statics.give(question, subject) {
                     Some(Ok(more)) => {
-                        self.decision.note(fingerprint);
+                        self.decision.note((fingerprint, more.fingerprint()));
                         if !is_target {
                             // A list that blocks with records blocks what was found before.
                             self.decision.verdict = Verdict::Pass;
