@@ -17,8 +17,8 @@ const GRACE_OF_0: i64 = 500;
 /// The TTL of what a server serves although it has expired, as the upstream is not there (RFC 8767 section 5).
 const STALE_TTL: u32 = 30;
 
-/// The Extended DNS Error that says so (RFC 8914 section 4.4).
-const STALE_ANSWER: u16 = 3;
+/// The Extended DNS Errors that say so (RFC 8914 sections 4.4 and 4.20).
+const STALE: [u16; 2] = [3, 19];
 
 /// What was asked, and when.
 #[derive(Clone, Debug)]
@@ -181,7 +181,7 @@ fn serial_and_refresh(record: &Record) -> Option<Vec<u32>> {
 /// What is left of the upstream's TTL is all that a client may be told.
 fn age(asked: &Asked, reply: &Reply, ttl: u32, stamp: Stamp) -> Result<Verdict, Fault> {
     let age = between(stamp.at, asked.at);
-    if ttl == STALE_TTL && (!asked.edns || has_error(reply, STALE_ANSWER)) {
+    if ttl == STALE_TTL && (!asked.edns || STALE.iter().any(|code| has_error(reply, *code))) {
         return Ok(Verdict::Stale);
     }
     require(ttl <= stamp.ttl, Fault::Ttl)?;
