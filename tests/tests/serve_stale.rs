@@ -119,6 +119,43 @@ async fn an_upstream_that_fails_leaves_clients_the_old_answer() {
     assert!(stale >= 4.0, "{metrics:?}");
 }
 
+/// A rule that changes answers has a place of its own in the cache; what is remembered of the upstream holds there too.
+#[tokio::test]
+async fn an_upstream_that_failed_is_left_alone_under_rules_as_well() {
+    let rules = json!([{
+        "name": "calm",
+        "match": {"names": {"zone": ["example"]}},
+        "response": {"ttl": {"max": "1h"}},
+    }]);
+    let stage = stage(failing, json!({"cache": {"failureTTL": "60s"}, "rules": rules})).await;
+    assert_stale(&until(&stage, "a stale answer", is_stale).await);
+
+    let asked = stage.asked().len();
+    for _ in 0..20 {
+        assert_stale(&ask(&stage).await);
+    }
+
+    assert_eq!(stage.asked().len(), asked, "its failure is remembered");
+}
+
+#[tokio::test]
+async fn an_answer_that_may_not_be_kept_ends_the_stale_one() {
+    let failed = Switch::default();
+    let back_with_ttl_zero = move |query: &Received| {
+        if failed.is_thrown() {
+            vec![Action::Send(address(query, 0, NEW).encode())]
+        } else {
+            failed.throw();
+            failing(query)
+        }
+    };
+    let stage = stage(back_with_ttl_zero, json!({"cache": {"failureTTL": "1s"}})).await;
+    assert_stale(&until(&stage, "a stale answer", is_stale).await);
+
+    until(&stage, "the new address", |reply| reply.addresses() == [NEW]).await;
+    assert_eq!(ask(&stage).await.addresses(), [NEW], "and from now on");
+}
+
 /// RFC 8767 section 5: without EDNS there is no room for the reason, and the answer comes all the same.
 #[tokio::test]
 async fn a_client_without_edns_gets_it_as_well() {

@@ -7,7 +7,7 @@ use super::{
     testing::{Asked, SELF, Upstream, key, record, soa, written},
     *,
 };
-use crate::message::{Name, Qclass, Qtype, Question};
+use crate::message::{Header, Name, Qclass, Qtype, Question};
 
 const NAME: &str = "www.example.";
 const BOUNDS: Bounds = Bounds { min_ttl: 0, max_ttl: 3600, negative_max_ttl: 300, failure_ttl: 5 };
@@ -47,15 +47,29 @@ fn found(cache: &Cache, name: &str, qtype: Qtype, now: Instant) -> String {
     }
 }
 
+fn address() -> Upstream {
+    Upstream::address(NAME, 60)
+}
+
+fn nxdomain(ttl: u32) -> Upstream {
+    Upstream::denial(NAME, Qtype::AAAA, Rcode::NXDOMAIN, ttl)
+}
+
+fn servfail() -> Upstream {
+    Upstream::empty(NAME, Qtype::A, Rcode::SERVFAIL)
+}
+
 #[test]
 fn an_answer_that_may_not_be_kept_ends_what_it_replaces() {
     let now = Instant::now();
     let without_soa = |rcode| Upstream::empty(NAME, Qtype::A, rcode);
+    let part = Upstream { flags: Header::QR | Header::TC, ..address() };
     let cases = [
         ("a TTL of zero", Upstream::address(NAME, 0), "miss"),
         ("no such record, without an SOA", without_soa(Rcode::NOERROR), "miss"),
         ("no such name, without an SOA", without_soa(Rcode::NXDOMAIN), "miss"),
         ("a failure", servfail(), "failure SERVFAIL stale NOERROR"),
+        ("a part of an answer", part, "stale NOERROR"),
     ];
     for (why, newer, expected) in cases {
         let cache = cache_with(&[address()], now);
@@ -71,18 +85,6 @@ fn an_answer_that_may_not_be_kept_ends_what_it_replaces() {
     let later = now + after(100);
     cache.insert(&Upstream::address(NAME, 0).entry(&BOUNDS, later));
     assert_eq!(found(&cache, NAME, Qtype::A, later), "miss", "the name is there again");
-}
-
-fn address() -> Upstream {
-    Upstream::address(NAME, 60)
-}
-
-fn nxdomain(ttl: u32) -> Upstream {
-    Upstream::denial(NAME, Qtype::AAAA, Rcode::NXDOMAIN, ttl)
-}
-
-fn servfail() -> Upstream {
-    Upstream::empty(NAME, Qtype::A, Rcode::SERVFAIL)
 }
 
 #[test]

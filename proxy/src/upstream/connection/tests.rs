@@ -227,6 +227,22 @@ async fn when_the_server_hangs_up_everybody_learns_it() {
     assert_eq!(lab.series.connections.get(), 0);
 }
 
+#[tokio::test]
+async fn what_came_before_the_server_hung_up_is_for_who_waits_for_it() {
+    let mut lab = Lab::open();
+    let first = lab.ask("a.example.");
+    let query = lab.read().await;
+    // All of it before the driver's next turn, in which nothing can be sent any more.
+    lab.write(&answer_to(&query)).await;
+    let mut second =
+        lab.connection.ask(&request("b.example.").into(), None, Instant::now()).unwrap();
+    drop(lab.wire);
+
+    assert_eq!(name_of(&first.await.unwrap().unwrap().message), "a.example.");
+    let second = poll_fn(|cx| second.poll(cx)).await;
+    assert!(matches!(second, Err(ExchangeError::Closed)), "{second:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_gets_no_new_questions_until_something_comes() {
     let mut lab = Lab::open();
