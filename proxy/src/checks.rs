@@ -7,6 +7,7 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
 };
 
 use dnsproxy_api::{
@@ -17,7 +18,8 @@ use dnsproxy_api::{
 use crate::{
     message::{
         Header, Layout, Name, Qtype, Rcode, record,
-        response::{Data, Response},
+        response::{Data, Record, Response},
+        u16_at,
     },
     rules::denial,
 };
@@ -120,20 +122,32 @@ impl Checks {
     fn with_aliases(&self, message: &[u8]) -> Option<Checked> {
         let mut response = Response::read(message).ok()?;
         let [answers, ..] = &mut response.sections;
-        for record in answers {
-            let address = address_of(record.rtype, &record.data.head);
-            if let Some(alias) = address.and_then(|address| self.alias(address)) {
-                record.data = Data::opaque(match alias {
-                    IpAddr::V4(v4) => v4.octets().to_vec(),
-                    IpAddr::V6(v6) => v6.octets().to_vec(),
-                });
+        for Record { rtype, data, .. } in answers {
+            let Data { head, names: _, tail } = data;
+            match *rtype {
+                Qtype::A | Qtype::AAAA => self.change(head),
+                SVCB | HTTPS => {
+                    for place in hints(tail) {
+                        tail.get_mut(place).into_iter().for_each(|hint| self.change(hint));
+                    }
+                }
+                _ => {}
             }
         }
         response.header.flags &= !Header::AD;
         Some(Checked { rcode: response.header.rcode(), response, reason: "another address" })
     }
 
-    /// What becomes of an address; `None` when it stays.
+    /// Changes an address in place, when it has an alias.
+    fn change(&self, octets: &mut [u8]) {
+        match address_of(octets).and_then(|address| self.alias(address)) {
+            Some(IpAddr::V4(v4)) => octets.copy_from_slice(&v4.octets()),
+            Some(IpAddr::V6(v6)) => octets.copy_from_slice(&v6.octets()),
+            None => {}
+        }
+    }
+
+    /// What becomes of an address; `None` when it stays. It stays one of the same kind.
     fn alias(&self, address: IpAddr) -> Option<IpAddr> {
         let (from, to) = self.aliases.iter().find(|(from, _)| from.contains(address))?;
         Some(match (address, to.address()) {
@@ -208,8 +222,14 @@ fn addresses(message: &[u8], layout: &Layout) -> Vec<IpAddr> {
         at = record.end;
         let data = record.data_of(message);
         match record.rtype {
-            SVCB | HTTPS => hints(data, &mut found),
-            rtype => found.extend(address_of(rtype, data)),
+            Qtype::A | Qtype::AAAA => found.extend(address_of(data)),
+            SVCB | HTTPS => {
+                let behind = record::skip_name(data, 2).and_then(|end| data.get(end..));
+                let params = behind.unwrap_or_default();
+                let places = hints(params).into_iter();
+                found.extend(places.filter_map(|place| address_of(params.get(place)?)));
+            }
+            _ => {}
         }
     }
     found
@@ -218,41 +238,36 @@ fn addresses(message: &[u8], layout: &Layout) -> Vec<IpAddr> {
 const SVCB: Qtype = Qtype(64);
 const HTTPS: Qtype = Qtype(65);
 
-fn address_of(rtype: Qtype, data: &[u8]) -> Option<IpAddr> {
-    match rtype {
-        Qtype::A => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
-        Qtype::AAAA => <[u8; 16]>::try_from(data).ok().map(IpAddr::from),
-        _ => None,
-    }
+/// An address of 4 or 16 octets.
+fn address_of(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
-/// The addresses that a service binding brings along (RFC 9460 sections 2.2 and 7.3).
-fn hints(data: &[u8], found: &mut Vec<IpAddr>) {
+/// Where the addresses are that a service binding brings along, in its parameters (RFC 9460 sections 2.2 and 7.3).
+fn hints(params: &[u8]) -> Vec<Range<usize>> {
     const IPV4_HINT: u16 = 4;
     const IPV6_HINT: u16 = 6;
-    let Some(mut rest) = record::skip_name(data, 2).and_then(|end| data.get(end..)) else { return };
-    while let Some(([key_high, key_low, len_high, len_low], behind)) = rest.split_first_chunk::<4>()
-    {
-        let key = u16::from_be_bytes([*key_high, *key_low]);
-        let len = usize::from(u16::from_be_bytes([*len_high, *len_low]));
-        let Some((value, next)) = behind.split_at_checked(len) else { return };
-        match key {
-            IPV4_HINT => {
-                found.extend(value.as_chunks::<4>().0.iter().map(|octets| IpAddr::from(*octets)));
-            }
-            IPV6_HINT => {
-                found.extend(value.as_chunks::<16>().0.iter().map(|octets| IpAddr::from(*octets)));
-            }
-            _ => {}
-        }
-        rest = next;
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let (Some(key), Some(len)) = (u16_at(params, at), u16_at(params, at + 2)) {
+        let start = at + 4;
+        at = start + usize::from(len);
+        let each = match key {
+            IPV4_HINT => 4,
+            IPV6_HINT => 16,
+            _ => continue,
+        };
+        let places = (start..at).step_by(each).map(|start| start..start + each);
+        found.extend(places.take_while(|place| place.end <= at.min(params.len())));
     }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Qclass, Question, response::Record};
+    use crate::message::{Qclass, Question};
 
     fn network(text: &str) -> Network {
         text.parse().unwrap()
@@ -336,5 +351,35 @@ mod tests {
         assert_eq!(moved.response.sections[0][0].data.head, [203, 0, 113, 7]);
         assert_eq!(moved.response.header.flags & Header::AD, 0, "nobody signed this address");
         assert!(apply(&checks, &message("a.example.", Qtype::A, &[192, 0, 2, 1]), false).is_none());
+    }
+
+    /// A client that uses the hints instead of the addresses gets to the same place.
+    #[test]
+    fn hints_of_service_bindings_move_as_addresses_do() {
+        let checks = Checks {
+            aliases: vec![
+                (network("198.51.100.0/24"), network("203.0.113.0/24")),
+                (network("2001:db8:1::/48"), network("2001:db8:2::/48")),
+            ],
+            fingerprint: 1,
+            ..Checks::default()
+        };
+        let v6 = |third: u8| [0x20, 0x01, 0x0d, 0xb8, 0, third, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+        let params = |v4: [u8; 8], v6: [u8; 16]| {
+            let (alpn, v4_key, v6_key) = ([0, 1, 0, 3, 2, b'h', b'2'], [0, 4, 0, 8], [0, 6, 0, 16]);
+            [&alpn[..], &v4_key, &v4, &v6_key, &v6].concat()
+        };
+        let before = params([198, 51, 100, 7, 192, 0, 2, 1], v6(1));
+        let after = params([203, 0, 113, 7, 192, 0, 2, 1], v6(2));
+        let data = |params: &[u8]| [b"\0\x01\x03www\0", params].concat();
+
+        let moved = apply(&checks, &message("a.example.", HTTPS, &data(&before)), false).unwrap();
+        assert_eq!(moved.response.sections[0][0].data.tail, after);
+        // One octet short of an address, and a length that goes beyond the record.
+        for end in 1..before.len() {
+            let cut = message("a.example.", HTTPS, &data(&before[..end]));
+            let Some(moved) = apply(&checks, &cut, false) else { continue };
+            assert_eq!(moved.response.sections[0][0].data.tail.len(), end);
+        }
     }
 }
