@@ -7,7 +7,12 @@
 //! There is no clock and no socket here, so the proxy asks it for each query, `dnsproxy explain` for one, and `spec.tests`
 //! for those of a manifest: all get the same answer by the same code.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    mem,
+    net::IpAddr,
+    sync::Arc,
+};
 
 use dnsproxy_api::v1alpha1::{AnyQuestions, PrivateNames};
 
@@ -93,6 +98,14 @@ impl Judge {
         judge.zones.insert(&Name::root(), 0);
         judge.routes.push(Arc::from("default"));
         judge
+    }
+
+    /// A hash of what decides about names that no rule has decided about, hosts aside, which rules know of.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        mem::discriminant(&self.private_names).hash(&mut hasher);
+        mem::discriminant(&self.any).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The names of the routes, in order.

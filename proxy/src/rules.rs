@@ -307,6 +307,7 @@ impl Decision {
             return has_more;
         };
         given.is_denied = !has_more;
+        given.is_left = more.is_left;
         given.records.extend(more.records);
         has_more
     }
@@ -322,6 +323,12 @@ impl Decision {
         self.question.is_none()
             && self.steps.is_empty()
             && !matches!(self.verdict, Verdict::Answer { .. })
+    }
+
+    /// Whether the answer may lead to names that are decided about anew, and asked for on any route.
+    pub fn has_targets(&self) -> bool {
+        let leads = |step: &Step| matches!(step, Step::Change(changes) if changes.has_target());
+        self.steps.iter().any(leads)
     }
 
     /// A hash of all that makes the answer another than the upstream's: the final question and what is done to the

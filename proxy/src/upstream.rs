@@ -22,7 +22,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    message::{Layout, Question, Request},
+    message::{Layout, Name, Question, Request},
     shutdown::Tasks,
 };
 
@@ -95,6 +95,7 @@ struct Routing {
     upstreams: Vec<Arc<Upstream>>,
     routes: Vec<Arc<Route>>,
     zones: Zones,
+    identity: u64,
 }
 
 /// What all upstreams of the process share, whatever their manifest.
@@ -165,9 +166,11 @@ impl Upstreams {
         surroundings: &Surroundings,
     ) -> Self {
         let zones = Zones::of(&routes);
-        let routes =
-            routes.into_iter().map(|settings| Arc::new(compile(settings, &upstreams, known)));
-        let routing = Arc::new(Routing { routes: routes.collect(), upstreams, zones });
+        let routes: Vec<_> = (routes.into_iter())
+            .map(|settings| Arc::new(compile(settings, &upstreams, known)))
+            .collect();
+        let identity = identity_of_all(&routes);
+        let routing = Arc::new(Routing { upstreams, routes, zones, identity });
         let probes = LoopProbes::default();
         Self { routing, probes, kept: surroundings.tasks.token().child_token() }
     }
@@ -186,6 +189,11 @@ impl Upstreams {
     /// The route with this index, in the order of the manifest.
     pub fn route_at(&self, index: usize) -> Option<&Arc<Route>> {
         self.routing.routes.get(index)
+    }
+
+    /// A hash of which names go to whom: for answers that any route may have had a part in.
+    pub fn identity(&self) -> u64 {
+        self.routing.identity
     }
 
     /// Whether a client's question is one of our own that has come back. Then the server that it was sent to is
@@ -275,6 +283,16 @@ fn compile(settings: RouteSettings, upstreams: &[Arc<Upstream>], known: &[Arc<Ro
     let (own, fallback) = (servers_of(&settings.upstreams), servers_of(&settings.fallback));
     let identity = identity(&settings, upstreams);
     Route::new(settings, own, fallback, in_flight, identity)
+}
+
+/// See [`Upstreams::identity`]. The names of routes count, since rules refer to them.
+fn identity_of_all(routes: &[Arc<Route>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for route in routes {
+        let zones: Vec<_> = route.settings.zones.iter().map(Name::to_folded).collect();
+        (route.name(), zones, route.identity()).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// See [`Route::identity`]. The same for the same settings, whatever their names.

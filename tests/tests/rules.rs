@@ -24,6 +24,7 @@ const RECORDS: [&str; 8] = [
 ];
 
 struct Ruled {
+    spec: Value,
     proxy: Proxy,
     server: Upstream,
 }
@@ -42,11 +43,11 @@ impl Ruled {
         let mut spec = upstreams([server.plain_entry("main", "TCP")]);
         spec["rules"] = rules;
         spec["cache"] = cache;
-        Self { proxy: Proxy::start(&spec).await, server }
+        Self { proxy: Proxy::start(&spec).await, spec, server }
     }
 
     async fn reload(&self, rules: Value) {
-        let mut spec = upstreams([self.server.plain_entry("main", "TCP")]);
+        let mut spec = self.spec.clone();
         spec["rules"] = rules;
         spec["cache"] = json!({});
         self.proxy.reload(&spec).await;
@@ -358,6 +359,48 @@ async fn a_target_that_a_rule_has_an_alias_for_is_followed() {
 
     assert_eq!(ruled.addresses("cdn.example.").await, ["192.0.2.2"]);
     assert_eq!(ruled.asked(), ["cdn.example.", "real.example."]);
+}
+
+/// The target goes another way from now on, so the answer is another one.
+#[tokio::test]
+async fn a_changed_target_is_looked_up_where_it_goes_now() {
+    let steer = json!({"cnameTarget": {"regex": r"^edge\.cdn\.example\.$", "to": "real.example."}});
+    let ruled =
+        Ruled::cached(json!([rule("steer", json!({"exact": ["cdn.example"]}), "response", steer)]))
+            .await;
+    assert_eq!(ruled.addresses("cdn.example.").await, ["192.0.2.2"]);
+    let other = ["real.example. 100 IN A 192.0.2.77"];
+    let other = Upstream::plain().script(zone(&other)).start().await;
+    let mut spec = ruled.spec.clone();
+    let entries = [ruled.server.plain_entry("main", "TCP"), other.plain_entry("other", "TCP")];
+    spec["upstreams"] = json!(entries);
+    spec["routes"] = json!([
+        {"name": "default", "zones": ["."], "upstreams": ["main"]},
+        {"name": "real", "zones": ["real.example"], "upstreams": ["other"]},
+    ]);
+    ruled.proxy.reload(&spec).await;
+
+    assert_eq!(ruled.addresses("cdn.example.").await, ["192.0.2.77"]);
+}
+
+#[tokio::test]
+async fn the_last_rule_of_a_chain_says_whether_its_end_is_looked_up() {
+    let alias = |name: &str, of: &str, to: &str, cname: &str| {
+        let answer = json!({"records": [format!("CNAME {to}.")], "cname": cname});
+        rule(name, json!({"exact": [of]}), "answer", answer)
+    };
+    let ruled = Ruled::by(json!([
+        alias("a", "a.example", "b.example", "Follow"),
+        alias("b", "b.example", "real.example", "Leave"),
+        alias("c", "c.example", "d.example", "Leave"),
+        alias("d", "d.example", "other.example", "Follow"),
+    ]))
+    .await;
+
+    let left = ruled.ask("a.example.", types::A).await;
+    assert_eq!((left.answers.len(), left.addresses().len()), (2, 0), "{left:?}");
+    assert_eq!(ruled.addresses("c.example.").await, ["192.0.2.3"]);
+    assert_eq!(ruled.asked(), ["other.example."]);
 }
 
 #[tokio::test]

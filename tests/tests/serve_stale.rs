@@ -138,6 +138,56 @@ async fn an_upstream_that_failed_is_left_alone_under_rules_as_well() {
     assert_eq!(stage.asked().len(), asked, "its failure is remembered");
 }
 
+/// What a rule makes of an answer is an answer, whatever its response code says.
+#[tokio::test]
+async fn a_response_code_that_was_chosen_here_is_no_failure() {
+    let gone = |query: &Received| {
+        vec![Action::Send(Response::to(&query.message).rcode(rcodes::NXDOMAIN).soa().encode())]
+    };
+    let private = |query: &Received| {
+        vec![Action::Send(address(query, 300, Ipv4Addr::new(10, 0, 0, 1)).encode())]
+    };
+    let rules = json!([{
+        "name": "no",
+        "match": {"names": {"zone": ["example"]}},
+        "response": {"rcodes": [{"from": "NXDOMAIN", "to": "REFUSED"}]},
+    }]);
+    let by_rule = stage(gone, json!({"rules": rules})).await;
+    let protection = json!({"rebindProtection": {"action": "REFUSED"}});
+    let by_protection = stage(private, json!({"responses": protection})).await;
+
+    for stage in [by_rule, by_protection] {
+        until(&stage, "the new answer", |reply| reply.addresses() != [OLD]).await;
+        for _ in 0..3 {
+            let reply = ask(&stage).await;
+            assert_eq!((reply.rcode(), reply.addresses().len()), (rcodes::REFUSED, 0), "{reply:?}");
+        }
+    }
+}
+
+/// The old answer is one to another question: what a rule makes of it is as good for this one.
+#[tokio::test]
+async fn a_rule_finds_the_old_answer_that_others_had() {
+    let rewrite = json!([{
+        "name": "alias",
+        "match": {"names": {"exact": ["alias.example"]}},
+        "rewrite": {"name": "www.example"},
+    }]);
+    let cases: [fn(&Received) -> Vec<Action>; 2] = [failing, silent];
+    for other in cases {
+        let over = json!({"cache": {"serveStale": {"after": "200ms"}}, "rules": rewrite});
+        let stage = stage(other, over).await;
+        until(&stage, "a stale answer", is_stale).await;
+
+        for _ in 0..2 {
+            let query = Query::new("alias.example", types::A).edns(1232);
+            let reply = stage.client().udp(&query).await;
+            assert_stale(&reply);
+            assert_eq!(reply.answers[0].owner, "alias.example.");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_may_not_be_kept_ends_the_stale_one() {
     let failed = Switch::default();
@@ -300,6 +350,28 @@ async fn an_answer_that_many_want_is_renewed_before_it_expires() {
     assert_eq!(code(&reply), None);
     let misses = stage.proxy.admin.sum("dnsproxy_cache_misses_total", &[]).await;
     assert_eq!(misses, 1.0, "only the first one had to wait");
+}
+
+/// By its rule the answer ends long before what it was made of.
+#[tokio::test]
+async fn what_a_rule_has_end_early_is_renewed_without_the_upstream() {
+    let script = |query: &Received| vec![Action::Send(address(query, 300, OLD).encode())];
+    let over = json!({
+        "cache": {"prefetch": {"minHits": 1, "remainingPercent": 50}},
+        "rules": [{
+            "name": "short",
+            "match": {"names": {"zone": ["example"]}},
+            "response": {"ttl": {"max": "2s"}},
+        }],
+    });
+    let stage = Stage::with(|setup| setup.script(script), over).await;
+    for _ in 0..2 {
+        until(&stage, "its last second", |reply| reply.answers[0].ttl == 1).await;
+        until(&stage, "a new one", |reply| reply.answers[0].ttl == 2).await;
+    }
+
+    let misses = stage.proxy.admin.sum("dnsproxy_cache_misses_total", &[]).await;
+    assert_eq!((misses, stage.asked()), (1.0, vec!["www.example.".into()]));
 }
 
 /// Two hits are no habit.

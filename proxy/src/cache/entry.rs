@@ -70,6 +70,8 @@ const FETCHED_LEN: usize = 192;
 const DNSSEC_OK: u8 = 1;
 const CHECKING_DISABLED: u8 = 2;
 const NEGATIVE: u8 = 4;
+const FAILURE: u8 = 8;
+const DENIAL: u8 = 16;
 
 impl Entry {
     /// Makes an entry of an upstream's message that answers `key`.
@@ -96,15 +98,27 @@ impl Entry {
         }
         message.truncate(layout.end);
         remove_opt(&mut message, layout);
+        // A CNAME chain before a denial belongs to the type that was asked for.
+        let is_bare = u16_at(&message, 6) == Some(0);
+        let slot = match rcode {
+            _ if !rcode.is_answer() => Slot::Failure(key.qtype),
+            Rcode::NXDOMAIN if is_bare => {
+                Slot::of_denial(key.qtype).unwrap_or(Slot::Answer(key.qtype))
+            }
+            _ => Slot::Answer(key.qtype),
+        };
         let kept = Header::AA | Header::TC | if is_secure { Header::AD } else { 0 };
-        Self::settled(key, rcode, message, layout, kept, &errors, bounds, now)
+        Self::settled(key, Sort { rcode, slot, kept }, message, layout, &errors, bounds, now)
     }
 
     /// Makes an entry of a message that was made here, mostly of those of upstreams. It has no OPT record, and the
     /// question of `key`; `errors` are options.
+    ///
+    /// It is about the type that was asked for alone, whatever its response code: what changed this answer need not change
+    /// those of other types. And the code does not tell whether the upstreams failed, since it may have been chosen here.
     pub fn of_parts(
         key: &Key<'_>,
-        rcode: Rcode,
+        (rcode, is_failure): (Rcode, bool),
         message: Vec<u8>,
         errors: &[u8],
         bounds: &Bounds,
@@ -114,24 +128,22 @@ impl Entry {
             return Self::without_records(key, Rcode::SERVFAIL, 0, &[], now);
         };
         let kept = Header::AA | Header::TC | Header::AD;
-        Self::settled(key, rcode, message, &layout, kept, errors, bounds, now)
+        let qtype = key.qtype;
+        let slot = if is_failure { Slot::Failure(qtype) } else { Slot::Answer(qtype) };
+        Self::settled(key, Sort { rcode, slot, kept }, message, &layout, errors, bounds, now)
     }
 
-    /// An entry of a message without an OPT record, of which these flags stay.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what two callers have in common, and nobody else"
-    )]
+    /// An entry of a message without an OPT record.
     fn settled(
         key: &Key<'_>,
-        rcode: Rcode,
+        sort: Sort,
         mut message: Vec<u8>,
         layout: &Layout,
-        kept: u16,
         errors: &[u8],
         bounds: &Bounds,
         now: Instant,
     ) -> Self {
+        let Sort { rcode, slot, kept } = sort;
         let flags = u16_at(&message, 2).unwrap_or_default();
         set_u16(&mut message, 2, flags & kept);
         let facts = Facts {
@@ -142,7 +154,7 @@ impl Entry {
             authorities_end: layout.authorities_end,
         };
         let settled = lifetime::settle(&mut message, layout.questions_end, &facts, bounds);
-        Self::new(key, rcode, &settled, message, errors, now)
+        Self::new(key, (rcode, slot), &settled, message, errors, now)
     }
 
     /// Makes an entry of a failure of our own.
@@ -171,12 +183,12 @@ impl Entry {
         message.extend_from_slice(&key.qtype.0.to_be_bytes());
         message.extend_from_slice(&key.qclass.0.to_be_bytes());
         let settled = Settled { lifetime, is_negative: true, ttls: vec![] };
-        Self::new(key, rcode, &settled, message, errors, now)
+        Self::new(key, (rcode, Slot::Failure(key.qtype)), &settled, message, errors, now)
     }
 
     fn new(
         key: &Key<'_>,
-        rcode: Rcode,
+        (rcode, slot): (Rcode, Slot),
         settled: &Settled,
         message: Vec<u8>,
         errors: &[u8],
@@ -194,7 +206,9 @@ impl Entry {
             name_len: u8::try_from(key.name.len()).unwrap_or_default(),
             bits: bit(key.dnssec_ok, DNSSEC_OK)
                 | bit(key.checking_disabled, CHECKING_DISABLED)
-                | bit(*is_negative, NEGATIVE),
+                | bit(*is_negative, NEGATIVE)
+                | bit(matches!(slot, Slot::Failure(_)), FAILURE)
+                | bit(slot == Slot::Denial, DENIAL),
             hits: AtomicU8::new(0),
             uses: AtomicU8::new(0),
             is_renewed: AtomicBool::new(false),
@@ -219,7 +233,7 @@ impl Entry {
     /// Whether it is an answer, and all of it.
     pub(super) fn is_whole_answer(&self) -> bool {
         let flags = u16_at(self.message(), 2).unwrap_or_default();
-        self.rcode().is_answer() && flags & Header::TC == 0
+        !self.is_failure() && flags & Header::TC == 0
     }
 
     /// It is given out after its end, since asking for a better one took too long or failed.
@@ -235,13 +249,10 @@ impl Entry {
 
     /// Where it is kept.
     pub(super) fn slot(&self) -> Slot {
-        let qtype = self.qtype();
-        // A CNAME chain before a denial belongs to the type that was asked for.
-        let is_bare = u16_at(self.message(), 6) == Some(0);
-        match self.rcode() {
-            _ if self.is_failure() => Slot::Failure(qtype),
-            Rcode::NXDOMAIN if is_bare => Slot::of_denial(qtype).unwrap_or(Slot::Answer(qtype)),
-            _ => Slot::Answer(qtype),
+        match self.head().bits & (FAILURE | DENIAL) {
+            FAILURE => Slot::Failure(self.qtype()),
+            DENIAL => Slot::Denial,
+            _ => Slot::Answer(self.qtype()),
         }
     }
 
@@ -325,6 +336,19 @@ impl Entry {
         self.head().hits.load(Ordering::Relaxed)
     }
 
+    /// Whether its time to be renewed comes.
+    pub fn is_near_end(&self, policy: &PrefetchPolicy, now: Instant) -> bool {
+        self.is_in_window(policy, u8::MAX, now)
+    }
+
+    /// Whether it is in the last part of its lifetime: of so many 255ths of the window for renewals.
+    fn is_in_window(&self, policy: &PrefetchPolicy, share: u8, now: Instant) -> bool {
+        let lifetime = u64::from(self.head().lifetime) * 1000;
+        let elapsed = u64::try_from(self.elapsed(now).as_millis()).unwrap_or(u64::MAX);
+        let window = lifetime * u64::from(policy.remaining_percent) / 100;
+        lifetime.saturating_sub(elapsed) <= window * u64::from(share) / 255
+    }
+
     /// Whether the caller shall renew it: true once, when it was hit often enough and its time comes. By `jitter`
     /// the time is between the first moment of the window and its middle, so that answers which came together
     /// are not renewed together.
@@ -338,17 +362,14 @@ impl Entry {
         if self.hits() < policy.min_hits || head.is_renewed.load(Ordering::Relaxed) {
             return false;
         }
-        let lifetime = u64::from(head.lifetime) * 1000;
-        let elapsed = u64::try_from(self.elapsed(now).as_millis()).unwrap_or(u64::MAX);
-        let window = lifetime * u64::from(policy.remaining_percent) / 100;
-        let share = 128 + jitter % 128;
-        lifetime.saturating_sub(elapsed) <= window * share / 255
+        let [octet, ..] = jitter.to_le_bytes();
+        self.is_in_window(policy, octet | 128, now)
             && !head.is_renewed.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether it says that there is no answer to be had.
-    pub(super) fn is_failure(&self) -> bool {
-        !self.rcode().is_answer()
+    /// Whether it says that there is no answer to be had: its response code is what came of upstreams that failed.
+    pub fn is_failure(&self) -> bool {
+        self.head().bits & FAILURE != 0
     }
 
     /// Whether it says no: NXDOMAIN, NODATA or a failure.
@@ -358,6 +379,11 @@ impl Entry {
 
     fn elapsed(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.head().stored)
+    }
+
+    /// When it came.
+    pub fn stored(&self) -> Instant {
+        self.head().stored
     }
 
     /// Whole seconds since it came.
@@ -404,6 +430,14 @@ impl Entry {
         let at = HEADER_LEN + usize::from(self.head().name_len) + 2;
         Qclass(u16_at(self.octets(), at).unwrap_or_default())
     }
+}
+
+/// What a message is.
+struct Sort {
+    rcode: Rcode,
+    slot: Slot,
+    /// The flags that stay.
+    kept: u16,
 }
 
 /// Type and class of a question.

@@ -91,16 +91,28 @@ impl Pipeline {
         }
     }
 
-    /// What is known of a question of our own: an answer that has not expired, or a failure of a moment ago.
-    pub(super) fn known(&self, request: &Request, scope: Scope) -> Option<Entry> {
+    /// What is known of a question of our own.
+    pub(super) fn known(&self, request: &Request, scope: Scope) -> Found {
         let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
-        let caching = self.caching.as_ref().filter(|_| *recursion_desired)?;
+        let Some(caching) = self.caching.as_ref().filter(|_| *recursion_desired) else {
+            return Found::Miss;
+        };
         let key = Key::of(question, *dnssec_ok, *checking_disabled, scope);
         // Nobody counts it, and nobody is told to renew it: that is for those who ask.
-        match caching.look(&key, Instant::now()) {
-            Found::Fresh { entry, .. } | Found::Failure { failure: entry, .. } => Some(entry),
-            Found::Stale(_) | Found::Miss => None,
-        }
+        caching.look(&key, Instant::now())
+    }
+
+    /// Whether an answer is to be renewed before it ends, and soon.
+    pub(super) fn is_near_end(&self, entry: &Entry) -> bool {
+        let prefetch = self.caching.as_ref().and_then(|caching| caching.policy.prefetch);
+        prefetch.is_some_and(|policy| entry.is_near_end(&policy, Instant::now()))
+    }
+
+    /// When a stale answer is given to a query that waits since `started`: at once, when others have waited before
+    /// (RFC 8767 section 5).
+    pub(super) fn stale_due(&self, entry: &Entry, started: Instant) -> Option<Instant> {
+        let after = self.caching.as_ref().and_then(|caching| caching.stale_after)?;
+        Some(if entry.was_given_stale() { started } else { started + after })
     }
 
     /// What comes of a query on its way, which others may wait for already, and whether it has just begun.
@@ -212,15 +224,17 @@ impl Pipeline {
                 let upstream::Answer { message, layout, upstream, server: _, is_secure } = answer;
                 let entry = match self.checks.apply(&message, &layout, is_public) {
                     None => Entry::of_upstream(&key, message, &layout, is_secure, &bounds, now),
-                    Some(checked) => of_checked(&key, &checked, &bounds, now),
+                    Some(checked) => {
+                        let is_failure = !layout.rcode(&message).is_answer();
+                        of_checked(&key, &checked, is_failure, &bounds, now)
+                    }
                 };
-                let is_failure = !entry.rcode().is_answer();
-                Outcome { entry, upstream: Some(upstream), source: Source::Upstream, is_failure }
+                Outcome { entry, upstream: Some(upstream), source: Source::Upstream }
             }
             Err(failure) => {
                 let errors = [failure.ede()];
                 let entry = Entry::of_failure(&key, Rcode::SERVFAIL, &errors, &bounds, now);
-                Outcome { entry, upstream: None, source: Source::Local, is_failure: true }
+                Outcome { entry, upstream: None, source: Source::Local }
             }
         };
         if is_limit {
@@ -234,12 +248,18 @@ impl Pipeline {
 }
 
 /// An answer that was not left as it came; the client is told why.
-fn of_checked(key: &Key<'_>, checked: &Checked, bounds: &Bounds, now: Instant) -> Entry {
+fn of_checked(
+    key: &Key<'_>,
+    checked: &Checked,
+    is_failure: bool,
+    bounds: &Bounds,
+    now: Instant,
+) -> Entry {
     let Checked { rcode, response, reason } = checked;
     let mut errors = Vec::new();
     edns::encode_error(&ExtendedError::new(ExtendedError::FORGED, *reason), &mut errors);
     match response.write() {
-        Ok(message) => Entry::of_parts(key, *rcode, message, &errors, bounds, now),
+        Ok(message) => Entry::of_parts(key, (*rcode, is_failure), message, &errors, bounds, now),
         Err(too_long) => {
             let error = ExtendedError::new(ExtendedError::OTHER, too_long.to_string());
             Entry::of_failure(key, Rcode::SERVFAIL, &[error], bounds, now)

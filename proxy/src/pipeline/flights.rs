@@ -163,7 +163,7 @@ mod tests {
         let request = request("a.example.");
         let key = Key::of(&request.question, false, false, SCOPE);
         let entry = Entry::of_failure(&key, Rcode::REFUSED, &[], &Bounds::NONE, Instant::now());
-        Outcome { entry, upstream: None, source: Source::Local, is_failure: true }
+        Outcome { entry, upstream: None, source: Source::Local }
     }
 
     /// Joins, and returns what makes the exchange end when it is a new one.

@@ -1,13 +1,19 @@
 //! Queries that a rule matches: what is answered here, and how the others find their way.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use dnsproxy_api::validate::CLUSTER_DNS;
 use tokio::time::Instant;
 
-use super::{Job, Pipeline, Source, Verdict, flights::Flight, waiting::Outcome};
+use super::{
+    Job, Pipeline, Source, Verdict,
+    waiting::{Awaited, Outcome, Spare},
+};
 use crate::{
-    cache::{Bounds, Entry, Key, Scope},
+    cache::{Bounds, Entry, Found, Key, Scope},
     judge::{Fate, Judgement},
     message::{
         Question, Rcode, Request,
@@ -96,7 +102,8 @@ impl Pipeline {
         let mut errors = Vec::new();
         edns::encode_error(&reason, &mut errors);
         let key = job.key(Scope(0));
-        let entry = Entry::of_parts(&key, rcode, message, &errors, &Bounds::NONE, job.started);
+        let entry =
+            Entry::of_parts(&key, (rcode, false), message, &errors, &Bounds::NONE, job.started);
         self.give(job, &entry, source, None, out);
         Verdict::Reply
     }
@@ -108,7 +115,14 @@ impl Pipeline {
         route: &'p Arc<Route>,
         decision: &Decision,
     ) -> Way<'p> {
-        let scope = self.scope(route, decision.fingerprint());
+        let mut fingerprint = decision.fingerprint();
+        if decision.has_targets() {
+            let mut hasher = DefaultHasher::new();
+            let elsewhere = (self.upstreams.identity(), self.judge.fingerprint());
+            (fingerprint, elsewhere).hash(&mut hasher);
+            fingerprint = hasher.finish();
+        }
+        let scope = self.scope(route, fingerprint);
         let plan = (!decision.is_plain()).then(|| Arc::new(Plan::of(question, decision)));
         Way { route, scope, plan }
     }
@@ -126,26 +140,29 @@ impl Pipeline {
         let key = Key::of(&asked.question, asked.dnssec_ok, asked.checking_disabled, scope);
         let lookup = Lookup { pipeline: &self, asked: &asked, started, is_renewal };
         let made = lookup.make(&plan, route).await;
-        let now = Instant::now();
         // The least TTL was given when the parts came; what is older since then is not made younger.
         let bounds = Bounds { min_ttl: 0, ..self.bounds() };
         match made {
-            Ok(Made { message, rcode, errors, upstream, source, is_failure }) => {
-                let entry = Entry::of_parts(&key, rcode, message, &errors, &bounds, now);
-                if !is_failure && asked.recursion_desired {
+            Ok(Made { message, code, errors, upstream, source, since }) => {
+                let entry = Entry::of_parts(&key, code, message, &errors, &bounds, since);
+                // What was stale is looked for anew by the next one.
+                let is_new = source != Source::Stale && !entry.is_failure();
+                if is_new && asked.recursion_desired {
                     self.keep(&entry);
                 }
-                Outcome { entry, upstream, source, is_failure }
+                Outcome { entry, upstream, source }
             }
             Err(reason) => {
-                let errors = [ExtendedError::new(ExtendedError::OTHER, reason)];
+                let (errors, now) =
+                    ([ExtendedError::new(ExtendedError::OTHER, reason)], Instant::now());
                 let entry = Entry::of_failure(&key, Rcode::SERVFAIL, &errors, &Bounds::NONE, now);
-                Outcome { entry, upstream: None, source: Source::Local, is_failure: true }
+                Outcome { entry, upstream: None, source: Source::Local }
             }
         }
     }
 
-    /// The answer to one question of the way, from the cache or from the upstreams.
+    /// The answer to one question of the way, from the cache or from the upstreams, or what it was when those have none
+    /// in time.
     async fn look_up(
         self: &Arc<Self>,
         route: &Arc<Route>,
@@ -154,18 +171,29 @@ impl Pipeline {
         is_renewal: bool,
     ) -> Outcome {
         let scope = self.scope(route, 0);
-        let known = self.known(&request, scope);
-        // What is renewed is an answer; a failure of a moment ago is not asked for again (RFC 9520 section 3.2).
-        match known.filter(|entry| !is_renewal || !entry.rcode().is_answer()) {
-            Some(entry) => {
-                let is_failure = !entry.rcode().is_answer();
-                Outcome { entry, upstream: None, source: Source::Cache, is_failure }
-            }
-            None => {
-                let flight: Flight = self.exchange(route, request, scope, started).0;
-                flight.await
-            }
+        let known = |entry, source| Outcome { entry, upstream: None, source };
+        let stale = match self.known(&request, scope) {
+            // A renewal is for what ends soon; by its rule an answer may end long before what it is made of.
+            Found::Fresh { entry, .. } if is_renewal && self.is_near_end(&entry) => None,
+            Found::Fresh { entry, .. } => return known(entry, Source::Cache),
+            // A failure of a moment ago is not asked for again (RFC 9520 section 3.2).
+            Found::Failure { stale: Some(entry), .. } => return known(entry, Source::Stale),
+            Found::Failure { failure, stale: None } => return known(failure, Source::Cache),
+            Found::Stale(entry) => Some(entry),
+            Found::Miss => None,
+        };
+        let spare = stale.and_then(|entry| {
+            let due = self.stale_due(&entry, started)?;
+            Some(Spare::new(entry, due))
+        });
+        let (flight, _) = self.exchange(route, request, scope, started);
+        let (outcome, left) = Awaited::new(flight, spare).await;
+        if let Some(flight) = left
+            && let Ok(places) = self.enter(route)
+        {
+            self.see_to_the_end(flight, places);
         }
+        outcome
     }
 }
 
@@ -180,21 +208,26 @@ struct Lookup<'l> {
 /// An answer that was made.
 struct Made {
     message: Vec<u8>,
-    rcode: Rcode,
+    /// And whether an upstream failed, whatever became of that.
+    code: (Rcode, bool),
     errors: Vec<u8>,
     upstream: Option<Arc<str>>,
     source: Source,
-    /// Whether an upstream failed, whatever became of that.
-    is_failure: bool,
+    /// From when its TTLs are.
+    since: Instant,
 }
 
 /// One that is being made.
 struct Draft {
     response: Response,
     rcode: Rcode,
+    /// Whether an upstream failed.
+    is_failure: bool,
     errors: Vec<u8>,
     upstream: Option<Arc<str>>,
     source: Source,
+    /// From when its TTLs are: they are those of now, unless it is stale.
+    since: Option<Instant>,
 }
 
 impl Lookup<'_> {
@@ -279,27 +312,36 @@ impl Draft {
     fn own(response: Response, rcode: Rcode, reason: &ExtendedError) -> Self {
         let mut errors = Vec::new();
         edns::encode_error(reason, &mut errors);
-        Self { response, rcode, errors, upstream: None, source: Source::Rule }
+        let (is_failure, upstream, source, since) = (false, None, Source::Rule, None);
+        Self { response, rcode, is_failure, errors, upstream, source, since }
     }
 
     /// What came of looking a question up, its TTLs as they are now.
     fn of(outcome: &Outcome, question: &Question<'static>) -> Result<Self, String> {
-        let Outcome { entry, upstream, source, is_failure: _ } = outcome;
+        let Outcome { entry, upstream, source } = outcome;
         let malformed = |_| "the answer is malformed".to_owned();
         let mut response = Response::read(entry.message()).map_err(malformed)?;
         // The denial of a name, which answers every type, may have come for another one.
         response.question = question.clone();
-        let age = entry.age(Instant::now());
-        for record in response.records_mut() {
-            record.ttl = record.ttl.saturating_sub(age);
+        let since = (*source == Source::Stale).then(|| entry.stored());
+        if since.is_none() {
+            let age = entry.age(Instant::now());
+            response.records_mut().for_each(|record| record.ttl = record.ttl.saturating_sub(age));
         }
-        let (rcode, errors) = (entry.rcode(), entry.errors().to_vec());
-        Ok(Self { response, rcode, errors, upstream: upstream.clone(), source: *source })
+        Ok(Self {
+            response,
+            rcode: entry.rcode(),
+            is_failure: entry.is_failure(),
+            errors: entry.errors().to_vec(),
+            upstream: upstream.clone(),
+            source: *source,
+            since,
+        })
     }
 
     /// Goes on with what is at the end of the aliases so far.
     fn append(&mut self, part: Self) {
-        let Self { response, rcode, errors, upstream, source } = part;
+        let Self { response, rcode, is_failure, errors, upstream, source, since } = part;
         let [answers, authorities, additionals] = response.sections;
         let [own_answers, own_authorities, own_additionals] = &mut self.response.sections;
         own_answers.extend(answers);
@@ -307,17 +349,22 @@ impl Draft {
         *own_additionals = additionals;
         self.response.header.flags &= response.header.flags;
         self.rcode = rcode;
+        self.is_failure = is_failure;
         self.errors.extend(errors);
         self.upstream = upstream.or_else(|| self.upstream.take());
-        self.source = source;
+        // All of it is as old as its oldest part.
+        if self.source != Source::Stale {
+            self.source = source;
+        }
+        self.since = [self.since, since].into_iter().flatten().min();
     }
 
     fn finish(self, steps: &[Step]) -> Result<Made, String> {
-        let Self { mut response, mut rcode, errors, upstream, source } = self;
-        let is_failure = !rcode.is_answer();
+        let Self { mut response, mut rcode, is_failure, errors, upstream, source, since } = self;
         answer::undo(steps, &mut response, &mut rcode).map_err(|text| no_name(&text))?;
         let message = response.write().map_err(|_| TOO_LONG.to_owned())?;
-        Ok(Made { message, rcode, errors, upstream, source, is_failure })
+        let since = since.unwrap_or_else(Instant::now);
+        Ok(Made { message, code: (rcode, is_failure), errors, upstream, source, since })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Job, Pipeline, Source, flights::Flight};
 use crate::{cache::Entry, limits::Place};
@@ -21,14 +21,11 @@ pub struct Outcome {
     pub upstream: Option<Arc<str>>,
     /// Where it came from.
     pub source: Source,
-    /// Whether the upstreams failed, whatever rules made of that.
-    pub is_failure: bool,
 }
 
 /// A reply that is still being made. It comes at the latest when the exchange is over, which has a deadline.
 pub struct Answer {
-    flight: Flight,
-    stale: Option<Spare>,
+    awaited: Awaited,
     query: Option<Waiting>,
     places: Option<Places>,
 }
@@ -37,7 +34,6 @@ pub struct Answer {
 pub struct Finished {
     query: Waiting,
     outcome: Outcome,
-    source: Source,
 }
 
 /// The query, and who decides about it.
@@ -49,10 +45,52 @@ pub(super) struct Waiting {
 /// Places among the queries that wait: in the process, and on the route.
 pub(super) type Places = (Place, Place);
 
+/// An exchange, or what is given when it fails or takes too long.
+pub(super) struct Awaited {
+    flight: Flight,
+    spare: Option<Spare>,
+}
+
 /// An answer that has expired, and when it is given all the same (RFC 8767 section 5).
-struct Spare {
+pub(super) struct Spare {
     entry: Entry,
     due: Pin<Box<Sleep>>,
+}
+
+impl Spare {
+    pub(super) fn new(entry: Entry, due: Instant) -> Self {
+        Self { entry, due: Box::pin(sleep_until(due)) }
+    }
+
+    /// From now on it is given at once, until there is a better one.
+    fn give(self) -> Outcome {
+        let Self { entry, due: _ } = self;
+        entry.note_given_stale();
+        Outcome { entry, upstream: None, source: Source::Stale }
+    }
+}
+
+impl Awaited {
+    pub(super) fn new(flight: Flight, spare: Option<Spare>) -> Self {
+        Self { flight, spare }
+    }
+}
+
+impl Future for Awaited {
+    /// With the exchange, when it is not over: whoever asks next should get what the upstream has to say (RFC 8767
+    /// section 5).
+    type Output = (Outcome, Option<Flight>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(outcome) = Pin::new(&mut self.flight).poll(cx) {
+            let spare = self.spare.take().filter(|_| outcome.entry.is_failure());
+            return Poll::Ready((spare.map_or(outcome, Spare::give), None));
+        }
+        match self.spare.take_if(|spare| spare.due.as_mut().poll(cx).is_ready()) {
+            Some(spare) => Poll::Ready((spare.give(), Some(self.flight.clone()))),
+            None => Poll::Pending,
+        }
+    }
 }
 
 impl Answer {
@@ -62,69 +100,34 @@ impl Answer {
         flight: Flight,
         stale: Option<Entry>,
     ) -> Self {
-        let after = query.pipeline.caching.as_ref().and_then(|caching| caching.stale_after);
-        let stale = stale.zip(after).map(|(entry, after)| Spare {
-            entry,
-            due: Box::pin(sleep_until(query.job.started + after)),
+        let spare = stale.and_then(|entry| {
+            let due = query.pipeline.stale_due(&entry, query.job.started)?;
+            Some(Spare::new(entry, due))
         });
-        Self { flight, stale, query: Some(query), places: Some(places) }
+        Self { awaited: Awaited::new(flight, spare), query: Some(query), places: Some(places) }
     }
-
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<(Outcome, Source)> {
-        if let Poll::Ready(outcome) = Pin::new(&mut self.flight).poll(cx) {
-            return Poll::Ready(match self.stale.take().filter(|_| outcome.is_failure) {
-                Some(Spare { entry, .. }) => given_stale(entry),
-                None => {
-                    let source = outcome.source;
-                    (outcome, source)
-                }
-            });
-        }
-        let is_due =
-            self.stale.as_mut().is_some_and(|stale| stale.due.as_mut().poll(cx).is_ready());
-        match self.stale.take_if(|_| is_due) {
-            Some(Spare { entry, .. }) => {
-                self.see_to_the_end();
-                Poll::Ready(given_stale(entry))
-            }
-            None => Poll::Pending,
-        }
-    }
-
-    /// Whoever asks next should get what the upstream has to say (RFC 8767 section 5).
-    fn see_to_the_end(&mut self) {
-        if let Some(Waiting { pipeline, .. }) = &self.query {
-            pipeline.see_to_the_end(self.flight.clone(), self.places.take());
-        }
-    }
-}
-
-/// From now on it is given at once, until there is a better one.
-fn given_stale(entry: Entry) -> (Outcome, Source) {
-    entry.note_given_stale();
-    let (upstream, source) = (None, Source::Stale);
-    (Outcome { entry, upstream, source, is_failure: false }, source)
 }
 
 impl Future for Answer {
     type Output = Finished;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
-        match self.poll_outcome(cx) {
-            Poll::Ready((outcome, source)) => match self.query.take() {
-                Some(query) => Poll::Ready(Finished { query, outcome, source }),
-                None => Poll::Pending,
-            },
-            Poll::Pending => Poll::Pending,
+        let Poll::Ready((outcome, left)) = Pin::new(&mut self.awaited).poll(cx) else {
+            return Poll::Pending;
+        };
+        let Some(query) = self.query.take() else { return Poll::Pending };
+        if let Some(flight) = left {
+            query.pipeline.see_to_the_end(flight, self.places.take());
         }
+        Poll::Ready(Finished { query, outcome })
     }
 }
 
 impl Finished {
     /// Writes the reply into an empty buffer.
     pub fn write(self, out: &mut Vec<u8>) {
-        let Self { query: Waiting { pipeline, job }, outcome, source } = self;
-        let Outcome { entry, upstream, .. } = outcome;
+        let Self { query: Waiting { pipeline, job }, outcome } = self;
+        let Outcome { entry, upstream, source } = outcome;
         pipeline.give(&job, &entry, source, upstream.as_deref(), out);
     }
 }
