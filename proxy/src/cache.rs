@@ -139,6 +139,13 @@ impl Cache {
         self.search(key, self.hasher.base(key), policy, now)
     }
 
+    /// Whether asking failed a moment ago, whatever answer there is from before.
+    pub fn has_failed(&self, key: &Key<'_>, now: Instant) -> bool {
+        let slot = Slot::Failure(key.qtype);
+        let failure = self.store.get(self.hasher.base(key).slot(slot));
+        failure.is_some_and(|entry| entry.is_for(key, slot) && entry.is_fresh(now))
+    }
+
     /// A collision of hashes is a miss.
     fn search(&self, key: &Key<'_>, base: Base, policy: &Policy, now: Instant) -> Found {
         let fresh = |entry| Found::Fresh { entry, refresh: false };

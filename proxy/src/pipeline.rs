@@ -193,7 +193,7 @@ impl Pipeline {
         let stale = match self.recall(&job, way.scope, sought) {
             Recalled::Reply { entry, source, is_due } => {
                 if is_due {
-                    self.refresh(&job, &way);
+                    self.refresh(&job, &way, source == Source::Cache);
                 }
                 self.give(&job, &entry, source, None, out);
                 return Verdict::Reply;

@@ -383,6 +383,25 @@ async fn a_changed_target_is_looked_up_where_it_goes_now() {
     assert_eq!(ruled.addresses("cdn.example.").await, ["192.0.2.77"]);
 }
 
+/// What an alias of our own leads to was decided about; what it is led to from there is decided about as well.
+#[tokio::test]
+async fn a_changed_target_behind_an_alias_of_our_own_is_blocked_like_any_name() {
+    let steer =
+        json!({"cnameTarget": {"regex": r"^edge\.cdn\.example\.$", "to": "blocked.example."}});
+    let alias = json!({"records": ["CNAME cdn.example."]});
+    let ruled = Ruled::by(json!([
+        rule("steer", json!({"exact": ["www.example"]}), "response", steer),
+        rule("alias", json!({"exact": ["www.example"]}), "answer", alias),
+        rule("ads", json!({"exact": ["blocked.example"]}), "block", json!({})),
+    ]))
+    .await;
+
+    let reply = ruled.ask("www.example.", types::A).await;
+
+    assert_eq!((reply.rcode(), reply.addresses()), (rcodes::NXDOMAIN, vec![]), "{reply:?}");
+    assert_eq!(ruled.asked(), ["cdn.example."]);
+}
+
 #[tokio::test]
 async fn the_last_rule_of_a_chain_says_whether_its_end_is_looked_up() {
     let alias = |name: &str, of: &str, to: &str, cname: &str| {

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use dnsproxy_tests::{
@@ -186,6 +187,34 @@ async fn a_rule_finds_the_old_answer_that_others_had() {
             assert_eq!(reply.answers[0].owner, "alias.example.");
         }
     }
+}
+
+/// Each of them waits for the same exchange, which takes one place however many have gone with the old answer.
+#[tokio::test]
+async fn those_who_go_with_an_old_answer_leave_their_places() {
+    let over = json!({
+        "cache": {"serveStale": {"after": "200ms"}},
+        "routes": [{"name": "all", "zones": ["."], "upstreams": ["scripted"], "maxInFlight": 4}],
+        "rules": [{
+            "name": "alias",
+            "match": {"names": {"regex": [r"\.alias\.example\.$"]}},
+            "rewrite": {"name": "www.example"},
+        }],
+    });
+    let stage = stage(silent, over).await;
+    until(&stage, "a stale answer", is_stale).await;
+    let ask = async |name: &str| {
+        let query = Query::new(name, types::A).edns(1232);
+        stage.client().udp(&query).await
+    };
+    for number in 0..6 {
+        assert_stale(&ask(&format!("{number}.alias.example")).await);
+    }
+
+    let (unknown, reply) = tokio::join!(ask("unknown.example"), ask("last.alias.example"));
+
+    assert_stale(&reply);
+    assert_ne!(code(&unknown), Some(0), "its own deadline, and no bound: {unknown:?}");
 }
 
 #[tokio::test]
@@ -372,6 +401,33 @@ async fn what_a_rule_has_end_early_is_renewed_without_the_upstream() {
 
     let misses = stage.proxy.admin.sum("dnsproxy_cache_misses_total", &[]).await;
     assert_eq!((misses, stage.asked()), (1.0, vec!["www.example.".into()]));
+}
+
+/// The renewal waits for an upstream that is silent, and nobody who asks waits with it.
+#[tokio::test]
+async fn what_a_rule_made_can_be_made_again_while_its_parts_hold() {
+    let begun = Instant::now();
+    let script = |query: &Received| match query.number {
+        0 => vec![Action::Send(address(query, 6, OLD).encode())],
+        _ => silent(query),
+    };
+    let over = json!({
+        "cache": {
+            "prefetch": {"minHits": 1, "remainingPercent": 50},
+            "serveStale": {"after": "100ms"},
+        },
+        "rules": [{
+            "name": "short",
+            "match": {"names": {"zone": ["example"]}},
+            "response": {"ttl": {"max": "1s"}},
+        }],
+    });
+    let stage = Stage::with(|setup| setup.script(script), over).await;
+
+    assert_stale(&until(&stage, "a stale answer", is_stale).await);
+    let after = begun.elapsed();
+    assert!(after >= Duration::from_secs(6), "the upstream's answer held until then: {after:?}");
+    assert!(stage.asked().len() >= 2, "it was asked for a new one");
 }
 
 /// Two hits are no habit.

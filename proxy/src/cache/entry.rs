@@ -148,6 +148,7 @@ impl Entry {
         set_u16(&mut message, 2, flags & kept);
         let facts = Facts {
             rcode,
+            is_failure: matches!(slot, Slot::Failure(_)),
             qtype: key.qtype,
             is_truncated: flags & Header::TC != 0,
             answers_end: layout.answers_end,
@@ -379,6 +380,11 @@ impl Entry {
 
     fn elapsed(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.head().stored)
+    }
+
+    /// What was decided about the query that it answers.
+    pub fn scope(&self) -> Scope {
+        self.head().scope
     }
 
     /// When it came.

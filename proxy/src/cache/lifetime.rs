@@ -5,6 +5,7 @@
 //! | an answer, also YXDOMAIN (RFC 6672 section 2.2) | the shortest TTL of its answer and authority sections |
 //! | NXDOMAIN or NODATA, also at the end of a CNAME chain | the lesser of the SOA record's TTL and its MINIMUM (RFC 2308 section 5), and the TTLs of the chain |
 //! | the same without an SOA record: a referral, too | nothing says when it ends, so it is not kept |
+//! | an error that was chosen here | the same, and `failureTTL` without an SOA record |
 //! | a failure | `failureTTL` (RFC 9520 section 3.2) |
 //! | TC, or an rcode above 15, which belongs to one exchange | it is not kept |
 //!
@@ -16,6 +17,8 @@ use crate::message::{Qtype, Rcode, record::Record, set_u32, u32_at};
 /// What decides about the lifetime of a message.
 pub(super) struct Facts {
     pub(super) rcode: Rcode,
+    /// Whether upstreams failed. Without that, an error was chosen here, and lives as long as what it stands for.
+    pub(super) is_failure: bool,
     pub(super) qtype: Qtype,
     pub(super) is_truncated: bool,
     /// Where the answer section ends.
@@ -87,10 +90,13 @@ impl Facts {
             _ if self.is_truncated || self.rcode.0 > 15 => Verdict::Fleeting,
             Rcode::YXDOMAIN => Verdict::Positive,
             Rcode::NOERROR if self.has_data(records) => Verdict::Positive,
-            Rcode::NOERROR | Rcode::NXDOMAIN => self
-                .denial_ttl(message, records)
-                .map_or(Verdict::Fleeting, |ttl| Verdict::Negative(bounds.cap_negative(ttl))),
-            _ => Verdict::Failure,
+            _ if self.is_failure => Verdict::Failure,
+            _ => {
+                let is_answer = self.rcode.is_answer();
+                let unsaid = if is_answer { Verdict::Fleeting } else { Verdict::Failure };
+                let denial = self.denial_ttl(message, records);
+                denial.map_or(unsaid, |ttl| Verdict::Negative(bounds.cap_negative(ttl)))
+            }
         }
     }
 

@@ -102,10 +102,18 @@ impl Pipeline {
         caching.look(&key, Instant::now())
     }
 
-    /// Whether an answer is to be renewed before it ends, and soon.
-    pub(super) fn is_near_end(&self, entry: &Entry) -> bool {
-        let prefetch = self.caching.as_ref().and_then(|caching| caching.policy.prefetch);
-        prefetch.is_some_and(|policy| entry.is_near_end(&policy, Instant::now()))
+    /// Whether the answer to a question of our own is to be renewed before it ends, and now. Not where that failed a
+    /// moment ago (RFC 9520 section 3.2).
+    pub(super) fn is_due(&self, request: &Request, entry: &Entry) -> bool {
+        let Some(Caching { cache, policy: Policy { prefetch: Some(policy), .. }, .. }) =
+            &self.caching
+        else {
+            return false;
+        };
+        let now = Instant::now();
+        let Request { question, checking_disabled, dnssec_ok, .. } = request;
+        let key = Key::of(question, *dnssec_ok, *checking_disabled, entry.scope());
+        entry.is_near_end(policy, now) && !cache.has_failed(&key, now)
     }
 
     /// When a stale answer is given to a query that waits since `started`: at once, when others have waited before
@@ -125,7 +133,9 @@ impl Pipeline {
     ) -> (Flight, bool) {
         let Way { route, scope, plan } = way;
         let Some(plan) = plan else { return self.exchange(route, request, *scope, started) };
-        self.flights.join(&request, *scope, || {
+        // Nobody who asks waits for a renewal: what it is to be made of may be at hand.
+        let place = if is_renewal { Scope(!scope.0) } else { *scope };
+        self.flights.join(&request, place, || {
             let (plan, route) = (Arc::clone(plan), Arc::clone(route));
             let request = Arc::clone(&request);
             Arc::clone(self).fulfil(plan, route, request, *scope, started, is_renewal)
@@ -188,11 +198,11 @@ impl Pipeline {
         })
     }
 
-    /// Asks the upstreams, for whoever wants to know next.
-    pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, way: &Way<'_>) {
+    /// Looks for a new answer, for whoever wants to know next. `is_early` is while the one before still holds.
+    pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, way: &Way<'_>, is_early: bool) {
         // Where clients find no place, this can wait.
         let Ok(places) = self.enter(way.route) else { return };
-        let (flight, is_new) = self.start(way, Arc::new(job.request()), job.started, true);
+        let (flight, is_new) = self.start(way, Arc::new(job.request()), job.started, is_early);
         if is_new {
             self.see_to_the_end(flight, places);
         }

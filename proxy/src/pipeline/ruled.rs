@@ -174,7 +174,7 @@ impl Pipeline {
         let known = |entry, source| Outcome { entry, upstream: None, source };
         let stale = match self.known(&request, scope) {
             // A renewal is for what ends soon; by its rule an answer may end long before what it is made of.
-            Found::Fresh { entry, .. } if is_renewal && self.is_near_end(&entry) => None,
+            Found::Fresh { entry, .. } if is_renewal && self.is_due(&request, &entry) => None,
             Found::Fresh { entry, .. } => return known(entry, Source::Cache),
             // A failure of a moment ago is not asked for again (RFC 9520 section 3.2).
             Found::Failure { stale: Some(entry), .. } => return known(entry, Source::Stale),
@@ -186,9 +186,10 @@ impl Pipeline {
             let due = self.stale_due(&entry, started)?;
             Some(Spare::new(entry, due))
         });
-        let (flight, _) = self.exchange(route, request, scope, started);
+        let (flight, is_new) = self.exchange(route, request, scope, started);
         let (outcome, left) = Awaited::new(flight, spare).await;
-        if let Some(flight) = left
+        // It is for whoever began it to see to its end: once, in one place.
+        if let Some(flight) = left.filter(|_| is_new)
             && let Ok(places) = self.enter(route)
         {
             self.see_to_the_end(flight, places);
@@ -226,13 +227,14 @@ struct Draft {
     errors: Vec<u8>,
     upstream: Option<Arc<str>>,
     source: Source,
-    /// From when its TTLs are: they are those of now, unless it is stale.
+    /// From when its TTLs are, unless they are those of now.
     since: Option<Instant>,
 }
 
 impl Lookup<'_> {
     async fn make(&self, plan: &Plan, route: Arc<Route>) -> Result<Made, String> {
         let Plan { question, given, steps, rule } = plan;
+        let is_own = rule.is_some();
         let mut draft = match rule {
             Some(rule) => Draft::given(question, given, rule),
             None => self.draft(&route, question.clone()).await?,
@@ -249,9 +251,11 @@ impl Lookup<'_> {
                 return Err(format!("more than {MAX_FOLLOWED} aliases"));
             }
             let question = Question { name: target, ..question.clone() };
-            let part = match rule {
-                Some(_) => self.draft(&route, question).await?,
-                None => self.target(question).await?,
+            // Where aliases of our own lead to, the route was chosen for; what they are led to from there was not decided
+            // about.
+            let part = match is_own && followed == 1 {
+                true => self.draft(&route, question).await?,
+                false => self.target(question).await?,
             };
             draft.append(part);
             next = answer::redirect(steps, &mut draft.response, from).map_err(no_name)?;
@@ -323,7 +327,8 @@ impl Draft {
         let mut response = Response::read(entry.message()).map_err(malformed)?;
         // The denial of a name, which answers every type, may have come for another one.
         response.question = question.clone();
-        let since = (*source == Source::Stale).then(|| entry.stored());
+        let is_aged_later = *source == Source::Stale || entry.is_failure();
+        let since = is_aged_later.then(|| entry.stored());
         if since.is_none() {
             let age = entry.age(Instant::now());
             response.records_mut().for_each(|record| record.ttl = record.ttl.saturating_sub(age));
@@ -352,11 +357,14 @@ impl Draft {
         self.is_failure = is_failure;
         self.errors.extend(errors);
         self.upstream = upstream.or_else(|| self.upstream.take());
-        // All of it is as old as its oldest part.
-        if self.source != Source::Stale {
-            self.source = source;
+        // All of it is as old as its oldest part; but without its end, it is what the end is.
+        if is_failure {
+            (self.source, self.since) = (source, since);
+        } else {
+            let is_stale = [self.source, source].contains(&Source::Stale);
+            self.source = if is_stale { Source::Stale } else { source };
+            self.since = self.since.into_iter().chain(since).min();
         }
-        self.since = [self.since, since].into_iter().flatten().min();
     }
 
     fn finish(self, steps: &[Step]) -> Result<Made, String> {

@@ -3,7 +3,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     cache::{
-        How,
+        Entry, How,
         testing::{Asked, SELF, Upstream, a, entry_for, key, record, soa, written},
     },
     message::{Header, Layout},
@@ -165,6 +165,28 @@ fn bounds_hold_for_what_is_kept_and_for_what_clients_see() {
     for (why, upstream, bounds, expected) in cases {
         assert_eq!(lifetime(&upstream, &bounds), u64::from(expected), "{why}");
         assert_eq!(ttls(&upstream, &bounds), [expected], "{why}");
+    }
+}
+
+/// What it stands for ends, and then the error does.
+#[test]
+fn an_error_that_was_chosen_here_lives_as_long_as_what_it_stands_for() {
+    let cases = [
+        ("a short denial", vec![soa(3, 60)], false, 3),
+        ("a long one", vec![soa(60, 90)], false, 60),
+        ("nothing says when it ends", vec![], false, 5),
+        ("upstreams failed", vec![soa(60, 90)], true, 5),
+    ];
+
+    for (why, authorities, is_failure, expected) in cases {
+        let upstream = Upstream { authorities, opt: None, ..Upstream::address("a.example.", 60) };
+        let upstream = Upstream { answers: vec![], ..upstream };
+        let asked = Asked::new(&upstream.name, upstream.qtype, None);
+        let query = asked.query();
+        let (code, message) = ((Rcode::REFUSED, is_failure), upstream.message());
+        let entry = Entry::of_parts(&key(&query), code, message, &[], &BOUNDS, Instant::now());
+        assert_eq!(entry.lifetime().as_secs(), expected, "{why}");
+        assert_eq!(entry.is_failure(), is_failure, "{why}");
     }
 }
 
