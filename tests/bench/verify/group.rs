@@ -38,6 +38,9 @@ pub(crate) struct Passed {
     pub(crate) no_name: u16,
 }
 
+/// Of the records that the rules have.
+pub(crate) const OWN_TTL: u32 = 7;
+
 /// An answer that needs no upstream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Own {

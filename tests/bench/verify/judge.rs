@@ -3,7 +3,7 @@
 use dnsproxy_tests::wire::{Query, Record, Reply, options, rcodes, types};
 
 use crate::{
-    group::{Expected, Group, Own, Passed},
+    group::{Expected, Group, OWN_TTL, Own, Passed},
     truth::{Stamp, Truth, between},
 };
 
@@ -127,6 +127,8 @@ fn weigh_own(asked: &Asked, reply: &Reply, own: &Own) -> Result<Verdict, Fault> 
             && own.address.is_some_and(|address| record.rdata == address.octets())
     };
     require(reply.answers.iter().all(is_mine), Fault::Foreign)?;
+    // It is made for each query, and so never aged.
+    require(reply.answers.iter().all(|record| record.ttl == OWN_TTL), Fault::Ttl)?;
     require(reply.answers.len() == usize::from(own.address.is_some()), Fault::Records)?;
     let others = reply.authorities.iter().chain(&reply.additionals);
     require(others.into_iter().all(|record| record.rtype == types::SOA), Fault::Records)?;
@@ -337,15 +339,17 @@ mod tests {
     fn what_rules_answer_is_known() {
         let blocked =
             |asked: &Asked| Response::to(&asked.query(7)).rcode(rcodes::NXDOMAIN).encode();
-        let told = |asked: &Asked, last| {
-            Response::to(&asked.query(7)).record(types::A, 7, &[198, 51, 100, last]).encode()
+        let with_ttl = |asked: &Asked, ttl, last| {
+            Response::to(&asked.query(7)).record(types::A, ttl, &[198, 51, 100, last]).encode()
         };
+        let told = |asked: &Asked, last| with_ttl(asked, OWN_TTL, last);
         let [free, first, second] =
             Group::ALL.map(|group| Asked { group, ..asked(&name_with_prefix("www.n2"), types::A) });
         let cases = [
             ("blocked", &first, blocked(&first), Verdict::Own),
             ("blocked for others", &second, blocked(&second), Verdict::Wrong(Fault::Rcode)),
             ("answered", &second, told(&second, 2), Verdict::Own),
+            ("aged", &second, with_ttl(&second, 6, 2), Verdict::Wrong(Fault::Ttl)),
             ("answered by another rule", &second, told(&second, 3), Verdict::Wrong(Fault::Foreign)),
             ("answered for others", &first, told(&first, 2), Verdict::Wrong(Fault::Rcode)),
             ("no rule's business", &free, told(&free, 2), Verdict::Wrong(Fault::Foreign)),
