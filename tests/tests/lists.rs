@@ -367,6 +367,22 @@ async fn where_a_policy_zone_leads_to_is_not_led_elsewhere_by_it() {
     }
 }
 
+/// The same where an alias of our own leads into the zone.
+#[tokio::test]
+async fn a_policy_zone_that_an_alias_leads_into_leads_on_once() {
+    let alias = json!({"records": ["CNAME other.example."]});
+    let rules = json!([
+        {"name": "own", "match": {"names": {"exact": ["own.example"]}}, "answer": alias},
+        rule("all", &["list"], "block", json!({})),
+    ]);
+    let zone = inline("RPZ", "* CNAME target.example.\n");
+    let listed = Listed::with(json!({"lists": zone, "rules": rules}), &[]).await;
+
+    let reply = listed.ask("own.example", types::A).await;
+
+    assert_eq!(reply.values(), ["other.example.", "target.example.", "192.0.2.6"], "{reply:?}");
+}
+
 #[tokio::test]
 async fn an_allow_after_a_rewrite_undoes_what_a_policy_zone_says_whatever_that_is() {
     let zone =

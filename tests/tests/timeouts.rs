@@ -7,8 +7,8 @@ use dnsproxy_tests::{
     manifest::{merged, upstreams},
     proxy::Proxy,
     stage::Stage,
-    upstream::{Action, ClosedPort, Gate, Received, Upstream, faithful_answer},
-    wire::{Query, rcodes, types},
+    upstream::{Action, ClosedPort, Gate, Received, Seen, Upstream, faithful_answer},
+    wire::{Query, Response, rcodes, types},
 };
 use serde_json::{Value, json};
 
@@ -115,4 +115,60 @@ async fn a_late_answer_belongs_to_nobody() {
         let name = format!("n{number}.example.");
         assert_eq!(stage.client().ask(&name, types::TXT).await.texts(), [name]);
     }
+}
+
+/// A query whose answer is made of several may have little time left for the last of them. Others who wait for that one have
+/// their own, and what is remembered of it is what an upstream said.
+#[tokio::test]
+async fn a_late_part_of_an_answer_has_the_time_of_any_question() {
+    let (first, second) = (Gate::default(), Gate::default());
+    let (held, last) = (first.clone(), second.clone());
+    let server = Upstream::plain()
+        .script(move |query| {
+            let response = Response::to(&query.message);
+            match query.name().as_str() {
+                "start.example." => {
+                    let edge = response.record(types::CNAME, 300, b"\x04edge\x07example\0");
+                    vec![Action::When(held.clone(), edge.encode())]
+                }
+                _ => {
+                    let address = response.record(types::A, 300, &[192, 0, 2, 1]);
+                    vec![Action::When(last.clone(), address.encode())]
+                }
+            }
+        })
+        .start()
+        .await;
+    let entry = merged(server.plain_entry("main", "TCP"), json!({"timeouts": {"query": "3s"}}));
+    let steer = json!({"cnameTarget": {"regex": r"^edge\.example\.$", "to": "end.example."}});
+    let proxy = Proxy::start(&merged(
+        upstreams([entry]),
+        json!({
+            "cache": {},
+            "limits": {"queryDeadline": "3s"},
+            "rules": [{
+                "name": "steer",
+                "match": {"names": {"exact": ["start.example"]}},
+                "response": steer,
+            }],
+        }),
+    ))
+    .await;
+    let has_asked = |name: &'static str| {
+        move |seen: &Seen| seen.queries.iter().any(|query| query.name() == name)
+    };
+    let ruled = async {
+        let reply = proxy.client().ask("start.example", types::A).await;
+        assert_eq!(reply.rcode(), rcodes::SERVFAIL, "its time is over");
+        second.open();
+    };
+    let plain = async {
+        server.until("the first question", has_asked("start.example.")).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        first.open();
+        server.until("the second question", has_asked("end.example.")).await;
+        let reply = proxy.client().ask("end.example", types::A).await;
+        assert_eq!(reply.rcode(), rcodes::NOERROR, "this one's is not");
+    };
+    tokio::join!(ruled, plain);
 }

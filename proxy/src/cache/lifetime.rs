@@ -128,7 +128,8 @@ impl Facts {
             Verdict::Fleeting => 0,
             Verdict::Positive => shortest.unwrap_or_default(),
             Verdict::Negative(ttl) => shortest.unwrap_or(ttl).min(ttl),
-            Verdict::Failure => bounds.failure_ttl,
+            Verdict::Failure if self.is_failure => bounds.failure_ttl,
+            Verdict::Failure => shortest.unwrap_or(u32::MAX).min(bounds.failure_ttl),
         }
     }
 }

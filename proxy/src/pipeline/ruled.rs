@@ -6,10 +6,10 @@ use std::{
 };
 
 use dnsproxy_api::validate::CLUSTER_DNS;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Job, Pipeline, Source, Verdict,
+    Job, Limit, Pipeline, Source, Verdict,
     waiting::{Awaited, Outcome, Spare},
 };
 use crate::{
@@ -139,7 +139,9 @@ impl Pipeline {
     ) -> Outcome {
         let key = Key::of(&asked.question, asked.dnssec_ok, asked.checking_disabled, scope);
         let lookup = Lookup { pipeline: &self, asked: &asked, started, is_renewal };
-        let made = lookup.make(&plan, route).await;
+        // Each part has time enough, and all of them together no more than one question has.
+        let made = timeout_at(started + self.limits.query_deadline, lookup.make(&plan, route));
+        let made = made.await.unwrap_or_else(|_| Err("limits.queryDeadline".to_owned()));
         // The least TTL was given when the parts came; what is older since then is not made younger.
         let bounds = Bounds { min_ttl: 0, ..self.bounds() };
         match made {
@@ -227,8 +229,8 @@ struct Draft {
     errors: Vec<u8>,
     upstream: Option<Arc<str>>,
     source: Source,
-    /// From when its TTLs are, unless they are those of now.
-    since: Option<Instant>,
+    /// When its TTLs were, or are, those that are left.
+    since: Instant,
 }
 
 impl Lookup<'_> {
@@ -237,7 +239,7 @@ impl Lookup<'_> {
         let is_own = rule.is_some();
         let mut draft = match rule {
             Some(rule) => Draft::given(question, given, rule),
-            None => self.draft(&route, question.clone()).await?,
+            None => self.draft(&route, question.clone(), self.started).await?,
         };
         let no_name = |text: String| no_name(&text);
         let mut next = match rule {
@@ -254,8 +256,8 @@ impl Lookup<'_> {
             // Where aliases of our own lead to, the route was chosen for; what they are led to from there was not decided
             // about.
             let part = match is_own && followed == 1 {
-                true => self.draft(&route, question).await?,
-                false => self.target(question).await?,
+                true => self.draft(&route, question, Instant::now()).await?,
+                false => self.target(question, &route).await?,
             };
             draft.append(part);
             next = answer::redirect(steps, &mut draft.response, from).map_err(no_name)?;
@@ -264,7 +266,11 @@ impl Lookup<'_> {
     }
 
     /// What comes of the target that a rule gave a CNAME record: it is decided about as any name, clients aside.
-    async fn target(&self, question: Question<'static>) -> Result<Draft, String> {
+    async fn target(
+        &self,
+        question: Question<'static>,
+        entered: &Arc<Route>,
+    ) -> Result<Draft, String> {
         let Judgement { fate, decision } = self.pipeline.judge.judge_target(&question);
         let route = match fate {
             Fate::Failed(reason) => return Err(reason),
@@ -278,29 +284,41 @@ impl Lookup<'_> {
         if self.pipeline.loop_guard.is_some() && route.name().as_ref() == CLUSTER_DNS {
             return Err("the target of an alias is a name of the cluster".into());
         }
+        // The query has a place on the route that it took first.
+        let _place = if Arc::ptr_eq(route, entered) {
+            None
+        } else {
+            Some(route.enter().ok_or_else(|| self.over(Limit::InFlightOnRoute))?)
+        };
         let rules::Verdict::Answer { rule, given } = &decision.verdict else {
-            return self.draft(route, question).await;
+            return self.draft(route, question, Instant::now()).await;
         };
         // The route is that of what a rule's alias leads to.
         let mut draft = Draft::given(&question, &given.records, rule);
         if let Some(target) = answer::open_end(&draft.response) {
             let question = Question { name: target, ..question };
-            draft.append(self.draft(route, question).await?);
+            draft.append(self.draft(route, question, Instant::now()).await?);
         }
         Ok(draft)
     }
 
-    /// What the cache or the upstreams say.
+    fn over(&self, limit: Limit) -> String {
+        self.pipeline.metrics.count_limited(limit);
+        limit.label().to_owned()
+    }
+
+    /// What the cache or the upstreams say, who have from then on as long as for any question: others may wait for it,
+    /// and what came of it is remembered.
     async fn draft(
         &self,
         route: &Arc<Route>,
         question: Question<'static>,
+        begun: Instant,
     ) -> Result<Draft, String> {
         let Request { question: _, recursion_desired, checking_disabled, dnssec_ok } = *self.asked;
         let request =
             Arc::new(Request { question, recursion_desired, checking_disabled, dnssec_ok });
-        let looked_up =
-            self.pipeline.look_up(route, Arc::clone(&request), self.started, self.is_renewal);
+        let looked_up = self.pipeline.look_up(route, Arc::clone(&request), begun, self.is_renewal);
         Draft::of(&looked_up.await, &request.question)
     }
 }
@@ -316,8 +334,8 @@ impl Draft {
     fn own(response: Response, rcode: Rcode, reason: &ExtendedError) -> Self {
         let mut errors = Vec::new();
         edns::encode_error(reason, &mut errors);
-        let (is_failure, upstream, source, since) = (false, None, Source::Rule, None);
-        Self { response, rcode, is_failure, errors, upstream, source, since }
+        let (upstream, source, since) = (None, Source::Rule, Instant::now());
+        Self { response, rcode, is_failure: false, errors, upstream, source, since }
     }
 
     /// What came of looking a question up, its TTLs as they are now.
@@ -328,11 +346,9 @@ impl Draft {
         // The denial of a name, which answers every type, may have come for another one.
         response.question = question.clone();
         let is_aged_later = *source == Source::Stale || entry.is_failure();
-        let since = is_aged_later.then(|| entry.stored());
-        if since.is_none() {
-            let age = entry.age(Instant::now());
-            response.records_mut().for_each(|record| record.ttl = record.ttl.saturating_sub(age));
-        }
+        let since = if is_aged_later { entry.stored() } else { Instant::now() };
+        let age = entry.age(since);
+        response.records_mut().for_each(|record| record.ttl = record.ttl.saturating_sub(age));
         Ok(Self {
             response,
             rcode: entry.rcode(),
@@ -349,6 +365,15 @@ impl Draft {
         let Self { response, rcode, is_failure, errors, upstream, source, since } = part;
         let [answers, authorities, additionals] = response.sections;
         let [own_answers, own_authorities, own_additionals] = &mut self.response.sections;
+        let is_stale = [self.source, source].contains(&Source::Stale);
+        for record in &mut *own_answers {
+            match self.source {
+                // There is no end that they could be served with.
+                Source::Stale if is_failure => record.ttl = 0,
+                _ if is_stale => {}
+                _ => record.ttl = record.ttl.saturating_sub(seconds(self.since, since)),
+            }
+        }
         own_answers.extend(answers);
         *own_authorities = authorities;
         *own_additionals = additionals;
@@ -358,22 +383,24 @@ impl Draft {
         self.errors.extend(errors);
         self.upstream = upstream.or_else(|| self.upstream.take());
         // All of it is as old as its oldest part; but without its end, it is what the end is.
-        if is_failure {
-            (self.source, self.since) = (source, since);
+        (self.source, self.since) = if is_stale && !is_failure {
+            (Source::Stale, self.since.min(since))
         } else {
-            let is_stale = [self.source, source].contains(&Source::Stale);
-            self.source = if is_stale { Source::Stale } else { source };
-            self.since = self.since.into_iter().chain(since).min();
-        }
+            (source, since)
+        };
     }
 
     fn finish(self, steps: &[Step]) -> Result<Made, String> {
         let Self { mut response, mut rcode, is_failure, errors, upstream, source, since } = self;
         answer::undo(steps, &mut response, &mut rcode).map_err(|text| no_name(&text))?;
         let message = response.write().map_err(|_| TOO_LONG.to_owned())?;
-        let since = since.unwrap_or_else(Instant::now);
         Ok(Made { message, code: (rcode, is_failure), errors, upstream, source, since })
     }
+}
+
+/// Whole seconds from one moment to a later one.
+fn seconds(from: Instant, to: Instant) -> u32 {
+    u32::try_from(to.saturating_duration_since(from).as_secs()).unwrap_or(u32::MAX)
 }
 
 const TOO_LONG: &str = "with the names that were asked for, the answer has more than 65535 octets";

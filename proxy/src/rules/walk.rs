@@ -258,7 +258,9 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
                 Act::Answer(statics, fingerprint) => match statics.give(question, subject) {
                     Some(Ok(more)) => {
                         self.decision.note((fingerprint, more.fingerprint()));
-                        if !is_target {
+                        if is_target {
+                            self.decision.is_by_list |= is_by_list;
+                        } else {
                             // A list that blocks with records blocks what was found before.
                             self.decision.verdict = Verdict::Pass;
                             self.decision.is_by_list = is_by_list;

@@ -172,15 +172,16 @@ fn bounds_hold_for_what_is_kept_and_for_what_clients_see() {
 #[test]
 fn an_error_that_was_chosen_here_lives_as_long_as_what_it_stands_for() {
     let cases = [
-        ("a short denial", vec![soa(3, 60)], false, 3),
-        ("a long one", vec![soa(60, 90)], false, 60),
-        ("nothing says when it ends", vec![], false, 5),
-        ("upstreams failed", vec![soa(60, 90)], true, 5),
+        ("a short denial", vec![], vec![soa(3, 60)], false, 3),
+        ("a long one", vec![], vec![soa(60, 90)], false, 60),
+        ("an address that ends soon", vec![a(2)], vec![], false, 2),
+        ("nothing says when it ends", vec![], vec![], false, 5),
+        ("upstreams failed", vec![], vec![soa(60, 90)], true, 5),
     ];
 
-    for (why, authorities, is_failure, expected) in cases {
+    for (why, answers, authorities, is_failure, expected) in cases {
         let upstream = Upstream { authorities, opt: None, ..Upstream::address("a.example.", 60) };
-        let upstream = Upstream { answers: vec![], ..upstream };
+        let upstream = Upstream { answers, ..upstream };
         let asked = Asked::new(&upstream.name, upstream.qtype, None);
         let query = asked.query();
         let (code, message) = ((Rcode::REFUSED, is_failure), upstream.message());
