@@ -3,7 +3,7 @@
 use dnsproxy_tests::{
     stage::Stage,
     upstream::{Action, Received, faithful_answer, silent},
-    wire::{Query, rcodes, types},
+    wire::{Query, Reply, rcodes, types},
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -26,6 +26,36 @@ async fn a_query_whose_connection_died_is_asked_once_more_on_a_fresh_one() {
         let seen = stage.upstream.seen();
         assert_eq!(seen.queries.len(), 2);
         assert_ne!(seen.queries[0].connection, seen.queries[1].connection);
+    }
+}
+
+/// A server that will not hear of a question may close the connection that it comes on: dnsdist does, where a rule drops it.
+/// Whoever asks so has no answer, and all who are behind have theirs.
+#[tokio::test]
+async fn a_question_that_has_its_connections_closed_takes_no_other_with_it() {
+    let stage = undisturbed(|query| match query.name().as_str() {
+        "unwanted.example." => vec![Action::Close],
+        _ => vec![Action::Send(faithful_answer(query).encode())],
+    })
+    .await;
+
+    for round in 0..5 {
+        let mut stream = stage.client().connect().await.unwrap();
+        for id in 0..30 {
+            let name = match id {
+                3 => "unwanted.example".to_owned(),
+                _ => format!("n{id}.r{round}.example"),
+            };
+            stream.send(&Query::new(&name, types::A).id(id).encode()).await.unwrap();
+        }
+        let mut failed = Vec::new();
+        for _ in 0..30 {
+            let reply = Reply::parse(&stream.receive().await.unwrap()).unwrap();
+            if reply.rcode() != rcodes::NOERROR {
+                failed.push((reply.id, reply.rcode()));
+            }
+        }
+        assert_eq!(failed, [(3, rcodes::SERVFAIL)], "round {round}");
     }
 }
 

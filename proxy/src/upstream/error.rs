@@ -35,6 +35,11 @@ pub enum ExchangeError {
         "the connection was closed before the answer came: see the server's log and its limits"
     )]
     Closed,
+    /// The same, and others were asked before on it, of which one may be the reason.
+    #[error(
+        "the connection was closed before the answer came, while others were awaited: see the server's log and its limits"
+    )]
+    ClosedAround,
     /// The answer took too long.
     #[error("no answer within {0:?}: the server, or who it asks, is slow or gone")]
     Timeout(Duration),
@@ -87,7 +92,7 @@ impl ExchangeError {
             Self::Unreachable(_) => "unreachable",
             Self::ConnectTimeout(_) => "connect_timeout",
             Self::Handshake(error) => error.reason(),
-            Self::Closed => "closed",
+            Self::Closed | Self::ClosedAround => "closed",
             Self::Timeout(_) => "timeout",
             Self::Mismatch => "mismatch",
             Self::Malformed => "malformed",
@@ -144,9 +149,9 @@ impl ExchangeError {
     /// Whether nothing speaks against the way to the server and its identity.
     pub fn was_reached(&self) -> bool {
         match self {
-            Self::Closed | Self::Timeout(_) | Self::Mismatch | Self::Malformed => true,
-            Self::Truncated | Self::Rcode(_) | Self::Local(_) | Self::InFlight(_) => true,
-            Self::Loop => true,
+            Self::Closed | Self::ClosedAround | Self::Timeout(_) => true,
+            Self::Mismatch | Self::Malformed | Self::Truncated => true,
+            Self::Rcode(_) | Self::Local(_) | Self::InFlight(_) | Self::Loop => true,
             Self::Refused | Self::Unreachable(_) | Self::ConnectTimeout(_) => false,
             Self::Handshake(_) | Self::Material(_) => false,
         }
@@ -163,7 +168,7 @@ impl ExchangeError {
     /// A server may close an idle connection at any moment, so a query that was written into a closing one
     /// says nothing about the server (RFC 7766 section 6.2.4).
     pub fn may_retry(&self) -> bool {
-        matches!(self, Self::Closed)
+        matches!(self, Self::Closed | Self::ClosedAround)
     }
 }
 
@@ -216,6 +221,7 @@ mod tests {
             ExchangeError::Handshake(HandshakeError::Untrusted),
             ExchangeError::Handshake(HandshakeError::Broken(io())),
             ExchangeError::Closed,
+            ExchangeError::ClosedAround,
             ExchangeError::Timeout(limit),
             ExchangeError::Mismatch,
             ExchangeError::Malformed,
@@ -233,6 +239,7 @@ mod tests {
                 | ExchangeError::ConnectTimeout(_)
                 | ExchangeError::Handshake(_)
                 | ExchangeError::Closed
+                | ExchangeError::ClosedAround
                 | ExchangeError::Timeout(_)
                 | ExchangeError::Mismatch
                 | ExchangeError::Malformed

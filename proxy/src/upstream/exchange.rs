@@ -31,10 +31,16 @@ pub(super) struct Exchange {
     with_edns: bool,
     /// How many connections have died under the question.
     deaths: u8,
+    /// Connections that it died with while others had waited longer.
+    losses: u8,
     /// Whether an answer by a datagram was cut.
     is_truncated: bool,
     way: Way,
 }
+
+/// A server may close a connection because of one question. Those behind it are asked again as often as that question may
+/// be, and once more without it.
+const MAX_LOSSES: u8 = 3;
 
 /// How the question is on its way at the moment.
 enum Way {
@@ -54,6 +60,7 @@ impl Exchange {
             started: now,
             with_edns: true,
             deaths: 0,
+            losses: 0,
             is_truncated: false,
             way: Way::Failed(ExchangeError::Closed),
         };
@@ -88,6 +95,10 @@ impl Exchange {
                     }
                     self.with_edns = false;
                     self.ask(Instant::now());
+                }
+                Err(ExchangeError::ClosedAround) if self.losses < MAX_LOSSES => {
+                    self.losses += 1;
+                    self.ask_on_stream(Instant::now());
                 }
                 Err(error) if error.may_retry() && self.may_ask_again() => {
                     self.deaths += 1;

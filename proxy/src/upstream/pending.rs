@@ -128,9 +128,17 @@ impl Pending {
         ends_connection.map_or(Ok(Received::Answer { keepalive }), Err)
     }
 
-    /// Ends every wait with this error.
+    /// Ends every wait with this error. A connection that was closed may have been closed because of a question: most
+    /// servers take them in order, so that is the one that has waited longest.
     pub(super) fn fail_all(&mut self, error: &ExchangeError) {
-        for (_, waiting) in self.questions.drain() {
+        let next = self.next;
+        let waiting = self.questions.iter().filter(|(_, waiting)| waiting.reply.is_some());
+        let oldest = waiting.map(|(id, _)| *id).max_by_key(|id| next.wrapping_sub(*id));
+        for (id, waiting) in self.questions.drain() {
+            let error = match error {
+                ExchangeError::Closed if Some(id) != oldest => &ExchangeError::ClosedAround,
+                error => error,
+            };
             if let Some(reply) = waiting.reply {
                 let _ = reply.send(Err(error.clone()));
             }

@@ -29,7 +29,7 @@ impl Server {
         self.tasks().spawn(async move {
             let probed = Probed(&server);
             let check = server.health_check();
-            ask(&server, request(check.name.clone(), check.qtype)).await;
+            ask(&server, request(check.name.clone(), check.qtype), true).await;
             drop(probed);
         });
     }
@@ -40,7 +40,8 @@ impl Server {
         let server = Arc::clone(self);
         self.tasks().spawn(async move {
             let begun = Instant::now();
-            if ask(&server, request(name, Qtype::HINFO)).await {
+            // Some servers have no answer to such a question, and are well.
+            if ask(&server, request(name, Qtype::HINFO), false).await {
                 server.note_no_loop(begun);
             }
             drop(watch);
@@ -80,7 +81,7 @@ fn request(name: Name<'static>, qtype: Qtype) -> Arc<Request> {
 }
 
 /// Asks, and tells whether any answer came.
-async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
+async fn ask(server: &Arc<Server>, request: Arc<Request>, is_decisive: bool) -> bool {
     let started = Instant::now();
     let mut hails = hail(server, &request, started);
     // One of them would have to go for a new connection.
@@ -92,13 +93,15 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>) -> bool {
     let end = started + limits.connect + limits.query;
     let mut answer = poll_while_heard(&mut exchange, server.patience(), end).await;
     if answer.is_none() {
-        if exchange.suspect() {
+        if is_decisive && exchange.suspect() {
             server.suspect();
         }
         answer = poll_until(&mut exchange, end).await;
     }
     let result = answer.unwrap_or(Err(ExchangeError::Timeout(limits.query)));
-    server.note_probe(result.as_ref(), started, Instant::now());
+    if is_decisive || result.is_ok() {
+        server.note_probe(result.as_ref(), started, Instant::now());
+    }
     if result.is_ok() {
         // As much time again, for those that are alive all the same.
         hear(&mut hails, started.elapsed()).await;

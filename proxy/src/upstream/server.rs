@@ -338,6 +338,8 @@ impl Core {
             // Neither does a slow name, while other answers come.
             Err(ExchangeError::Timeout(_)) if !self.health.is_silent_since(started) => {}
             Err(error @ ExchangeError::Timeout(_)) => self.note_failure(error, started, now),
+            // What is closed because of a question says nothing about others, as long as they are answered.
+            Err(ExchangeError::Closed) if !self.health.is_silent_since(started) => {}
             // The task of the connection has noted why there is none.
             Err(error) if error.is_outage() && (self.is_udp || error.was_reached()) => {
                 self.note_failure(error, started, now);

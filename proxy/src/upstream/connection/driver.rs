@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         match error {
             // Who was answered wrongly knows already; the others may ask again elsewhere.
             ExchangeError::Mismatch | ExchangeError::Malformed => {
-                self.connection.end(&ExchangeError::Closed);
+                self.connection.end(&ExchangeError::ClosedAround);
             }
             _ => self.connection.end(error),
         }
