@@ -80,7 +80,7 @@ fn request(name: Name<'static>, qtype: Qtype) -> Arc<Request> {
     })
 }
 
-/// Asks, and tells whether any answer came.
+/// Asks, and tells whether any answer came. That none came counts for the server's health when the question is decisive.
 async fn ask(server: &Arc<Server>, request: Arc<Request>, is_decisive: bool) -> bool {
     let started = Instant::now();
     let mut hails = hail(server, &request, started);
