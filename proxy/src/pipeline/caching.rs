@@ -8,7 +8,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Asked, Job, Limit, Pipeline, Source, flights::Flight, ruled::Way, waiting::Outcome};
+use super::{
+    Asked, Job, Limit, Pipeline, Source,
+    flights::Flight,
+    ruled::Way,
+    waiting::{Outcome, Spare},
+};
 use crate::{
     cache::{Bounds, Cache, Entry, Found, How, Key, Policy, Scope, Sought},
     checks::Checked,
@@ -116,11 +121,13 @@ impl Pipeline {
         entry.is_near_end(policy, now) && !cache.has_failed(&key, now)
     }
 
-    /// When a stale answer is given to a query that waits since `started`: at once, when others have waited before
-    /// (RFC 8767 section 5).
-    pub(super) fn stale_due(&self, entry: &Entry, started: Instant) -> Option<Instant> {
-        let after = self.caching.as_ref().and_then(|caching| caching.stale_after)?;
-        Some(if entry.was_given_stale() { started } else { started + after })
+    /// A stale answer for a query that waits since `started`: given at once, when others have waited before (RFC 8767
+    /// section 5).
+    pub(super) fn spare(&self, stale: Option<Entry>, started: Instant) -> Option<Spare> {
+        let (entry, after) =
+            stale.zip(self.caching.as_ref().and_then(|caching| caching.stale_after))?;
+        let due = if entry.was_given_stale() { started } else { started + after };
+        Some(Spare::new(entry, due))
     }
 
     /// What comes of a query on its way, which others may wait for already, and whether it has just begun.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Job, Limit, Pipeline, Source, Verdict,
-    waiting::{Awaited, Outcome, Spare},
+    waiting::{Awaited, Outcome},
 };
 use crate::{
     cache::{Bounds, Entry, Found, Key, Scope},
@@ -164,12 +164,12 @@ impl Pipeline {
     }
 
     /// The answer to one question of the way, from the cache or from the upstreams, or what it was when those have none
-    /// in time.
+    /// in time. A stale one is due by when the client asked, the exchange's own time begins with its part.
     async fn look_up(
         self: &Arc<Self>,
         route: &Arc<Route>,
         request: Arc<Request>,
-        started: Instant,
+        (started, begun): (Instant, Instant),
         is_renewal: bool,
     ) -> Outcome {
         let scope = self.scope(route, 0);
@@ -184,11 +184,8 @@ impl Pipeline {
             Found::Stale(entry) => Some(entry),
             Found::Miss => None,
         };
-        let spare = stale.and_then(|entry| {
-            let due = self.stale_due(&entry, started)?;
-            Some(Spare::new(entry, due))
-        });
-        let (flight, is_new) = self.exchange(route, request, scope, started);
+        let spare = self.spare(stale, started);
+        let (flight, is_new) = self.exchange(route, request, scope, begun);
         let (outcome, left) = Awaited::new(flight, spare).await;
         // It is for whoever began it to see to its end: once, in one place.
         if let Some(flight) = left.filter(|_| is_new)
@@ -318,7 +315,8 @@ impl Lookup<'_> {
         let Request { question: _, recursion_desired, checking_disabled, dnssec_ok } = *self.asked;
         let request =
             Arc::new(Request { question, recursion_desired, checking_disabled, dnssec_ok });
-        let looked_up = self.pipeline.look_up(route, Arc::clone(&request), begun, self.is_renewal);
+        let times = (self.started, begun);
+        let looked_up = self.pipeline.look_up(route, Arc::clone(&request), times, self.is_renewal);
         Draft::of(&looked_up.await, &request.question)
     }
 }

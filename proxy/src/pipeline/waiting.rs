@@ -100,10 +100,7 @@ impl Answer {
         flight: Flight,
         stale: Option<Entry>,
     ) -> Self {
-        let spare = stale.and_then(|entry| {
-            let due = query.pipeline.stale_due(&entry, query.job.started)?;
-            Some(Spare::new(entry, due))
-        });
+        let spare = query.pipeline.spare(stale, query.job.started);
         Self { awaited: Awaited::new(flight, spare), query: Some(query), places: Some(places) }
     }
 }
