@@ -14,6 +14,7 @@ use dnsproxy_api::{
     units::{Network, Zone},
     v1alpha1::RebindAction,
 };
+use smallvec::SmallVec;
 
 use crate::{
     message::{
@@ -214,8 +215,8 @@ fn is_private(address: IpAddr) -> bool {
 }
 
 /// The addresses in an answer section.
-fn addresses(message: &[u8], layout: &Layout) -> Vec<IpAddr> {
-    let mut found = Vec::new();
+fn addresses(message: &[u8], layout: &Layout) -> SmallVec<[IpAddr; 4]> {
+    let mut found = SmallVec::new();
     let mut at = layout.questions_end;
     while at < layout.answers_end {
         let Some(record) = record::Record::read(message, at) else { break };

@@ -129,6 +129,12 @@ impl<'m> Question<'m> {
             && self.name.eq_ignore_case(&other.name)
     }
 
+    /// The same question with the octets of this one.
+    pub fn as_ref(&self) -> Question<'_> {
+        let Self { name, qtype, qclass } = self;
+        Question { name: name.as_ref(), qtype: *qtype, qclass: *qclass }
+    }
+
     /// The same question with a name of its own.
     pub fn into_owned(self) -> Question<'static> {
         let Self { name, qtype, qclass } = self;

@@ -207,9 +207,9 @@ impl Pipeline {
             Ok(places) => places,
             Err(limit) => return self.limit(&job, limit, out),
         };
-        let job = job.into_owned();
-        let (flight, _) = self.start(&way, Arc::new(job.request()), job.started, false);
-        let waiting = Waiting { pipeline: Arc::clone(self), job };
+        let request = Arc::new(job.request());
+        let (flight, _) = self.start(&way, Arc::clone(&request), job.started, false);
+        let waiting = Waiting::new(Arc::clone(self), &job, request);
         Verdict::Later(Answer::new(waiting, places, flight, stale))
     }
 
@@ -374,12 +374,6 @@ struct Job<'m> {
 }
 
 impl Job<'_> {
-    /// The same one, that may wait.
-    fn into_owned(self) -> Job<'static> {
-        let Self { query, client, started } = self;
-        Job { query: query.into_owned(), client, started }
-    }
-
     /// What its answer is found by.
     fn key(&self, scope: Scope) -> Key<'_> {
         let Query { header, question, .. } = &self.query;

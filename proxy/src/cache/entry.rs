@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use triomphe::ThinArc;
 
@@ -183,7 +184,7 @@ impl Entry {
         message.extend_from_slice(key.name);
         message.extend_from_slice(&key.qtype.0.to_be_bytes());
         message.extend_from_slice(&key.qclass.0.to_be_bytes());
-        let settled = Settled { lifetime, is_negative: true, ttls: vec![] };
+        let settled = Settled { lifetime, is_negative: true, ttls: SmallVec::new() };
         Self::new(key, (rcode, Slot::Failure(key.qtype)), &settled, message, errors, now)
     }
 

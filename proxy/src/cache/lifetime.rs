@@ -11,6 +11,8 @@
 //!
 //! The TTLs that clients see are bounded alike, and made one within an RRset (RFC 2181 section 5.2).
 
+use smallvec::SmallVec;
+
 use super::{Bounds, policy::normal};
 use crate::message::{Qtype, Rcode, record::Record, set_u32, u32_at};
 
@@ -35,7 +37,7 @@ pub(super) struct Settled {
     /// Whether it says no.
     pub(super) is_negative: bool,
     /// Where the TTLs of its records are, OPT records being gone.
-    pub(super) ttls: Vec<u16>,
+    pub(super) ttls: SmallVec<[u16; 8]>,
 }
 
 /// Bounds the TTLs of a message in place, and says how long it lives. Records begin at `start`.
@@ -63,7 +65,7 @@ pub(super) fn settle(message: &mut [u8], start: usize, facts: &Facts, bounds: &B
     }
 }
 
-fn read(message: &[u8], start: usize) -> Vec<Record> {
+fn read(message: &[u8], start: usize) -> SmallVec<[Record; 4]> {
     let mut at = start;
     std::iter::from_fn(|| {
         let record = Record::read(message, at)?;

@@ -10,7 +10,7 @@ use std::{
     io,
     net::{SocketAddr, UdpSocket},
     os::fd::AsFd,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -104,6 +104,16 @@ async fn change(
     }
 }
 
+/// What seldom happens.
+enum Signal {
+    Stop,
+    /// There is another configuration; who waited for it can wait for the next one.
+    Change(sync::watch::Receiver<Arc<Pipeline>>),
+}
+
+/// A turn costs less when it does not ask each of these whether it has come, but only which one has.
+type Signals<'s> = FuturesUnordered<Pin<Box<dyn Future<Output = Signal> + Send + 's>>>;
+
 /// How much of what had arrived was taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Taken {
@@ -144,26 +154,26 @@ impl UdpListener {
     /// Serves until `stop`, and then what has arrived by that time.
     pub async fn serve(mut self, stop: CancellationToken) -> io::Result<()> {
         let mut current = self.pipeline.borrow_and_update().clone();
-        // Made once: each of these takes a lock when it is made, and another one when it goes.
-        let mut stopped = pin!(stop.cancelled());
-        let mut change = pin!(change(self.pipeline.clone()));
+        let mut signals = Signals::new();
+        signals.push(Box::pin(stop.cancelled().map(|()| Signal::Stop)));
+        signals.push(Box::pin(change(self.pipeline.clone()).map(Signal::Change)));
         loop {
             tokio::select! {
                 biased;
-                () = stopped.as_mut() => {
-                    // Where it cannot be done, what was taken is still answered.
-                    self.refuse_more().ok();
-                    return self.serve_rest(&current).await;
-                }
-                // At once, asked or not: what an old configuration holds open would else stay with it.
-                mut pipeline = change.as_mut() => {
-                    current = pipeline.borrow_and_update().clone();
-                    change.set(self::change(pipeline));
-                }
+                Some(signal) = signals.next() => match signal {
+                    Signal::Stop => {
+                        // Where it cannot be done, what was taken is still answered.
+                        self.refuse_more().ok();
+                        return self.serve_rest(&current).await;
+                    }
+                    // At once, asked or not: what an old configuration holds open would else stay with it.
+                    Signal::Change(mut pipeline) => {
+                        current = pipeline.borrow_and_update().clone();
+                        signals.push(Box::pin(change(pipeline).map(Signal::Change)));
+                    }
+                },
                 Some((reply, origin)) = self.waiting.next() => self.reply(reply, origin).await,
-                () = self.pulse.as_mut(), if !self.waiting.is_empty() => {
-                    self.pulse.as_mut().reset(Instant::now() + PULSE);
-                }
+                () = self.pulse.as_mut(), if !self.waiting.is_empty() => self.beat(Instant::now()),
                 ready = poll_fn(|cx| self.socket.poll_read_ready(cx).map_ok(drop)) => {
                     let taken = ready.and_then(|()| self.take(&current));
                     self.send().await;
@@ -220,11 +230,15 @@ impl UdpListener {
         Ok(Taken::All)
     }
 
+    fn beat(&mut self, now: Instant) {
+        self.pulse.as_mut().reset(now + PULSE);
+    }
+
     /// Receives a batch. What the cache may answer is looked up when all of it was read, and the memory for it is on its way.
     fn receive(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<Taken> {
-        let Self { socket, waiting, room, outbox, .. } = self;
         let now = Instant::now();
-        with_batch(|batch| {
+        let Self { socket, waiting, room, outbox, .. } = self;
+        let taken = with_batch(|batch| {
             let received = batch.receive(socket.get_ref().as_fd(), room)?;
             let mut asked = SmallVec::<[_; LITTLE_ROOM]>::new();
             for (query, origin) in received.datagrams() {
@@ -248,7 +262,12 @@ impl UdpListener {
                 }
             }
             Ok(if received.is_full { Taken::Batch } else { Taken::All })
-        })
+        });
+        // Before the timers of those that now wait, each of which would be the first one.
+        if self.pulse.is_elapsed() && !self.waiting.is_empty() {
+            self.beat(now);
+        }
+        taken
     }
 
     async fn survive(&mut self, error: io::Error) -> io::Result<()> {

@@ -52,6 +52,11 @@ impl<'m> Name<'m> {
         Ok((Self { wire: Cow::Borrowed(wire) }, offset + wire.len()))
     }
 
+    /// The same name with the octets of this one.
+    pub fn as_ref(&self) -> Name<'_> {
+        Name { wire: Cow::Borrowed(&self.wire) }
+    }
+
     /// The same name with octets of its own.
     pub fn into_owned(self) -> Name<'static> {
         Name { wire: Cow::Owned(self.wire.into_owned()) }

@@ -82,12 +82,6 @@ impl<'m> Query<'m> {
         }
     }
 
-    /// The same query with a question of its own, that may wait.
-    pub fn into_owned(self) -> Query<'static> {
-        let Self { header, question, edns } = self;
-        Query { header, question: question.into_owned(), edns }
-    }
-
     /// The largest reply over UDP, in octets, within our own `ceiling` (RFC 6891 section 6.2.3, RFC 9715).
     pub fn udp_limit(&self, ceiling: u16) -> usize {
         let floor = edns::MIN_UDP_PAYLOAD;

@@ -14,25 +14,39 @@ use std::{
     hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use foldhash::fast::FixedState;
-use futures::{
-    FutureExt,
-    future::{Shared, WeakShared},
-};
 
+use self::waiters::{Seat, Waiters};
 use super::waiting::Outcome;
 use crate::{
     cache::Scope,
     message::{Request, name::MAX_NAME_LEN},
 };
 
+mod waiters;
+
 /// An exchange that is on its way; clones wait for the same one.
-pub(super) type Flight = Shared<Exchange>;
+pub(super) struct Flight {
+    shared: Arc<Shared>,
+    /// Since it was polled first.
+    seat: Option<Seat>,
+}
+
+struct Shared {
+    stage: Mutex<Stage>,
+    waiters: Arc<Waiters>,
+}
+
+enum Stage {
+    On { exchange: Exchange, _landing: Landing },
+    Over(Outcome),
+}
 
 type Exchange = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
@@ -56,7 +70,7 @@ struct Known {
     number: u64,
     request: Arc<Request>,
     scope: Scope,
-    flight: WeakShared<Exchange>,
+    flight: Weak<Shared>,
 }
 
 /// Takes a flight off the list at its end, however that comes.
@@ -69,7 +83,7 @@ struct Landing {
 impl Flights {
     /// The exchange for a question: the one that is on its way, or else the one that is made of `exchange`. Also
     /// tells whether it is that one.
-    pub fn join<F>(
+    pub(super) fn join<F>(
         self: &Arc<Self>,
         request: &Arc<Request>,
         scope: Scope,
@@ -83,24 +97,20 @@ impl Flights {
         let found = known.get(&hash);
         let is_other = |other: &&Known| !other.request.is_same(request) || other.scope != scope;
         let is_taken = found.is_some_and(|found| is_other(&found));
-        if let Some(flight) = found.filter(|_| !is_taken).and_then(|found| found.flight.upgrade()) {
-            return (flight, false);
+        if let Some(shared) = found.filter(|_| !is_taken).and_then(|found| found.flight.upgrade()) {
+            return (Flight { shared, seat: None }, false);
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let landing = Landing { flights: Arc::clone(self), hash, number };
-        // An async block would have room for the exchange twice.
-        let exchange: Exchange = Box::pin(exchange().map(move |outcome| {
-            drop(landing);
-            outcome
-        }));
-        let flight = exchange.shared();
+        let stage = Stage::On { exchange: Box::pin(exchange()), _landing: landing };
+        let shared = Arc::new(Shared { stage: Mutex::new(stage), waiters: Arc::default() });
         // Two questions of one hash: the second one goes alone.
-        if let Some(weak) = flight.downgrade().filter(|_| !is_taken) {
-            let (request, flight) = (Arc::clone(request), weak);
+        if !is_taken {
+            let (request, flight) = (Arc::clone(request), Arc::downgrade(&shared));
             known.insert(hash, Known { number, request, scope, flight });
         }
         drop(known);
-        (flight, true)
+        (Flight { shared, seat: None }, true)
     }
 
     fn hash(&self, request: &Request, scope: Scope) -> u64 {
@@ -115,6 +125,44 @@ impl Flights {
         let index = usize::try_from(hash % SHARDS as u64).unwrap_or_default();
         let [first, ..] = &self.shards;
         self.shards.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever is woken first goes on with the exchange, for all; so one that is never polled again holds up nobody.
+impl Future for Flight {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Self { shared, seat } = &mut *self;
+        let mut stage = shared.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let exchange = match &mut *stage {
+            Stage::On { exchange, .. } => exchange,
+            Stage::Over(outcome) => return Poll::Ready(outcome.clone()),
+        };
+        let polled = match shared.waiters.take_seat(seat, cx.waker()) {
+            None => exchange.as_mut().poll(cx),
+            Some(all) => exchange.as_mut().poll(&mut Context::from_waker(&all)),
+        };
+        if let Poll::Ready(outcome) = &polled {
+            *stage = Stage::Over(outcome.clone());
+            drop(stage);
+            shared.waiters.wake_others(seat.take());
+        }
+        polled
+    }
+}
+
+impl Clone for Flight {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), seat: None }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            self.shared.waiters.leave(seat);
+        }
     }
 }
 
@@ -142,6 +190,9 @@ impl fmt::Debug for Flights {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::poll_fn, sync::atomic::AtomicBool, time::Duration};
+
+    use futures::FutureExt;
     use tokio::{sync::oneshot, time::Instant};
 
     use super::*;
@@ -222,6 +273,56 @@ mod tests {
 
         end.unwrap().send(()).unwrap();
         assert_eq!(second.await.entry.rcode(), Rcode::REFUSED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_never_polled_again_holds_up_nobody() {
+        for is_stuck_one_first in [true, false] {
+            let flights = Arc::default();
+            let (mut stuck, end) = join(&flights, &request("a.example."), SCOPE);
+            let (waiting, _) = join(&flights, &request("a.example."), SCOPE);
+            if is_stuck_one_first {
+                assert!((&mut stuck).now_or_never().is_none());
+            }
+            let waiting = tokio::time::timeout(Duration::from_secs(1), waiting);
+            let ending = async {
+                assert!((&mut stuck).now_or_never().is_none());
+                end.unwrap().send(()).unwrap();
+            };
+            let begun = Instant::now();
+            tokio::join!(waiting, ending).0.unwrap();
+            assert_eq!(begun.elapsed(), Duration::ZERO, "stuck first: {is_stuck_one_first}");
+            assert!(stuck.now_or_never().is_some(), "and may come for it later");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sees_the_end_tells_the_others() {
+        let flights: Arc<Flights> = Arc::default();
+        // As a timer does when its time has come and its turn has not.
+        let is_over = AtomicBool::new(false);
+        let exchange = poll_fn(move |_| match is_over.swap(true, Ordering::Relaxed) {
+            true => Poll::Ready(outcome()),
+            false => Poll::Pending,
+        });
+        let (first, _) = flights.join(&Arc::new(request("a.example.")), SCOPE, || exchange);
+        let second = first.clone();
+        let begun = Instant::now();
+        let first = tokio::time::timeout(Duration::from_secs(1), first);
+        let (first, _) = tokio::join!(first, second);
+        assert!(first.is_ok());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn who_leaves_leaves_nothing_behind() {
+        let flights = Arc::default();
+        let (mut first, _end) = join(&flights, &request("a.example."), SCOPE);
+        assert!((&mut first).now_or_never().is_none());
+        for _ in 0..100 {
+            assert!(first.clone().now_or_never().is_none());
+        }
+        assert_eq!(first.shared.waiters.count(), 1);
     }
 
     #[tokio::test]

@@ -10,17 +10,22 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Job, Pipeline, Source, flights::Flight};
-use crate::{cache::Entry, limits::Place};
+use crate::{
+    cache::Entry,
+    limits::Place,
+    listener::Client,
+    message::{Header, Query, Request, query::ClientEdns},
+};
 
 /// What came of an exchange, for all who wait for it.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// The answer, or why there is none.
-    pub entry: Entry,
+    pub(super) entry: Entry,
     /// Who gave it; `None` when nobody did.
-    pub upstream: Option<Arc<str>>,
+    pub(super) upstream: Option<Arc<str>>,
     /// Where it came from.
-    pub source: Source,
+    pub(super) source: Source,
 }
 
 /// A reply that is still being made. It comes at the latest when the exchange is over, which has a deadline.
@@ -38,8 +43,13 @@ pub struct Finished {
 
 /// The query, and who decides about it.
 pub(super) struct Waiting {
-    pub(super) pipeline: Arc<Pipeline>,
-    pub(super) job: Job<'static>,
+    pipeline: Arc<Pipeline>,
+    /// With the name as this client spells it.
+    request: Arc<Request>,
+    header: Header,
+    edns: Option<ClientEdns>,
+    client: Client,
+    started: Instant,
 }
 
 /// Places among the queries that wait: in the process, and on the route.
@@ -67,6 +77,15 @@ impl Spare {
         let Self { entry, due: _ } = self;
         entry.note_given_stale();
         Outcome { entry, upstream: None, source: Source::Stale }
+    }
+}
+
+impl Waiting {
+    /// A query that waits for what comes of its own request.
+    pub(super) fn new(pipeline: Arc<Pipeline>, job: &Job<'_>, request: Arc<Request>) -> Self {
+        let Job { query: Query { header, question: _, edns }, client, started } = job;
+        let (header, edns, client, started) = (*header, *edns, *client, *started);
+        Self { pipeline, request, header, edns, client, started }
     }
 }
 
@@ -100,7 +119,7 @@ impl Answer {
         flight: Flight,
         stale: Option<Entry>,
     ) -> Self {
-        let spare = query.pipeline.spare(stale, query.job.started);
+        let spare = query.pipeline.spare(stale, query.started);
         Self { awaited: Awaited::new(flight, spare), query: Some(query), places: Some(places) }
     }
 }
@@ -123,8 +142,10 @@ impl Future for Answer {
 impl Finished {
     /// Writes the reply into an empty buffer.
     pub fn write(self, out: &mut Vec<u8>) {
-        let Self { query: Waiting { pipeline, job }, outcome } = self;
-        let Outcome { entry, upstream, source } = outcome;
+        let Self { query, outcome: Outcome { entry, upstream, source } } = self;
+        let Waiting { pipeline, request, header, edns, client, started } = query;
+        let query = Query { header, question: request.question.as_ref(), edns };
+        let job = Job { query, client, started };
         pipeline.give(&job, &entry, source, upstream.as_deref(), out);
     }
 }

@@ -123,7 +123,7 @@ impl Pending {
         let keepalive = result.as_ref().ok().and_then(|layout| keepalive(message, layout));
         if let Some(reply) = reply {
             // Who waited may have left in this moment.
-            let _ = reply.send(result.map(|layout| Response { message: message.to_vec(), layout }));
+            let _ = reply.send(result.map(|layout| Response { message: own(message), layout }));
         }
         ends_connection.map_or(Ok(Received::Answer { keepalive }), Err)
     }
@@ -145,6 +145,13 @@ impl Pending {
         }
         self.live = 0;
     }
+}
+
+/// A message of one's own, with room for the few octets that the cache notes behind it.
+fn own(message: &[u8]) -> Vec<u8> {
+    let mut own = Vec::with_capacity(message.len() + 32);
+    own.extend_from_slice(message);
+    own
 }
 
 /// The header of a response to a query; `None` when it is something else.

@@ -40,6 +40,9 @@ impl Pool {
         now: Instant,
     ) -> Result<Place, ExchangeError> {
         let mut connections = self.lock();
+        if let Some(good) = connections.iter().find(|known| known.is_good(limits, now)) {
+            return Ok(Place { connection: Arc::clone(good), to_open: None });
+        }
         connections.retain(|connection| !connection.is_ended());
         let Some((best, load)) = best(&connections, limits, now) else {
             return place_on_new(&mut connections, limits, may_open, now);
@@ -119,8 +122,8 @@ impl Pool {
     /// Whether there are connections, and nothing happens on any of them.
     pub(super) fn is_quiet_for(&self, interval: Duration, now: Instant) -> bool {
         let connections = self.lock();
-        !connections.is_empty()
-            && connections.iter().all(|connection| connection.is_quiet_for(interval, now))
+        let mut alive = connections.iter().filter(|connection| !connection.is_ended()).peekable();
+        alive.peek().is_some() && alive.all(|connection| connection.is_quiet_for(interval, now))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
@@ -142,6 +145,13 @@ fn best(
         (!load.is_open, load.is_old, is_crowded, if is_crowded { load.in_flight } else { 0 })
     })?;
     Some((Arc::clone(connection), load))
+}
+
+impl Connection {
+    /// Whether it can have the next question, and nothing else need be thought of: which is the rule.
+    fn is_good(&self, limits: &ConnectionLimits, now: Instant) -> bool {
+        self.load(now).is_some_and(|load| load.is_open && !load.is_old && !is_crowded(load, limits))
+    }
 }
 
 fn is_crowded(load: Load, limits: &ConnectionLimits) -> bool {

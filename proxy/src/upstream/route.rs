@@ -185,7 +185,11 @@ impl Route {
         let standing = candidates.map(|(index, server)| (server.standing(now), index, server));
         standing
             .filter(|(standing, _, _)| *standing <= worst)
-            .min_by_key(|(standing, index, server)| (*standing, key(*index, server)))
+            // Where there is one alone, nobody need know how it compares.
+            .min_by(|(standing, index, server), (other_standing, other_index, other)| {
+                let by_key = || key(*index, server).cmp(&key(*other_index, other));
+                standing.cmp(other_standing).then_with(by_key)
+            })
             .map(|(_, _, server)| server)
     }
 }

@@ -9,14 +9,14 @@ fn query(name: &str, edns: Option<(bool, bool)>) -> Query<'static> {
         Request { question, recursion_desired: true, checking_disabled: true, dnssec_ok: false };
     let mut octets = Vec::new();
     request.encode(0x1234, None, &mut octets);
-    let mut query = Query::read(&octets).unwrap().into_owned();
-    query.header.flags &= !Header::AD;
-    query.edns = edns.map(|(dnssec_ok, wants_keepalive)| super::super::query::ClientEdns {
+    let mut header = Header::read(&octets).unwrap();
+    header.flags &= !Header::AD;
+    let edns = edns.map(|(dnssec_ok, wants_keepalive)| super::super::query::ClientEdns {
         udp_payload: 4096,
         dnssec_ok,
         wants_keepalive,
     });
-    query
+    Query { header, question: request.question, edns }
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {

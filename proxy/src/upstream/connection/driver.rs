@@ -1,14 +1,15 @@
 //! The task that owns a connection's stream: writes what was asked, reads what is answered, in one turn.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     mem,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, sleep_until, timeout},
@@ -66,6 +67,29 @@ enum Event {
     NewIdleLimit,
 }
 
+/// What seldom happens.
+#[derive(Debug)]
+enum Signal {
+    /// The process ends.
+    Stop,
+    /// It may have been idle for long enough.
+    Idle,
+}
+
+/// A turn costs less when it does not ask each of these whether it has come, but only which one has.
+type Signals<'s> = FuturesUnordered<Pin<Box<dyn Future<Output = Signal> + Send + 's>>>;
+
+fn signals(token: &CancellationToken, idle_at: Instant) -> Signals<'_> {
+    let signals = Signals::new();
+    signals.push(Box::pin(token.cancelled().map(|()| Signal::Stop)));
+    signals.push(idle(idle_at));
+    signals
+}
+
+fn idle<'s>(at: Instant) -> Pin<Box<dyn Future<Output = Signal> + Send + 's>> {
+    Box::pin(sleep_until(at).map(|()| Signal::Idle))
+}
+
 struct Driver<S> {
     stream: S,
     connection: Arc<Connection>,
@@ -80,21 +104,25 @@ struct Driver<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn run(&mut self, token: CancellationToken) {
-        let mut idle = pin!(sleep_until(Instant::now() + self.idle_limit));
+        let mut signals = signals(&token, Instant::now() + self.idle_limit);
         loop {
             let event = tokio::select! {
                 event = poll_fn(|cx| self.poll_turn(cx)) => event,
-                () = token.cancelled() => Event::Done,
-                () = idle.as_mut() => match self.close_if_idle(Instant::now()) {
-                    Ok(()) => Event::Done,
-                    Err(later) => {
-                        idle.as_mut().reset(later);
-                        continue;
-                    }
+                Some(signal) = signals.next() => match signal {
+                    Signal::Stop => Event::Done,
+                    Signal::Idle => match self.close_if_idle(Instant::now()) {
+                        Ok(()) => Event::Done,
+                        Err(later) => {
+                            signals.push(idle(later));
+                            continue;
+                        }
+                    },
                 },
             };
             match event {
-                Event::NewIdleLimit => idle.as_mut().reset(Instant::now() + self.idle_limit),
+                Event::NewIdleLimit => {
+                    signals = self::signals(&token, Instant::now() + self.idle_limit);
+                }
                 Event::Done => return,
                 Event::Failed(error) => return self.fail(&error),
             }

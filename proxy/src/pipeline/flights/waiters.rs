@@ -1,0 +1,98 @@
+//! Who is told that an exchange goes on.
+//!
+//! One that waits alone, which is the rule, is told itself. Where there are several, all are told each time: one of
+//! them may not be polled for a while, or never again, as where a client takes no answers.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Wake, Waker},
+};
+
+use smallvec::SmallVec;
+
+/// Those who wait for one exchange.
+#[derive(Default)]
+pub(super) struct Waiters {
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    next: u64,
+    taken: SmallVec<[(Seat, Waker); 1]>,
+}
+
+/// A place among those who wait.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) struct Seat(u64);
+
+impl Waiters {
+    /// Notes who waits, and returns the waker that tells all; `None` when nobody else waits.
+    pub(super) fn take_seat(
+        self: &Arc<Self>,
+        own: &mut Option<Seat>,
+        waker: &Waker,
+    ) -> Option<Waker> {
+        let mut seats = self.seats();
+        let Seats { next, taken } = &mut *seats;
+        let outdated = match taken.iter_mut().find(|(seat, _)| Some(*seat) == *own) {
+            Some((_, known)) if known.will_wake(waker) => None,
+            Some((_, known)) => Some(mem::replace(known, waker.clone())),
+            None => {
+                let seat = *own.insert(Seat(*next));
+                *next += 1;
+                taken.push((seat, waker.clone()));
+                None
+            }
+        };
+        let is_alone = taken.len() == 1;
+        drop(seats);
+        // Outside of the lock: a waker that goes may take along whom it would have woken.
+        drop(outdated);
+        (!is_alone).then(|| Waker::from(Arc::clone(self)))
+    }
+
+    /// Gives a place back.
+    pub(super) fn leave(&self, own: Seat) {
+        let mut seats = self.seats();
+        let at = seats.taken.iter().position(|(seat, _)| *seat == own);
+        let left = at.map(|at| seats.taken.swap_remove(at));
+        drop(seats);
+        // Outside of the lock, too.
+        drop(left);
+    }
+
+    /// The exchange is over: the others come for its outcome.
+    pub(super) fn wake_others(&self, own: Option<Seat>) {
+        let taken = mem::take(&mut self.seats().taken);
+        for (seat, waker) in taken {
+            if Some(seat) != own {
+                waker.wake();
+            }
+        }
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.seats().taken.len()
+    }
+
+    /// Nothing inside the lock can leave it half changed, so a poisoned one is still good.
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Waiters {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let wakers: SmallVec<[Waker; 4]> =
+            self.seats().taken.iter().map(|(_, waker)| waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
