@@ -35,7 +35,12 @@ pub enum ExchangeError {
         "the connection was closed before the answer came: see the server's log and its limits"
     )]
     Closed,
-    /// The same, and others were asked before on it, of which one may be the reason.
+    /// The same, with others outstanding as well, of which none had waited longer.
+    #[error(
+        "the connection was closed before this answer and others came: see the server's log and its limits"
+    )]
+    ClosedFirst,
+    /// The same, and others were asked before on it.
     #[error(
         "the connection was closed before the answer came, while others were awaited: see the server's log and its limits"
     )]
@@ -92,7 +97,7 @@ impl ExchangeError {
             Self::Unreachable(_) => "unreachable",
             Self::ConnectTimeout(_) => "connect_timeout",
             Self::Handshake(error) => error.reason(),
-            Self::Closed | Self::ClosedAround => "closed",
+            Self::Closed | Self::ClosedFirst | Self::ClosedAround => "closed",
             Self::Timeout(_) => "timeout",
             Self::Mismatch => "mismatch",
             Self::Malformed => "malformed",
@@ -149,7 +154,7 @@ impl ExchangeError {
     /// Whether nothing speaks against the way to the server and its identity.
     pub fn was_reached(&self) -> bool {
         match self {
-            Self::Closed | Self::ClosedAround | Self::Timeout(_) => true,
+            Self::Closed | Self::ClosedFirst | Self::ClosedAround | Self::Timeout(_) => true,
             Self::Mismatch | Self::Malformed | Self::Truncated => true,
             Self::Rcode(_) | Self::Local(_) | Self::InFlight(_) | Self::Loop => true,
             Self::Refused | Self::Unreachable(_) | Self::ConnectTimeout(_) => false,
@@ -160,7 +165,7 @@ impl ExchangeError {
     /// Whether the server should be asked after all others for a while. A timeout does not say so by
     /// itself: many names are slow.
     pub(super) fn is_outage(&self) -> bool {
-        !self.was_reached() || matches!(self, Self::Closed)
+        !self.was_reached() || matches!(self, Self::Closed | Self::ClosedFirst | Self::ClosedAround)
     }
 
     /// Whether the same server deserves one more try, on a fresh connection.
@@ -168,7 +173,7 @@ impl ExchangeError {
     /// A server may close an idle connection at any moment, so a query that was written into a closing one
     /// says nothing about the server (RFC 7766 section 6.2.4).
     pub fn may_retry(&self) -> bool {
-        matches!(self, Self::Closed | Self::ClosedAround)
+        matches!(self, Self::Closed | Self::ClosedFirst | Self::ClosedAround)
     }
 }
 
@@ -221,6 +226,7 @@ mod tests {
             ExchangeError::Handshake(HandshakeError::Untrusted),
             ExchangeError::Handshake(HandshakeError::Broken(io())),
             ExchangeError::Closed,
+            ExchangeError::ClosedFirst,
             ExchangeError::ClosedAround,
             ExchangeError::Timeout(limit),
             ExchangeError::Mismatch,
@@ -239,6 +245,7 @@ mod tests {
                 | ExchangeError::ConnectTimeout(_)
                 | ExchangeError::Handshake(_)
                 | ExchangeError::Closed
+                | ExchangeError::ClosedFirst
                 | ExchangeError::ClosedAround
                 | ExchangeError::Timeout(_)
                 | ExchangeError::Mismatch

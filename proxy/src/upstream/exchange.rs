@@ -31,16 +31,26 @@ pub(super) struct Exchange {
     with_edns: bool,
     /// How many connections have died under the question.
     deaths: u8,
-    /// Connections that it died with while others had waited longer.
-    losses: u8,
+    /// How many have died under it and others.
+    ends: u8,
     /// Whether an answer by a datagram was cut.
     is_truncated: bool,
     way: Way,
 }
 
-/// A server may close a connection because of one question. Those behind it are asked again as often as that question may
-/// be, and once more without it.
-const MAX_LOSSES: u8 = 3;
+/// A server may close a connection because of one question, and nobody knows which. All are asked again, together the first
+/// time: mostly it is about none of them. From so many ends on they are asked apart.
+const ENDS_TOGETHER: u8 = 2;
+
+/// How often one is asked again that had waited longest each time, with servers that take questions in order: the one that
+/// connections are closed because of.
+const MAX_ENDS_AS_FIRST: u8 = 8;
+
+/// And the others, more often than that one. With two connections, one of hundreds of questions is alone by then.
+const MAX_ENDS: u8 = 12;
+
+/// And all, while the server answers nobody: a few are found apart, and many need not wait for a server that does not work.
+const MAX_ENDS_IN_SILENCE: u8 = 5;
 
 /// How the question is on its way at the moment.
 enum Way {
@@ -60,7 +70,7 @@ impl Exchange {
             started: now,
             with_edns: true,
             deaths: 0,
-            losses: 0,
+            ends: 0,
             is_truncated: false,
             way: Way::Failed(ExchangeError::Closed),
         };
@@ -96,12 +106,11 @@ impl Exchange {
                     self.with_edns = false;
                     self.ask(Instant::now());
                 }
-                Err(ExchangeError::ClosedAround) if self.losses < MAX_LOSSES => {
-                    self.losses += 1;
-                    self.ask_on_stream(Instant::now());
-                }
-                Err(error) if error.may_retry() && self.may_ask_again() => {
-                    self.deaths += 1;
+                Err(error) if error.may_retry() && self.may_ask_again(&error) => {
+                    match error {
+                        ExchangeError::Closed => self.deaths += 1,
+                        _ => self.ends += 1,
+                    }
                     self.ask_on_stream(Instant::now());
                 }
                 // Whatever happens over TCP, the server has answered.
@@ -111,14 +120,27 @@ impl Exchange {
         }
     }
 
-    /// Once more, and twice when the second connection was one that had been there before as well: a server closes all
-    /// that were idle for the same time at once, which says nothing about the question.
-    fn may_ask_again(&self) -> bool {
-        let is_old = match &self.way {
+    /// Alone, once more, and twice when the second connection was one that had been there before as well: a server closes
+    /// all that were idle for the same time at once, which says nothing about the question.
+    fn may_ask_again(&self, error: &ExchangeError) -> bool {
+        let is_silent = || self.server.health().is_silent_since(self.started);
+        match error {
+            ExchangeError::ClosedFirst | ExchangeError::ClosedAround if is_silent() => {
+                self.ends < MAX_ENDS_IN_SILENCE
+            }
+            ExchangeError::ClosedFirst => self.ends < MAX_ENDS_AS_FIRST,
+            ExchangeError::ClosedAround => self.ends < MAX_ENDS,
+            // The others that may have been the reason are elsewhere.
+            _ if self.ends >= ENDS_TOGETHER => false,
+            _ => self.deaths < if self.is_on_old_connection() { 2 } else { 1 },
+        }
+    }
+
+    fn is_on_old_connection(&self) -> bool {
+        match &self.way {
             Way::Stream(asked) => !asked.connection().is_begun_since(self.started),
             Way::Datagram(_) | Way::Failed(_) => false,
-        };
-        self.deaths < if is_old { 2 } else { 1 }
+        }
     }
 
     /// When it was started.
@@ -173,7 +195,10 @@ impl Exchange {
 
     fn ask_on_stream(&mut self, now: Instant) {
         let edns = self.with_edns.then(|| self.server.edns_of_streams());
-        let asked = self.server.connection(now).and_then(|way| way.ask(&self.request, edns, now));
+        let asked = self
+            .server
+            .connection(self.ends >= ENDS_TOGETHER, now)
+            .and_then(|way| way.ask(&self.request, edns, now));
         self.way = asked.map_or_else(Way::Failed, Way::Stream);
     }
 

@@ -4,7 +4,7 @@
 //! possible; the ID of a question that nobody waits for any more stays taken, lest its late answer meets a
 //! newer question. Such IDs are bounded by [`Pending::is_worn`], after which the connection is replaced.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
@@ -128,20 +128,23 @@ impl Pending {
         ends_connection.map_or(Ok(Received::Answer { keepalive }), Err)
     }
 
-    /// Ends every wait with this error. A connection that was closed may have been closed because of a question: most
-    /// servers take them in order, so that is the one that has waited longest.
+    /// Ends every wait with this error, those first that have waited longest, and who asks again does so in that order. A
+    /// connection that was closed may have been closed because of one of the questions: most servers take them in order,
+    /// so that is the first one.
     pub(super) fn fail_all(&mut self, error: &ExchangeError) {
         let next = self.next;
-        let waiting = self.questions.iter().filter(|(_, waiting)| waiting.reply.is_some());
-        let oldest = waiting.map(|(id, _)| *id).max_by_key(|id| next.wrapping_sub(*id));
-        for (id, waiting) in self.questions.drain() {
+        let waiting = self.questions.drain();
+        let mut waiting: Vec<_> =
+            waiting.filter_map(|(id, waiting)| Some((id, waiting.reply?))).collect();
+        waiting.sort_unstable_by_key(|(id, _)| Reverse(next.wrapping_sub(*id)));
+        let is_one_of_many = waiting.len() > 1;
+        for (place, (_, reply)) in waiting.into_iter().enumerate() {
             let error = match error {
-                ExchangeError::Closed if Some(id) != oldest => &ExchangeError::ClosedAround,
+                ExchangeError::Closed if place > 0 => &ExchangeError::ClosedAround,
+                ExchangeError::Closed if is_one_of_many => &ExchangeError::ClosedFirst,
                 error => error,
             };
-            if let Some(reply) = waiting.reply {
-                let _ = reply.send(Err(error.clone()));
-            }
+            let _ = reply.send(Err(error.clone()));
         }
         self.live = 0;
     }

@@ -2,10 +2,14 @@
 //!
 //! The first one carries everything until it is half full; then another one is made. One that is old is
 //! replaced before it is missed, one that is suspect is replaced at once. Whoever needs a connection that is
-//! still being made waits for that one: there is never more than one attempt at a time.
+//! still being made waits for that one: there is never more than one attempt at a time, but for questions that are to
+//! be apart.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,6 +25,8 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
     connections: Arc<Mutex<Vec<Arc<Connection>>>>,
+    /// Whose turn it is, for questions that are to be apart.
+    turn: Arc<AtomicUsize>,
 }
 
 /// Where a question goes.
@@ -61,6 +67,30 @@ impl Pool {
             return Ok(Place { connection: Arc::clone(&to_open), to_open: Some(to_open) });
         }
         Ok(Place { connection: best, to_open: Some(to_open) })
+    }
+
+    /// The same for a question that connections were closed under: one after the other goes to another connection, of as many
+    /// as there may be. So one that connections are closed because of has fewer around it each time, and is alone soon.
+    pub(super) fn place_apart(
+        &self,
+        limits: &ConnectionLimits,
+        may_open: impl Fn() -> Result<(), ExchangeError>,
+        now: Instant,
+    ) -> Result<Place, ExchangeError> {
+        let mut connections = self.lock();
+        connections.retain(|connection| !connection.is_ended());
+        let has_room = |load: Load| load.in_flight < limits.max_in_flight;
+        let mut usable = connections.iter().filter(|known| known.load(now).is_some_and(has_room));
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % limits.max.max(1);
+        if let Some(connection) = usable.nth(turn).map(Arc::clone) {
+            return Ok(Place { connection, to_open: None });
+        }
+        if count_taking(&connections) < limits.max && may_open().is_ok() {
+            let connection = open(&mut connections, limits, now);
+            return Ok(Place { connection: Arc::clone(&connection), to_open: Some(connection) });
+        }
+        drop(connections);
+        self.place(limits, may_open, now)
     }
 
     /// A new connection, when there is none that could be used for a while; somebody has to make it.

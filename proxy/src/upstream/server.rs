@@ -159,10 +159,18 @@ impl Server {
         LEAST_PATIENCE.max(self.core.latency.p99() * 4).min(self.core.limits.query / 2)
     }
 
-    /// The connection for the next question; made when there is none.
-    pub(super) fn connection(&self, now: Instant) -> Result<Arc<Connection>, ExchangeError> {
+    /// The connection for the next question; made when there is none. One `is_apart` goes elsewhere than the one before it.
+    pub(super) fn connection(
+        &self,
+        is_apart: bool,
+        now: Instant,
+    ) -> Result<Arc<Connection>, ExchangeError> {
         let may_open = || self.core.health.fresh_failure(now).map_or(Ok(()), Err);
-        let place = self.pool.place(&self.core.connections, may_open, now)?;
+        let limits = &self.core.connections;
+        let place = match is_apart {
+            true => self.pool.place_apart(limits, may_open, now)?,
+            false => self.pool.place(limits, may_open, now)?,
+        };
         if let Some(to_open) = place.to_open {
             self.open(to_open);
         }
@@ -339,7 +347,7 @@ impl Core {
             Err(ExchangeError::Timeout(_)) if !self.health.is_silent_since(started) => {}
             Err(error @ ExchangeError::Timeout(_)) => self.note_failure(error, started, now),
             // What is closed because of a question says nothing about others, as long as they are answered.
-            Err(ExchangeError::Closed) if !self.health.is_silent_since(started) => {}
+            Err(error) if error.may_retry() && !self.health.is_silent_since(started) => {}
             // The task of the connection has noted why there is none.
             Err(error) if error.is_outage() && (self.is_udp || error.was_reached()) => {
                 self.note_failure(error, started, now);

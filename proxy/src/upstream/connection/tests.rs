@@ -221,7 +221,7 @@ async fn when_the_server_hangs_up_everybody_learns_it() {
     lab.read().await;
     drop(lab.wire);
 
-    assert!(matches!(first.await.unwrap(), Err(ExchangeError::Closed)), "it may be the reason");
+    assert!(matches!(first.await.unwrap(), Err(ExchangeError::ClosedFirst)), "it may be why");
     assert!(matches!(second.await.unwrap(), Err(ExchangeError::ClosedAround)));
     lab.driver.await.unwrap();
     assert_eq!(lab.series.connections.get(), 0);

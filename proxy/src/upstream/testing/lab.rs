@@ -173,6 +173,11 @@ impl LabServer {
         self.of(|query| query.name == ".")
     }
 
+    /// What checks for loops asked.
+    pub(crate) fn checked_for_loops(&self) -> Vec<Query> {
+        self.of(|query| query.name.contains("dnsproxy-loop"))
+    }
+
     fn of(&self, wanted: impl Fn(&Query) -> bool) -> Vec<Query> {
         self.state().queries.iter().filter(|query| wanted(query)).cloned().collect()
     }

@@ -64,3 +64,22 @@ async fn only_a_question_that_is_out_takes_a_server_out() {
     assert!(!network.upstreams.stop_loop(&guess, Instant::now()));
     assert_eq!(network.standing(0), Standing::Up);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_no_answer_to_the_question_is_well_all_the_same() {
+    for reply in [Reply::Never, Reply::Close, Reply::After(Duration::from_millis(5), 2)] {
+        let network = Network::of(1).warm().await;
+        let server = &network.servers[0];
+        server.script(move |query| {
+            let is_check = query.name.contains("dnsproxy-loop");
+            if is_check { reply } else { Reply::After(Duration::from_millis(5), 0) }
+        });
+        for second in 0..120 {
+            network.ask("www.example.").await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let state = network.known(0).health().snapshot().state;
+            assert_eq!(state, State::Healthy, "{reply:?} after {second} s");
+        }
+        assert!(!server.checked_for_loops().is_empty(), "{reply:?}");
+    }
+}

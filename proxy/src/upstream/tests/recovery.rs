@@ -111,3 +111,47 @@ async fn a_server_that_closes_on_every_question_is_not_asked_for_long() {
     tokio::time::sleep(Duration::from_secs(50)).await;
     assert!(network.ask("back.example.").await.is_by(first));
 }
+
+/// Answers may come in any order: whoever has waited longest need not be the reason.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_connections_are_closed_on_takes_no_other_with_it() {
+    for (others, millis) in [(1, 20), (3, 20), (100, 1)] {
+        let network = Network::of(1).warm().await;
+        network.servers[0].script(move |query| match query.name.starts_with("bad.") {
+            true => Reply::Close,
+            false => Reply::After(Duration::from_millis(millis), 0),
+        });
+        for round in 0..10 {
+            let name = |it: u32| format!("{it}.{round}.example.");
+            let waiting: Vec<_> = (0..others).map(|it| network.start(name(it))).collect();
+            tokio::task::yield_now().await;
+            let bad = network.ask(format!("bad.{round}.example.")).await;
+
+            assert_eq!(bad.result.unwrap_err().reason(), "closed");
+            for asked in futures::future::join_all(waiting).await {
+                let asked = asked.unwrap();
+                assert!(asked.is_by(&network.servers[0]), "{others} others: {asked:?}");
+            }
+        }
+        let dials = network.servers[0].dials().len();
+        assert!(dials <= 10 * 13, "{others} others: {dials} connections for ten questions");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_connection_counts_against_nobody_while_others_are_answered() {
+    for (is_answering, expected) in [(true, State::Healthy), (false, State::Suspect)] {
+        let network = Network::of(1).warm().await;
+        network.ask("first.example.").await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (server, begun) = (network.known(0), Instant::now());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if is_answering {
+            network.ask("second.example.").await;
+        }
+
+        server.note(Err(&ExchangeError::Closed), begun, Instant::now());
+
+        assert_eq!(server.health().snapshot().state, expected, "answering: {is_answering}");
+    }
+}
