@@ -2,8 +2,9 @@
 //!
 //! What belongs to the server alone is done here: over UDP a truncated answer is fetched over TCP (RFC 7766
 //! section 5), a plain server that does not know EDNS is asked again without (RFC 6891 section 7), and a question
-//! whose connection died unanswered is asked once more on a fresh one (RFC 7766 section 6.2.4). How long
-//! to wait, and who is asked next, is decided in [`super::search`].
+//! whose connection died unanswered is asked once more on a fresh one (RFC 7766 section 6.2.4), and more often where
+//! others that waited there may be the reason. How long to wait, and who is asked next, is decided in
+//! [`super::search`].
 
 use std::{
     future::Future,
@@ -31,8 +32,11 @@ pub(super) struct Exchange {
     with_edns: bool,
     /// How many connections have died under the question.
     deaths: u8,
-    /// How many have died under it and others.
+    /// How many have died under it and others, and at how many of these ends it had waited longest.
     ends: u8,
+    firsts: u8,
+    /// When the first one of them has.
+    first_end: Option<Instant>,
     /// Whether an answer by a datagram was cut.
     is_truncated: bool,
     way: Way,
@@ -42,15 +46,20 @@ pub(super) struct Exchange {
 /// time: mostly it is about none of them. From so many ends on they are asked apart.
 const ENDS_TOGETHER: u8 = 2;
 
-/// How often one is asked again that had waited longest each time, with servers that take questions in order: the one that
-/// connections are closed because of.
-const MAX_ENDS_AS_FIRST: u8 = 8;
+/// How often one is asked again, and, less often, one that had waited longest: with servers that take questions in order
+/// that is the one that connections are closed because of, and goes before all that are behind it do.
+struct Patience {
+    ends: u8,
+    firsts: u8,
+}
 
-/// And the others, more often than that one. With two connections, one of hundreds of questions is alone by then.
-const MAX_ENDS: u8 = 12;
+/// As long as the server answers others between the ends, those around the reason are half as many each time, with two
+/// connections: so it is alone among hundreds.
+const WHILE_OTHERS_ARE_ANSWERED: Patience = Patience { ends: 12, firsts: 8 };
 
-/// And all, while the server answers nobody: a few are found apart, and many need not wait for a server that does not work.
-const MAX_ENDS_IN_SILENCE: u8 = 5;
+/// While it answers nobody it is soon given up: a few are found apart all the same, and of many some may fail here, and are
+/// for the next server.
+const IN_SILENCE: Patience = Patience { ends: 8, firsts: 6 };
 
 /// How the question is on its way at the moment.
 enum Way {
@@ -71,6 +80,8 @@ impl Exchange {
             with_edns: true,
             deaths: 0,
             ends: 0,
+            firsts: 0,
+            first_end: None,
             is_truncated: false,
             way: Way::Failed(ExchangeError::Closed),
         };
@@ -107,11 +118,9 @@ impl Exchange {
                     self.ask(Instant::now());
                 }
                 Err(error) if error.may_retry() && self.may_ask_again(&error) => {
-                    match error {
-                        ExchangeError::Closed => self.deaths += 1,
-                        _ => self.ends += 1,
-                    }
-                    self.ask_on_stream(Instant::now());
+                    let now = Instant::now();
+                    self.note_end(&error, now);
+                    self.ask_on_stream(now);
                 }
                 // Whatever happens over TCP, the server has answered.
                 Err(_) if self.is_truncated => return Poll::Ready(Err(ExchangeError::Truncated)),
@@ -123,17 +132,33 @@ impl Exchange {
     /// Alone, once more, and twice when the second connection was one that had been there before as well: a server closes
     /// all that were idle for the same time at once, which says nothing about the question.
     fn may_ask_again(&self, error: &ExchangeError) -> bool {
-        let is_silent = || self.server.health().is_silent_since(self.started);
         match error {
-            ExchangeError::ClosedFirst | ExchangeError::ClosedAround if is_silent() => {
-                self.ends < MAX_ENDS_IN_SILENCE
+            ExchangeError::ClosedFirst => {
+                let Patience { ends, firsts } = self.patience();
+                self.ends < ends && self.firsts < firsts
             }
-            ExchangeError::ClosedFirst => self.ends < MAX_ENDS_AS_FIRST,
-            ExchangeError::ClosedAround => self.ends < MAX_ENDS,
+            ExchangeError::ClosedAround => self.ends < self.patience().ends,
+            // It was not even sent.
+            _ if matches!(self.way, Way::Failed(_)) => self.deaths < 1,
             // The others that may have been the reason are elsewhere.
             _ if self.ends >= ENDS_TOGETHER => false,
             _ => self.deaths < if self.is_on_old_connection() { 2 } else { 1 },
         }
+    }
+
+    fn patience(&self) -> Patience {
+        let is_silent = self.first_end.is_some_and(|end| self.server.health().is_silent_since(end));
+        if is_silent { IN_SILENCE } else { WHILE_OTHERS_ARE_ANSWERED }
+    }
+
+    fn note_end(&mut self, error: &ExchangeError, now: Instant) {
+        if matches!(error, ExchangeError::Closed) {
+            self.deaths += 1;
+            return;
+        }
+        self.ends += 1;
+        self.firsts += u8::from(matches!(error, ExchangeError::ClosedFirst));
+        self.first_end.get_or_insert(now);
     }
 
     fn is_on_old_connection(&self) -> bool {

@@ -128,16 +128,17 @@ impl Pending {
         ends_connection.map_or(Ok(Received::Answer { keepalive }), Err)
     }
 
-    /// Ends every wait with this error, those first that have waited longest, and who asks again does so in that order. A
+    /// Ends every wait with this error, those first that have waited longest: a worker asks again in that order. A
     /// connection that was closed may have been closed because of one of the questions: most servers take them in order,
     /// so that is the first one.
     pub(super) fn fail_all(&mut self, error: &ExchangeError) {
         let next = self.next;
+        // One that nobody waits for any more may be the reason as well.
+        let is_one_of_many = self.questions.len() > 1;
         let waiting = self.questions.drain();
         let mut waiting: Vec<_> =
             waiting.filter_map(|(id, waiting)| Some((id, waiting.reply?))).collect();
         waiting.sort_unstable_by_key(|(id, _)| Reverse(next.wrapping_sub(*id)));
-        let is_one_of_many = waiting.len() > 1;
         for (place, (_, reply)) in waiting.into_iter().enumerate() {
             let error = match error {
                 ExchangeError::Closed if place > 0 => &ExchangeError::ClosedAround,

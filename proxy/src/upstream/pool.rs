@@ -70,7 +70,8 @@ impl Pool {
     }
 
     /// The same for a question that connections were closed under: one after the other goes to another connection, of as many
-    /// as there may be. So one that connections are closed because of has fewer around it each time, and is alone soon.
+    /// as there may be. So one that connections are closed because of has fewer around it each time, as long as those
+    /// elsewhere are answered meanwhile.
     pub(super) fn place_apart(
         &self,
         limits: &ConnectionLimits,
@@ -79,6 +80,10 @@ impl Pool {
     ) -> Result<Place, ExchangeError> {
         let mut connections = self.lock();
         connections.retain(|connection| !connection.is_ended());
+        // Else two might be put together on a new one each time.
+        if connections.is_empty() {
+            self.turn.store(0, Ordering::Relaxed);
+        }
         let has_room = |load: Load| load.in_flight < limits.max_in_flight;
         let mut usable = connections.iter().filter(|known| known.load(now).is_some_and(has_room));
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % limits.max.max(1);
@@ -128,7 +133,7 @@ impl Pool {
     /// asks again.
     pub(super) fn end_suspects(&self) {
         let suspects: Vec<_> = self.lock().extract_if(.., |known| known.is_suspect()).collect();
-        suspects.iter().for_each(|connection| connection.end(&ExchangeError::Closed));
+        suspects.iter().for_each(|connection| connection.end(&ExchangeError::ClosedAround));
     }
 
     /// Whether there is no open connection, and one has been in the making for so long.
@@ -208,7 +213,7 @@ fn place_on_new(
         }
         may_open()?;
         // Who still waits there asks again on the new one.
-        connections.remove(suspect).end(&ExchangeError::Closed);
+        connections.remove(suspect).end(&ExchangeError::ClosedAround);
     } else {
         may_open()?;
     }

@@ -159,7 +159,7 @@ impl Server {
         LEAST_PATIENCE.max(self.core.latency.p99() * 4).min(self.core.limits.query / 2)
     }
 
-    /// The connection for the next question; made when there is none. One `is_apart` goes elsewhere than the one before it.
+    /// The connection for the next question; made when there is none. Those `is_apart` go turn by turn to another one.
     pub(super) fn connection(
         &self,
         is_apart: bool,

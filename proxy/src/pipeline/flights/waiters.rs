@@ -20,11 +20,12 @@ pub(super) struct Waiters {
 #[derive(Default)]
 struct Seats {
     next: u64,
+    /// In order.
     taken: SmallVec<[(Seat, Waker); 1]>,
 }
 
 /// A place among those who wait.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Seat(u64);
 
 impl Waiters {
@@ -36,7 +37,9 @@ impl Waiters {
     ) -> Option<Waker> {
         let mut seats = self.seats();
         let Seats { next, taken } = &mut *seats;
-        let outdated = match taken.iter_mut().find(|(seat, _)| Some(*seat) == *own) {
+        let at = own.and_then(|own| place(taken, own));
+        let known = at.and_then(|at| taken.get_mut(at));
+        let outdated = match known {
             Some((_, known)) if known.will_wake(waker) => None,
             Some((_, known)) => Some(mem::replace(known, waker.clone())),
             None => {
@@ -56,8 +59,7 @@ impl Waiters {
     /// Gives a place back.
     pub(super) fn leave(&self, own: Seat) {
         let mut seats = self.seats();
-        let at = seats.taken.iter().position(|(seat, _)| *seat == own);
-        let left = at.map(|at| seats.taken.swap_remove(at));
+        let left = place(&seats.taken, own).map(|at| seats.taken.remove(at));
         drop(seats);
         // Outside of the lock, too.
         drop(left);
@@ -83,6 +85,10 @@ impl Waiters {
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn place(taken: &[(Seat, Waker)], own: Seat) -> Option<usize> {
+    taken.binary_search_by_key(&own, |(seat, _)| *seat).ok()
 }
 
 impl Wake for Waiters {

@@ -115,7 +115,7 @@ async fn a_server_that_closes_on_every_question_is_not_asked_for_long() {
 /// Answers may come in any order: whoever has waited longest need not be the reason.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_connections_are_closed_on_takes_no_other_with_it() {
-    for (others, millis) in [(1, 20), (3, 20), (100, 1)] {
+    for (others, millis) in [(1, 20), (2, 20), (3, 20), (100, 1)] {
         let network = Network::of(1).warm().await;
         network.servers[0].script(move |query| match query.name.starts_with("bad.") {
             true => Reply::Close,
@@ -135,6 +135,46 @@ async fn a_question_that_connections_are_closed_on_takes_no_other_with_it() {
         }
         let dials = network.servers[0].dials().len();
         assert!(dials <= 10 * 13, "{others} others: {dials} connections for ten questions");
+    }
+}
+
+/// Whatever the turn is at which those before were told apart.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_connections_are_closed_on_stays_with_no_other_one() {
+    let network = Network::of(1).warm().await;
+    network.servers[0].script(|query| match query.name.starts_with("bad.") {
+        true => Reply::Close,
+        false => Reply::After(Duration::from_millis(20), 0),
+    });
+    for round in 0..20 {
+        let others = 1 + round % 3;
+        let bad = network.start(format!("bad.{round}.example."));
+        let others = (0..others).map(|it| network.start(format!("{it}.{round}.example.")));
+        for asked in futures::future::join_all(others.collect::<Vec<_>>()).await {
+            let asked = asked.unwrap();
+            assert!(asked.is_by(&network.servers[0]), "round {round}: {asked:?}");
+        }
+        assert_eq!(bad.await.unwrap().result.unwrap_err().reason(), "closed");
+    }
+}
+
+/// With one connection none can be apart; a server that takes questions in order answers all before the one.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_the_only_connection_is_closed_on_goes_before_those_behind_it() {
+    let network = Network::with(1, 0, |upstream, _| upstream.connections.max = 1).warm().await;
+    network.servers[0].script(|query| match query.name.starts_with("bad.") {
+        true => Reply::Close,
+        false => Reply::After(Duration::from_millis(5), 0),
+    });
+    for round in 0..5 {
+        let bad = network.start(format!("bad.{round}.example."));
+        let behind: Vec<_> =
+            (0..50).map(|it| network.start(format!("{it}.{round}.example."))).collect();
+        for asked in futures::future::join_all(behind).await {
+            let asked = asked.unwrap();
+            assert!(asked.is_by(&network.servers[0]), "round {round}: {asked:?}");
+        }
+        assert_eq!(bad.await.unwrap().result.unwrap_err().reason(), "closed");
     }
 }
 
