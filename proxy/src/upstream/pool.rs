@@ -237,3 +237,22 @@ fn open(
     connections.push(Arc::clone(&connection));
     connection
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_connection_is_left_two_questions_that_are_apart_get_one_each() {
+        let (pool, limits, now) = (Pool::default(), ConnectionLimits::default(), Instant::now());
+        let place = || pool.place_apart(&limits, || Ok(()), now).unwrap().connection;
+        for before in 0..4 {
+            let earlier: Vec<_> = (0..before).map(|_| place()).collect();
+            pool.lock().iter().for_each(|known| known.end(&ExchangeError::Closed));
+            drop(earlier);
+
+            assert!(!Arc::ptr_eq(&place(), &place()), "after {before} turns");
+            pool.lock().iter().for_each(|known| known.end(&ExchangeError::Closed));
+        }
+    }
+}
