@@ -11,13 +11,14 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hasher, RandomState},
+    mem,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
 };
 
 use foldhash::fast::FixedState;
@@ -38,14 +39,20 @@ pub(super) struct Flight {
     seat: Option<Seat>,
 }
 
+/// What those who wait share. It is also whom the exchange wakes where there are several, and so may be held by the exchange:
+/// the last one who waits ends that.
 struct Shared {
     stage: Mutex<Stage>,
-    waiters: Arc<Waiters>,
+    waiters: Waiters,
+    /// How many flights there are.
+    flights: AtomicUsize,
 }
 
 enum Stage {
     On { exchange: Exchange, _landing: Landing },
     Over(Outcome),
+    /// Nobody waits any more.
+    GivenUp,
 }
 
 type Exchange = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -97,13 +104,18 @@ impl Flights {
         let found = known.get(&hash);
         let is_other = |other: &&Known| !other.request.is_same(request) || other.scope != scope;
         let is_taken = found.is_some_and(|found| is_other(&found));
-        if let Some(shared) = found.filter(|_| !is_taken).and_then(|found| found.flight.upgrade()) {
-            return (Flight { shared, seat: None }, false);
+        let same = found.filter(|_| !is_taken).and_then(|found| found.flight.upgrade());
+        if let Some(flight) = same.and_then(Flight::one_more) {
+            return (flight, false);
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let landing = Landing { flights: Arc::clone(self), hash, number };
         let stage = Stage::On { exchange: Box::pin(exchange()), _landing: landing };
-        let shared = Arc::new(Shared { stage: Mutex::new(stage), waiters: Arc::default() });
+        let shared = Arc::new(Shared {
+            stage: Mutex::new(stage),
+            waiters: Waiters::default(),
+            flights: AtomicUsize::new(1),
+        });
         // Two questions of one hash: the second one goes alone.
         if !is_taken {
             let (request, flight) = (Arc::clone(request), Arc::downgrade(&shared));
@@ -116,9 +128,15 @@ impl Flights {
     fn hash(&self, request: &Request, scope: Scope) -> u64 {
         let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
         let flags = [*recursion_desired, *checking_disabled, *dnssec_ok];
-        let kind = (question.qtype.0, question.qclass.0, flags, scope.0);
         let mut buffer = [0; MAX_NAME_LEN];
-        self.seed.hash_one((question.name.fold(&mut buffer), kind))
+        let mut hasher = self.seed.build_hasher();
+        // Each piece costs, whatever its length.
+        hasher.write(question.name.fold(&mut buffer));
+        let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u64::from(flag));
+        let types = u64::from(question.qtype.0) << 16 | u64::from(question.qclass.0);
+        hasher.write_u64(types << 3 | flags);
+        hasher.write_u64(scope.0);
+        hasher.finish()
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -138,10 +156,14 @@ impl Future for Flight {
         let exchange = match &mut *stage {
             Stage::On { exchange, .. } => exchange,
             Stage::Over(outcome) => return Poll::Ready(outcome.clone()),
+            // Not while this one waits.
+            Stage::GivenUp => return Poll::Pending,
         };
-        let polled = match shared.waiters.take_seat(seat, cx.waker()) {
-            None => exchange.as_mut().poll(cx),
-            Some(all) => exchange.as_mut().poll(&mut Context::from_waker(&all)),
+        let polled = if shared.waiters.take_seat(seat, cx.waker()) {
+            exchange.as_mut().poll(cx)
+        } else {
+            let all = Waker::from(Arc::clone(shared));
+            exchange.as_mut().poll(&mut Context::from_waker(&all))
         };
         if let Poll::Ready(outcome) = &polled {
             *stage = Stage::Over(outcome.clone());
@@ -152,17 +174,46 @@ impl Future for Flight {
     }
 }
 
+impl Flight {
+    /// One more that waits; `None` where the last one has left meanwhile.
+    fn one_more(shared: Arc<Shared>) -> Option<Self> {
+        let more = |flights: usize| (flights > 0).then_some(flights + 1);
+        let before = shared.flights.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        before.is_ok().then_some(Self { shared, seat: None })
+    }
+}
+
 impl Clone for Flight {
     fn clone(&self) -> Self {
+        self.shared.flights.fetch_add(1, Ordering::Relaxed);
         Self { shared: Arc::clone(&self.shared), seat: None }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            self.shared.waiters.leave(seat);
+        let Self { shared, seat } = self;
+        if let Some(seat) = seat.take() {
+            shared.waiters.leave(seat);
         }
+        if shared.flights.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let mut stage = shared.stage.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = mem::replace(&mut *stage, Stage::GivenUp);
+            drop(stage);
+            // Outside of the lock: it leaves the list of flights.
+            drop(last);
+        }
+    }
+}
+
+/// The exchange goes on, and all who wait for it are told.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.waiters.wake_all();
     }
 }
 
@@ -273,6 +324,21 @@ mod tests {
 
         end.unwrap().send(()).unwrap();
         assert_eq!(second.await.entry.rcode(), Rcode::REFUSED);
+    }
+
+    #[tokio::test]
+    async fn it_ends_with_the_last_one_of_several_that_waited() {
+        let flights = Arc::default();
+        let (mut first, end) = join(&flights, &request("a.example."), SCOPE);
+        let (mut second, _) = join(&flights, &request("a.example."), SCOPE);
+        for flight in [&mut first, &mut second] {
+            assert!(flight.now_or_never().is_none());
+        }
+        let end = end.unwrap();
+        drop(first);
+        assert!(!end.is_closed());
+        drop(second);
+        assert!(end.is_closed(), "though it knew whom to wake");
     }
 
     #[tokio::test(start_paused = true)]

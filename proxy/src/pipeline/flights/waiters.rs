@@ -5,8 +5,8 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Wake, Waker},
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Waker,
 };
 
 use smallvec::SmallVec;
@@ -29,12 +29,8 @@ struct Seats {
 pub(super) struct Seat(u64);
 
 impl Waiters {
-    /// Notes who waits, and returns the waker that tells all; `None` when nobody else waits.
-    pub(super) fn take_seat(
-        self: &Arc<Self>,
-        own: &mut Option<Seat>,
-        waker: &Waker,
-    ) -> Option<Waker> {
+    /// Notes who waits, and tells whether nobody else does.
+    pub(super) fn take_seat(&self, own: &mut Option<Seat>, waker: &Waker) -> bool {
         let mut seats = self.seats();
         let Seats { next, taken } = &mut *seats;
         let at = own.and_then(|own| place(taken, own));
@@ -53,7 +49,14 @@ impl Waiters {
         drop(seats);
         // Outside of the lock: a waker that goes may take along whom it would have woken.
         drop(outdated);
-        (!is_alone).then(|| Waker::from(Arc::clone(self)))
+        is_alone
+    }
+
+    /// Tells all.
+    pub(super) fn wake_all(&self) {
+        let taken = &self.seats().taken;
+        let wakers: SmallVec<[Waker; 4]> = taken.iter().map(|(_, waker)| waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Gives a place back.
@@ -89,16 +92,4 @@ impl Waiters {
 
 fn place(taken: &[(Seat, Waker)], own: Seat) -> Option<usize> {
     taken.binary_search_by_key(&own, |(seat, _)| *seat).ok()
-}
-
-impl Wake for Waiters {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let wakers: SmallVec<[Waker; 4]> =
-            self.seats().taken.iter().map(|(_, waker)| waker.clone()).collect();
-        wakers.into_iter().for_each(Waker::wake);
-    }
 }
