@@ -73,6 +73,14 @@ pub enum Found {
     Miss,
 }
 
+impl Sought {
+    /// A number that is the same for every look at the same question, and that nobody outside can foresee.
+    pub fn hash(self) -> u64 {
+        let [answer, _] = self.hashes;
+        answer
+    }
+}
+
 impl Cache {
     /// A cache that takes up to so many octets, every overhead counted.
     ///
@@ -111,16 +119,21 @@ impl Cache {
         self.find_at(self.seek(key), key, policy, now)
     }
 
+    /// Keeps an entry for the key that it was made for, all at once.
+    #[cfg(test)]
+    pub(crate) fn insert(&self, entry: &Entry) {
+        self.insert_at(self.seek(&entry.key()), entry);
+    }
+
     /// Looks for what answers `key`, in its place.
     pub fn find_at(&self, sought: Sought, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
-        let base = sought.base;
-        match self.search(key, base, policy, now) {
+        match self.look_at(sought, key, policy, now) {
             Found::Fresh { entry, .. } => {
                 self.metrics.hits.inc();
                 entry.note_hit();
                 let prefetch = policy.prefetch.as_ref();
-                let refresh =
-                    prefetch.is_some_and(|it| entry.is_to_be_renewed(it, base.jitter(), now));
+                let refresh = prefetch
+                    .is_some_and(|it| entry.is_to_be_renewed(it, sought.base.jitter(), now));
                 Found::Fresh { entry, refresh }
             }
             failure @ Found::Failure { .. } => {
@@ -134,20 +147,16 @@ impl Cache {
         }
     }
 
-    /// The same, and no count tells of it.
-    pub fn look(&self, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
-        self.search(key, self.hasher.base(key), policy, now)
-    }
-
     /// Whether asking failed a moment ago, whatever answer there is from before.
-    pub fn has_failed(&self, key: &Key<'_>, now: Instant) -> bool {
+    pub fn has_failed(&self, sought: Sought, key: &Key<'_>, now: Instant) -> bool {
         let slot = Slot::Failure(key.qtype);
-        let failure = self.store.get(self.hasher.base(key).slot(slot));
+        let failure = self.store.get(sought.base.slot(slot));
         failure.is_some_and(|entry| entry.is_for(key, slot) && entry.is_fresh(now))
     }
 
-    /// A collision of hashes is a miss.
-    fn search(&self, key: &Key<'_>, base: Base, policy: &Policy, now: Instant) -> Found {
+    /// The same as [`Cache::find_at`], and no count tells of it. A collision of hashes is a miss.
+    pub fn look_at(&self, sought: Sought, key: &Key<'_>, policy: &Policy, now: Instant) -> Found {
+        let base = sought.base;
         let fresh = |entry| Found::Fresh { entry, refresh: false };
         let slot = Slot::Answer(key.qtype);
         let answer = self.store.get(base.slot(slot)).filter(|entry| entry.is_for(key, slot));
@@ -171,21 +180,19 @@ impl Cache {
         }
     }
 
-    /// Keeps an entry, if it may be kept, for the key that it was made for.
+    /// Keeps an entry, if it may be kept, in the place of the key that it was made for.
     ///
     /// An answer ends the failure before it, and what denied the name; a denial ends what there was of its type. So does
     /// one that may not be kept: what it replaces must not be served as stale.
-    pub fn insert(&self, entry: &Entry) {
+    pub fn insert_at(&self, sought: Sought, entry: &Entry) {
         let is_kept = !entry.lifetime().is_zero();
         if !is_kept && !entry.is_whole_answer() {
             return;
         }
-        let key = entry.key();
-        let base = self.hasher.base(&key);
-        let slot = entry.slot();
+        let (base, slot, qtype) = (sought.base, entry.slot(), entry.key().qtype);
         let outdated = match slot {
             Slot::Failure(_) => [None, None],
-            Slot::Denial => [Some(Slot::Failure(key.qtype)), Some(Slot::Answer(key.qtype))],
+            Slot::Denial => [Some(Slot::Failure(qtype)), Some(Slot::Answer(qtype))],
             Slot::Answer(qtype) => {
                 let denial = Slot::of_denial(qtype).filter(|_| entry.rcode() != Rcode::NXDOMAIN);
                 [Some(Slot::Failure(qtype)), denial]

@@ -34,6 +34,7 @@ use crate::{
 mod caching;
 mod explain;
 mod flights;
+mod inquiry;
 pub mod metrics;
 mod ruled;
 mod waiting;
@@ -44,6 +45,7 @@ pub use metrics::{Limit, PipelineMetrics, Source};
 pub use waiting::{Answer, Finished};
 
 use caching::Recalled;
+use inquiry::Inquiry;
 use ruled::{Own, Way};
 use waiting::{Places, Waiting};
 
@@ -208,7 +210,8 @@ impl Pipeline {
             Err(limit) => return self.limit(&job, limit, out),
         };
         let request = Arc::new(job.request());
-        let (flight, _) = self.start(&way, Arc::clone(&request), job.started, false);
+        let inquiry = Inquiry { request: Arc::clone(&request), scope: way.scope, sought };
+        let (flight, _) = self.start(&way, inquiry, job.started, false);
         let waiting = Waiting::new(Arc::clone(self), &job, request);
         Verdict::Later(Answer::new(waiting, places, flight, stale))
     }

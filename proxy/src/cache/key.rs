@@ -4,9 +4,9 @@
 //! RFC 4035 section 3.2.2), and the scope. The store knows entries by a keyed hash of these; what it finds is
 //! compared octet by octet, so that a collision is a miss and never a foreign answer.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::RandomState;
 
-use crate::message::{Qclass, Qtype, Question, name::MAX_NAME_LEN};
+use crate::message::{Qclass, Qtype, Question, name::keyed_hash};
 
 /// What rules, route and bounds decided: a hash of their content. Entries of different scopes never meet.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -93,16 +93,9 @@ pub(super) struct Base(u64);
 impl KeyHasher {
     /// Hashes name, class, DO, CD and scope, without regard to the case of letters.
     pub(super) fn base(&self, key: &Key<'_>) -> Base {
-        let mut folded = [0; MAX_NAME_LEN];
-        for (to, from) in folded.iter_mut().zip(key.name) {
-            *to = from.to_ascii_lowercase();
-        }
         let bits = u64::from(key.dnssec_ok) << 1 | u64::from(key.checking_disabled);
-        let mut hasher = self.secret.build_hasher();
-        hasher.write(folded.get(..key.name.len()).unwrap_or(&folded));
-        hasher.write_u64(u64::from(key.qclass.0) << 2 | bits);
-        hasher.write_u64(key.scope.0);
-        Base(hasher.finish())
+        let numbers = [u64::from(key.qclass.0) << 2 | bits, key.scope.0];
+        Base(keyed_hash(&self.secret, key.name, numbers))
     }
 }
 
@@ -126,6 +119,8 @@ impl Base {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::message::name::MAX_NAME_LEN;
 
     const KEY: Key<'_> = Key {
         name: b"\x03www\x07example\0",

@@ -3,7 +3,12 @@
 //! Labels are octets, not text: a dot or a NUL inside a label is an ordinary octet, so two names that
 //! look alike when printed are still told apart. Only [`std::fmt::Display`] escapes (RFC 4343 section 2.1).
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    str::FromStr,
+};
 
 /// The longest name, in octets, its root label included (RFC 1035 section 2.3.4).
 pub const MAX_NAME_LEN: usize = 255;
@@ -116,6 +121,24 @@ impl<'m> Name<'m> {
         folded.make_ascii_lowercase();
         folded
     }
+}
+
+/// A hash of a name in wire form, without regard to the case of letters, and of two numbers. It depends on the secret: who does
+/// not know that cannot make names collide. One for a name that is too long is as good as any other.
+pub fn keyed_hash(secret: &RandomState, name: &[u8], numbers: [u64; 2]) -> u64 {
+    const NUMBERS_LEN: usize = size_of::<[u64; 2]>();
+    let mut octets = [0; MAX_NAME_LEN + NUMBERS_LEN];
+    let len = name.len().min(MAX_NAME_LEN);
+    // In one piece: each costs something, whatever its length.
+    let (folded, rest) = octets.split_at_mut(len);
+    folded.copy_from_slice(name.get(..len).unwrap_or_default());
+    folded.make_ascii_lowercase();
+    for (to, number) in rest.chunks_exact_mut(size_of::<u64>()).zip(numbers) {
+        to.copy_from_slice(&number.to_le_bytes());
+    }
+    let mut hasher = secret.build_hasher();
+    hasher.write(octets.get(..len + NUMBERS_LEN).unwrap_or_default());
+    hasher.finish()
 }
 
 /// The length of the name at the start of `octets`, its root label included.

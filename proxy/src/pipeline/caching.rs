@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{
     Asked, Job, Limit, Pipeline, Source,
     flights::Flight,
+    inquiry::Inquiry,
     ruled::Way,
     waiting::{Outcome, Spare},
 };
@@ -52,7 +53,7 @@ impl Caching {
 impl Caching {
     /// Looks without counting.
     pub(super) fn look(&self, key: &Key<'_>, now: Instant) -> Found {
-        self.cache.look(key, &self.policy, now)
+        self.cache.look_at(self.cache.seek(key), key, &self.policy, now)
     }
 }
 
@@ -89,36 +90,43 @@ impl Pipeline {
         self.caching.as_ref().map_or(Bounds::NONE, |caching| caching.bounds)
     }
 
-    /// Keeps an entry, where there is a cache.
-    pub(super) fn keep(&self, entry: &Entry) {
-        if let Some(caching) = &self.caching {
-            caching.cache.insert(entry);
+    /// Keeps what came of a question, where that has a place.
+    pub(super) fn keep(&self, inquiry: &Inquiry, entry: &Entry) {
+        if let (Some(caching), Some(sought)) = (&self.caching, inquiry.sought) {
+            caching.cache.insert_at(sought, entry);
         }
     }
 
+    /// A question of our own.
+    pub(super) fn inquiry(&self, request: Arc<Request>, scope: Scope) -> Inquiry {
+        let mut inquiry = Inquiry { request, scope, sought: None };
+        if inquiry.request.recursion_desired {
+            inquiry.sought = self.caching.as_ref().map(|it| it.cache.seek(&inquiry.key()));
+        }
+        inquiry
+    }
+
     /// What is known of a question of our own.
-    pub(super) fn known(&self, request: &Request, scope: Scope) -> Found {
-        let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
-        let Some(caching) = self.caching.as_ref().filter(|_| *recursion_desired) else {
+    pub(super) fn known(&self, inquiry: &Inquiry) -> Found {
+        let (Some(Caching { cache, policy, .. }), Some(sought)) = (&self.caching, inquiry.sought)
+        else {
             return Found::Miss;
         };
-        let key = Key::of(question, *dnssec_ok, *checking_disabled, scope);
         // Nobody counts it, and nobody is told to renew it: that is for those who ask.
-        caching.look(&key, Instant::now())
+        cache.look_at(sought, &inquiry.key(), policy, Instant::now())
     }
 
     /// Whether the answer to a question of our own is to be renewed before it ends, and now. Not where that failed a
     /// moment ago (RFC 9520 section 3.2).
-    pub(super) fn is_due(&self, request: &Request, entry: &Entry) -> bool {
+    pub(super) fn is_due(&self, inquiry: &Inquiry, entry: &Entry) -> bool {
         let Some(Caching { cache, policy: Policy { prefetch: Some(policy), .. }, .. }) =
             &self.caching
         else {
             return false;
         };
         let now = Instant::now();
-        let Request { question, checking_disabled, dnssec_ok, .. } = request;
-        let key = Key::of(question, *dnssec_ok, *checking_disabled, entry.scope());
-        entry.is_near_end(policy, now) && !cache.has_failed(&key, now)
+        let has_failed = |sought| cache.has_failed(sought, &inquiry.key(), now);
+        entry.is_near_end(policy, now) && !inquiry.sought.is_some_and(has_failed)
     }
 
     /// A stale answer for a query that waits since `started`: given at once, when others have waited before (RFC 8767
@@ -134,19 +142,17 @@ impl Pipeline {
     pub(super) fn start(
         self: &Arc<Self>,
         way: &Way<'_>,
-        request: Arc<Request>,
+        inquiry: Inquiry,
         started: Instant,
         is_renewal: bool,
     ) -> (Flight, bool) {
-        let Way { route, scope, plan } = way;
-        let Some(plan) = plan else { return self.exchange(route, request, *scope, started) };
+        let Way { route, scope: _, plan } = way;
+        let Some(plan) = plan else { return self.exchange(route, inquiry, started) };
+        let (plan, route) = (Arc::clone(plan), Arc::clone(route));
         // Nobody who asks waits for a renewal: what it is to be made of may be at hand.
-        let place = if is_renewal { Scope(!scope.0) } else { *scope };
-        self.flights.join(&request, place, || {
-            let (plan, route) = (Arc::clone(plan), Arc::clone(route));
-            let request = Arc::clone(&request);
-            Arc::clone(self).fulfil(plan, route, request, *scope, started, is_renewal)
-        })
+        let place = if is_renewal { inquiry.apart() } else { inquiry.clone() };
+        self.flights
+            .join(place, |_| Arc::clone(self).fulfil(plan, route, inquiry, started, is_renewal))
     }
 
     /// Where a question is looked up. One without RD asks what an upstream knows without asking further, which is not
@@ -190,17 +196,16 @@ impl Pipeline {
     pub(super) fn exchange(
         self: &Arc<Self>,
         route: &Arc<Route>,
-        request: Arc<Request>,
-        scope: Scope,
+        inquiry: Inquiry,
         started: Instant,
     ) -> (Flight, bool) {
-        self.flights.join(&request, scope, || {
+        self.flights.join(inquiry, |inquiry| {
             let (pipeline, route) = (Arc::clone(self), Arc::clone(route));
-            let (request, deadline) = (Arc::clone(&request), started + self.limits.query_deadline);
+            let deadline = started + self.limits.query_deadline;
             async move {
-                let exchanged =
-                    pipeline.upstreams.exchange(&route, Arc::clone(&request), deadline).await;
-                pipeline.learn(&request, scope, exchanged, route.is_for_all())
+                let request = Arc::clone(&inquiry.request);
+                let exchanged = pipeline.upstreams.exchange(&route, request, deadline).await;
+                pipeline.learn(&inquiry, exchanged, route.is_for_all())
             }
         })
     }
@@ -209,7 +214,8 @@ impl Pipeline {
     pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, way: &Way<'_>, is_early: bool) {
         // Where clients find no place, this can wait.
         let Ok(places) = self.enter(way.route) else { return };
-        let (flight, is_new) = self.start(way, Arc::new(job.request()), job.started, is_early);
+        let inquiry = self.inquiry(Arc::new(job.request()), way.scope);
+        let (flight, is_new) = self.start(way, inquiry, job.started, is_early);
         if is_new {
             self.see_to_the_end(flight, places);
         }
@@ -226,13 +232,11 @@ impl Pipeline {
     /// Makes of an exchange what all who wait for it get, and remembers it.
     fn learn(
         &self,
-        request: &Request,
-        scope: Scope,
+        inquiry: &Inquiry,
         exchanged: Result<upstream::Answer, Failure>,
         is_public: bool,
     ) -> Outcome {
-        let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
-        let key = Key::of(question, *dnssec_ok, *checking_disabled, scope);
+        let key = inquiry.key();
         let now = Instant::now();
         let bounds = self.bounds();
         let is_limit = exchanged.as_ref().is_err_and(Failure::is_limit);
@@ -257,8 +261,8 @@ impl Pipeline {
         if is_limit {
             // Our own bound says nothing about the name.
             self.metrics.count_limited(Limit::InFlightOnConnections);
-        } else if let Some(caching) = self.caching.as_ref().filter(|_| *recursion_desired) {
-            caching.cache.insert(&outcome.entry);
+        } else {
+            self.keep(inquiry, &outcome.entry);
         }
         outcome
     }

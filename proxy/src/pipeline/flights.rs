@@ -11,7 +11,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::RandomState,
     mem,
     pin::Pin,
     sync::{
@@ -24,11 +24,8 @@ use std::{
 use foldhash::fast::FixedState;
 
 use self::waiters::{Seat, Waiters};
-use super::waiting::Outcome;
-use crate::{
-    cache::Scope,
-    message::{Request, name::MAX_NAME_LEN},
-};
+use super::{inquiry::Inquiry, waiting::Outcome};
+use crate::{cache::Key, message::name::keyed_hash};
 
 mod waiters;
 
@@ -49,7 +46,10 @@ struct Shared {
 }
 
 enum Stage {
-    On { exchange: Exchange, _landing: Landing },
+    On {
+        exchange: Exchange,
+        _landing: Landing,
+    },
     Over(Outcome),
     /// Nobody waits any more.
     GivenUp,
@@ -75,8 +75,7 @@ const SHARDS: usize = 16;
 
 struct Known {
     number: u64,
-    request: Arc<Request>,
-    scope: Scope,
+    inquiry: Inquiry,
     flight: Weak<Shared>,
 }
 
@@ -92,25 +91,23 @@ impl Flights {
     /// tells whether it is that one.
     pub(super) fn join<F>(
         self: &Arc<Self>,
-        request: &Arc<Request>,
-        scope: Scope,
-        exchange: impl FnOnce() -> F,
+        inquiry: Inquiry,
+        exchange: impl FnOnce(Inquiry) -> F,
     ) -> (Flight, bool)
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let hash = self.hash(request, scope);
+        let hash = inquiry.hash().unwrap_or_else(|| self.hash(&inquiry));
         let mut known = self.shard(hash);
         let found = known.get(&hash);
-        let is_other = |other: &&Known| !other.request.is_same(request) || other.scope != scope;
-        let is_taken = found.is_some_and(|found| is_other(&found));
+        let is_taken = found.is_some_and(|found| !found.inquiry.is_same(&inquiry));
         let same = found.filter(|_| !is_taken).and_then(|found| found.flight.upgrade());
         if let Some(flight) = same.and_then(Flight::one_more) {
             return (flight, false);
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let landing = Landing { flights: Arc::clone(self), hash, number };
-        let stage = Stage::On { exchange: Box::pin(exchange()), _landing: landing };
+        let stage = Stage::On { exchange: Box::pin(exchange(inquiry.clone())), _landing: landing };
         let shared = Arc::new(Shared {
             stage: Mutex::new(stage),
             waiters: Waiters::default(),
@@ -118,25 +115,20 @@ impl Flights {
         });
         // Two questions of one hash: the second one goes alone.
         if !is_taken {
-            let (request, flight) = (Arc::clone(request), Arc::downgrade(&shared));
-            known.insert(hash, Known { number, request, scope, flight });
+            let flight = Arc::downgrade(&shared);
+            known.insert(hash, Known { number, inquiry, flight });
         }
         drop(known);
         (Flight { shared, seat: None }, true)
     }
 
-    fn hash(&self, request: &Request, scope: Scope) -> u64 {
-        let Request { question, recursion_desired, checking_disabled, dnssec_ok } = request;
-        let flags = [*recursion_desired, *checking_disabled, *dnssec_ok];
-        let mut buffer = [0; MAX_NAME_LEN];
-        let mut hasher = self.seed.build_hasher();
-        // Each piece costs, whatever its length.
-        hasher.write(question.name.fold(&mut buffer));
+    /// Of a question that has no place in the cache.
+    fn hash(&self, inquiry: &Inquiry) -> u64 {
+        let Key { name, qtype, qclass, dnssec_ok, checking_disabled, scope } = inquiry.key();
+        let flags = [inquiry.request.recursion_desired, dnssec_ok, checking_disabled];
         let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u64::from(flag));
-        let types = u64::from(question.qtype.0) << 16 | u64::from(question.qclass.0);
-        hasher.write_u64(types << 3 | flags);
-        hasher.write_u64(scope.0);
-        hasher.finish()
+        let kind = u64::from(qtype.0) << 32 | u64::from(qclass.0) << 16 | flags;
+        keyed_hash(&self.seed, name, [kind, scope.0])
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -249,8 +241,8 @@ mod tests {
     use super::*;
     use crate::pipeline::Source;
     use crate::{
-        cache::{Bounds, Entry, Key},
-        message::{Qclass, Qtype, Question, Rcode},
+        cache::{Bounds, Entry, Scope},
+        message::{Qclass, Qtype, Question, Rcode, Request},
     };
 
     const SCOPE: Scope = Scope(1);
@@ -275,7 +267,8 @@ mod tests {
         scope: Scope,
     ) -> (Flight, Option<oneshot::Sender<()>>) {
         let (end, ended) = oneshot::channel::<()>();
-        let (flight, is_new) = flights.join(&Arc::new(request.clone()), scope, || async {
+        let inquiry = Inquiry { request: Arc::new(request.clone()), scope, sought: None };
+        let (flight, is_new) = flights.join(inquiry, |_| async {
             ended.await.ok();
             outcome()
         });
@@ -371,7 +364,9 @@ mod tests {
             true => Poll::Ready(outcome()),
             false => Poll::Pending,
         });
-        let (first, _) = flights.join(&Arc::new(request("a.example.")), SCOPE, || exchange);
+        let request = Arc::new(request("a.example."));
+        let (first, _) =
+            flights.join(Inquiry { request, scope: SCOPE, sought: None }, |_| exchange);
         let second = first.clone();
         let begun = Instant::now();
         let first = tokio::time::timeout(Duration::from_secs(1), first);

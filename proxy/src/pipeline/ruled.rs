@@ -10,10 +10,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Job, Limit, Pipeline, Source, Verdict,
+    inquiry::Inquiry,
     waiting::{Awaited, Outcome},
 };
 use crate::{
-    cache::{Bounds, Entry, Found, Key, Scope},
+    cache::{Bounds, Entry, Found, Scope},
     judge::{Fate, Judgement},
     message::{
         Question, Rcode, Request,
@@ -132,13 +133,12 @@ impl Pipeline {
         self: Arc<Self>,
         plan: Arc<Plan>,
         route: Arc<Route>,
-        asked: Arc<Request>,
-        scope: Scope,
+        inquiry: Inquiry,
         started: Instant,
         is_renewal: bool,
     ) -> Outcome {
-        let key = Key::of(&asked.question, asked.dnssec_ok, asked.checking_disabled, scope);
-        let lookup = Lookup { pipeline: &self, asked: &asked, started, is_renewal };
+        let key = inquiry.key();
+        let lookup = Lookup { pipeline: &self, asked: &inquiry.request, started, is_renewal };
         // Each part has time enough, and all of them together no more than one question has.
         let made = timeout_at(started + self.limits.query_deadline, lookup.make(&plan, route));
         let made = made.await.unwrap_or_else(|_| Err("limits.queryDeadline".to_owned()));
@@ -149,8 +149,8 @@ impl Pipeline {
                 let entry = Entry::of_parts(&key, code, message, &errors, &bounds, since);
                 // What was stale is looked for anew by the next one.
                 let is_new = source != Source::Stale && !entry.is_failure();
-                if is_new && asked.recursion_desired {
-                    self.keep(&entry);
+                if is_new {
+                    self.keep(&inquiry, &entry);
                 }
                 Outcome { entry, upstream, source }
             }
@@ -172,11 +172,11 @@ impl Pipeline {
         (started, begun): (Instant, Instant),
         is_renewal: bool,
     ) -> Outcome {
-        let scope = self.scope(route, 0);
+        let inquiry = self.inquiry(request, self.scope(route, 0));
         let known = |entry, source| Outcome { entry, upstream: None, source };
-        let stale = match self.known(&request, scope) {
+        let stale = match self.known(&inquiry) {
             // A renewal is for what ends soon; by its rule an answer may end long before what it is made of.
-            Found::Fresh { entry, .. } if is_renewal && self.is_due(&request, &entry) => None,
+            Found::Fresh { entry, .. } if is_renewal && self.is_due(&inquiry, &entry) => None,
             Found::Fresh { entry, .. } => return known(entry, Source::Cache),
             // A failure of a moment ago is not asked for again (RFC 9520 section 3.2).
             Found::Failure { stale: Some(entry), .. } => return known(entry, Source::Stale),
@@ -185,7 +185,7 @@ impl Pipeline {
             Found::Miss => None,
         };
         let spare = self.spare(stale, started);
-        let (flight, is_new) = self.exchange(route, request, scope, begun);
+        let (flight, is_new) = self.exchange(route, inquiry, begun);
         let (outcome, left) = Awaited::new(flight, spare).await;
         // It is for whoever began it to see to its end: once, in one place.
         if let Some(flight) = left.filter(|_| is_new)

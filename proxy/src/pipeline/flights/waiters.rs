@@ -54,9 +54,13 @@ impl Waiters {
 
     /// Tells all.
     pub(super) fn wake_all(&self) {
-        let taken = &self.seats().taken;
-        let wakers: SmallVec<[Waker; 4]> = taken.iter().map(|(_, waker)| waker.clone()).collect();
+        let wakers = self.wakers();
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Clones, so that nobody is woken inside of the lock.
+    fn wakers(&self) -> SmallVec<[Waker; 4]> {
+        self.seats().taken.iter().map(|(_, waker)| waker.clone()).collect()
     }
 
     /// Gives a place back.
