@@ -6,6 +6,7 @@ use std::{
 };
 
 use dnsproxy_tests::{
+    client::Stream,
     eventually, kernel,
     proxy::loopback,
     stage::Stage,
@@ -174,6 +175,44 @@ async fn a_connection_that_is_to_make_room_goes_whatever_it_has_not_taken() {
     let limits = json!({"limits": {"tcpConnections": 1, "tcpIdleTimeout": "60s"}});
     let stage = Stage::spec(limits).await;
     let slow = stage.client().connect().await.unwrap();
+    take_nothing(&slow).await;
+
+    let next = stage.client().from(loopback(2));
+    assert_eq!(next.tcp(&query()).await.rcode(), rcodes::NOERROR);
+    let server = stage.client().server;
+    eventually("the end of the slow one", async || (kernel::unread(server) == 0).then_some(()))
+        .await;
+    drop(slow);
+}
+
+/// What waits for an upstream has a place that all clients share: until its deadline, whatever its client does.
+#[tokio::test]
+async fn a_client_that_takes_no_answers_keeps_no_place_from_others() {
+    let stage = Stage::with(
+        |setup| {
+            setup.script(|query| match query.name().starts_with("silent.") {
+                true => Vec::new(),
+                false => vec![Action::Send(faithful_answer(query).encode())],
+            })
+        },
+        json!({"limits": {"maxInFlight": 1, "queryDeadline": "1s", "tcpIdleTimeout": "60s"}}),
+    )
+    .await;
+    let mut slow = stage.client().connect().await.unwrap();
+    slow.send(&Query::new("silent.example", types::A).encode()).await.unwrap();
+    stage.upstream.until("its question", |seen| !seen.queries.is_empty()).await;
+    take_nothing(&slow).await;
+
+    eventually("a place for others", async || {
+        let reply = stage.client().udp(&query()).await;
+        (reply.rcode() == rcodes::NOERROR).then_some(())
+    })
+    .await;
+    drop(slow);
+}
+
+/// Sends queries that are answered at once, until neither side has room for one more.
+async fn take_nothing(slow: &Stream) {
     let name = format!("{}example", format!("{}.", "x".repeat(60)).repeat(3));
     let frame = wire::framed(&Query::new(&name, types::ANY).encode());
     let (queries, sent) = (frame.repeat(1000), Cell::new(0));
@@ -183,13 +222,6 @@ async fn a_connection_that_is_to_make_room_goes_whatever_it_has_not_taken() {
         (unacknowledged > 0 && unread > 10_000).then_some(())
     })
     .await;
-
-    let next = stage.client().from(loopback(2));
-    assert_eq!(next.tcp(&query()).await.rcode(), rcodes::NOERROR);
-    let server = stage.client().server;
-    eventually("the end of the slow one", async || (kernel::unread(server) == 0).then_some(()))
-        .await;
-    drop(slow);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! bound it stops reading, so the client is slowed down and nothing is dropped. A connection on which for
 //! `limits.tcpIdleTimeout` no whole query came and no octet was taken is closed.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -48,6 +48,9 @@ pub(super) struct Connection {
     /// When the last whole query came or the last octets were taken.
     progress: Instant,
     waiting: FuturesUnordered<Answer>,
+    /// What came of those that waited, for which there is no room yet. They hold no place among the queries that wait, which
+    /// all clients share: one that takes nothing must not keep it from the others.
+    finished: VecDeque<Finished>,
     inbox: Inbox,
     outbox: Outbox,
     intake: Intake,
@@ -68,6 +71,7 @@ impl Connection {
             admission,
             progress: Instant::now(),
             waiting: FuturesUnordered::new(),
+            finished: VecDeque::new(),
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             intake: Intake::Open,
@@ -90,34 +94,44 @@ impl Connection {
 
     async fn turn(&mut self, stream: &mut TcpStream, stop: &CancellationToken) -> io::Result<()> {
         let may_read = self.intake.wants_more() && self.has_room() && !self.admission.is_evicted();
-        let may_queue = !self.waiting.is_empty() && self.outbox.unsent().len() < MAX_UNSENT;
+        // Else it is the client's turn.
+        let is_awaiting = !self.waiting.is_empty() && self.may_queue();
         let deadline = self.progress + self.pipeline.limits().tcp_idle_timeout;
         let (mut reader, mut writer) = stream.split();
         tokio::select! {
             biased;
             () = stop.cancelled(), if self.intake == Intake::Open => self.intake = Intake::rest(reader.as_ref())?,
-            Some(reply) = self.waiting.next(), if may_queue => self.queue(&written(reply)),
+            Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.finish(reply),
             taken = writer.write(self.outbox.unsent()), if !self.outbox.unsent().is_empty() => self.note_sent(taken?)?,
             read = self.intake.read(&mut reader, self.inbox.end()), if may_read => self.intake = self.intake.after(read?),
             // What the client does not take by now is given up: it could go on like that for ever.
-            () = self.admission.evicted(), if !may_queue => return Err(io::ErrorKind::ConnectionAborted.into()),
+            () = self.admission.evicted(), if !is_awaiting => return Err(io::ErrorKind::ConnectionAborted.into()),
             // An idle connection, too, is kept as long as the present configuration says.
             Ok(()) = self.pipelines.changed() => self.follow(),
-            () = sleep_until(deadline), if !may_queue => return Err(io::ErrorKind::TimedOut.into()),
+            () = sleep_until(deadline), if !is_awaiting => return Err(io::ErrorKind::TimedOut.into()),
         }
         // Whichever it was, there may be a message more, or room for its answer.
+        self.queue_finished();
         self.answer_whole_messages();
         Ok(())
     }
 
     fn is_done(&self) -> bool {
-        !self.intake.wants_more() && self.waiting.is_empty() && self.outbox.unsent().is_empty()
+        let is_idle = self.waiting.is_empty() && self.finished.is_empty();
+        !self.intake.wants_more() && is_idle && self.outbox.unsent().is_empty()
     }
 
     fn has_room(&self) -> bool {
-        self.waiting.len() < MAX_WAITING
-            && self.outbox.unsent().len() < MAX_UNSENT
-            && self.inbox.has_room()
+        self.may_answer() && self.inbox.has_room()
+    }
+
+    /// Whether one query more may be answered, now or later.
+    fn may_answer(&self) -> bool {
+        self.waiting.len() + self.finished.len() < MAX_WAITING && self.may_queue()
+    }
+
+    fn may_queue(&self) -> bool {
+        self.outbox.unsent().len() < MAX_UNSENT
     }
 
     fn follow(&mut self) {
@@ -129,7 +143,7 @@ impl Connection {
         if self.pipelines.has_changed().unwrap_or_default() {
             self.follow();
         }
-        while self.waiting.len() < MAX_WAITING && self.outbox.unsent().len() < MAX_UNSENT {
+        while self.may_answer() {
             let Some(message) = self.inbox.take() else { return };
             let mut reply = Vec::new();
             let verdict = self.pipeline.answer(message, self.client, Instant::now(), &mut reply);
@@ -145,6 +159,21 @@ impl Connection {
     fn wait_for(&mut self, answer: Answer) {
         self.waiting.push(answer);
         self.admission.busy();
+    }
+
+    fn finish(&mut self, reply: Finished) {
+        self.finished.push_back(reply);
+        if self.waiting.is_empty() {
+            self.admission.idle();
+        }
+    }
+
+    fn queue_finished(&mut self) {
+        while self.may_queue()
+            && let Some(reply) = self.finished.pop_front()
+        {
+            self.queue(&written(reply));
+        }
     }
 
     fn queue(&mut self, reply: &[u8]) {
