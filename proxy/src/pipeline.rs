@@ -195,7 +195,7 @@ impl Pipeline {
         let stale = match self.recall(&job, way.scope, sought) {
             Recalled::Reply { entry, source, is_due } => {
                 if is_due {
-                    self.refresh(&job, &way, source == Source::Cache);
+                    self.refresh(&job, &way, &entry, source == Source::Cache);
                 }
                 self.give(&job, &entry, source, None, out);
                 return Verdict::Reply;
@@ -207,7 +207,7 @@ impl Pipeline {
         }
         let places = match self.enter(way.route) {
             Ok(places) => places,
-            Err(limit) => return self.limit(&job, limit, out),
+            Err(limit) => return self.limit(&job, limit, stale, out),
         };
         let request = Arc::new(job.request());
         let inquiry = Inquiry { request: Arc::clone(&request), scope: way.scope, sought };
@@ -273,10 +273,18 @@ impl Pipeline {
         self.error(job, Rcode::REFUSED, Source::Refused, reason, out)
     }
 
-    /// A bound of ours is reached: the client learns at once which one.
-    fn limit(&self, job: &Job<'_>, limit: Limit, out: &mut Vec<u8>) -> Verdict {
+    /// A bound of ours is reached: the client learns at once which one, where there is no stale answer for it.
+    fn limit(
+        &self,
+        job: &Job<'_>,
+        limit: Limit,
+        stale: Option<Entry>,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
         self.metrics.count_limited(limit);
-        self.fail(job, limit.label(), out)
+        let Some(entry) = stale else { return self.fail(job, limit.label(), out) };
+        self.give(job, &entry, Source::Stale, None, out);
+        Verdict::Reply
     }
 
     /// A rule wants no reply to this.

@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -56,11 +56,22 @@ struct Head {
     hits: AtomicU8,
     /// Looks at it that count when others have to go: at most [`MAX_USES`].
     uses: AtomicU8,
-    /// Whether somebody was told to renew it.
-    is_renewed: AtomicBool,
-    /// Whether it was given out after its end.
-    is_given_stale: AtomicBool,
+    /// What was done about its end: nothing, which is 0, or [`RENEWED`], or, as [`GIVEN`] and so many steps after its end, when
+    /// it was given out beyond it.
+    end: AtomicU16,
 }
+
+/// Somebody was told to renew it before its end.
+const RENEWED: u16 = 1;
+/// It was given out after its end.
+const GIVEN: u16 = 2;
+
+/// The step in which that time is measured: with 16 bits, as long as an answer may be served stale, a week.
+const STEP: Duration = Duration::from_secs(10);
+
+/// For so many steps, of which the first one has begun, who asks again need not wait. RFC 8767 section 5 recommends to look
+/// again for a better answer after 30 s.
+const RECHECK_STEPS: u16 = 3;
 
 /// Nothing is spared for longer than so many rounds without being asked for.
 const MAX_USES: u8 = 3;
@@ -213,8 +224,7 @@ impl Entry {
                 | bit(slot == Slot::Denial, DENIAL),
             hits: AtomicU8::new(0),
             uses: AtomicU8::new(0),
-            is_renewed: AtomicBool::new(false),
-            is_given_stale: AtomicBool::new(false),
+            end: AtomicU16::new(0),
         };
         let mut octets = message;
         octets.extend(ttls.iter().flat_map(|at| at.to_be_bytes()));
@@ -239,14 +249,20 @@ impl Entry {
     }
 
     /// It is given out after its end, since asking for a better one took too long or failed.
-    pub fn note_given_stale(&self) {
-        self.head().is_given_stale.store(true, Ordering::Relaxed);
+    pub fn note_given_stale(&self, now: Instant) {
+        self.head().end.store(GIVEN.saturating_add(self.steps_after_end(now)), Ordering::Relaxed);
     }
 
-    /// Whether it was given out after its end. Then nobody need wait again to learn that there is no better one (RFC
-    /// 8767 section 5).
-    pub fn was_given_stale(&self) -> bool {
-        self.head().is_given_stale.load(Ordering::Relaxed)
+    /// Whether it was given out after its end a moment ago. Then nobody need wait again to learn that there is no better one
+    /// (RFC 8767 section 5).
+    pub fn was_given_stale(&self, now: Instant) -> bool {
+        let given = self.head().end.load(Ordering::Relaxed).checked_sub(GIVEN);
+        given.is_some_and(|given| self.steps_after_end(now).saturating_sub(given) < RECHECK_STEPS)
+    }
+
+    fn steps_after_end(&self, now: Instant) -> u16 {
+        let steps = self.expired(now).as_secs() / STEP.as_secs();
+        u16::try_from(steps).unwrap_or(u16::MAX - GIVEN)
     }
 
     /// Where it is kept.
@@ -351,7 +367,7 @@ impl Entry {
         lifetime.saturating_sub(elapsed) <= window * u64::from(share) / 255
     }
 
-    /// Whether the caller shall renew it: true once, when it was hit often enough and its time comes. By `jitter`
+    /// Whether the caller shall renew it: said to one at a time, when it was hit often enough and its time comes. By `jitter`
     /// the time is between the first moment of the window and its middle, so that answers which came together
     /// are not renewed together.
     pub(super) fn is_to_be_renewed(
@@ -360,13 +376,18 @@ impl Entry {
         jitter: u64,
         now: Instant,
     ) -> bool {
-        let head = self.head();
-        if self.hits() < policy.min_hits || head.is_renewed.load(Ordering::Relaxed) {
+        let end = &self.head().end;
+        if self.hits() < policy.min_hits || end.load(Ordering::Relaxed) != 0 {
             return false;
         }
         let [octet, ..] = jitter.to_le_bytes();
         self.is_in_window(policy, octet | 128, now)
-            && !head.is_renewed.swap(true, Ordering::Relaxed)
+            && end.compare_exchange(0, RENEWED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The one who was told to could not renew it: another one may be told.
+    pub fn forget_renewal(&self) {
+        self.head().end.compare_exchange(RENEWED, 0, Ordering::Relaxed, Ordering::Relaxed).ok();
     }
 
     /// Whether it says that there is no answer to be had: its response code is what came of upstreams that failed.

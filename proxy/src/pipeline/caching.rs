@@ -119,14 +119,10 @@ impl Pipeline {
     /// Whether the answer to a question of our own is to be renewed before it ends, and now. Not where that failed a
     /// moment ago (RFC 9520 section 3.2).
     pub(super) fn is_due(&self, inquiry: &Inquiry, entry: &Entry) -> bool {
-        let Some(Caching { cache, policy: Policy { prefetch: Some(policy), .. }, .. }) =
-            &self.caching
-        else {
-            return false;
-        };
         let now = Instant::now();
-        let has_failed = |sought| cache.has_failed(sought, &inquiry.key(), now);
-        entry.is_near_end(policy, now) && !inquiry.sought.is_some_and(has_failed)
+        let policy = self.caching.as_ref().and_then(|caching| caching.policy.prefetch);
+        policy.is_some_and(|policy| entry.is_near_end(&policy, now))
+            && !self.has_failed(inquiry, now)
     }
 
     /// A stale answer for a query that waits since `started`: given at once, when others have waited before (RFC 8767
@@ -134,7 +130,7 @@ impl Pipeline {
     pub(super) fn spare(&self, stale: Option<Entry>, started: Instant) -> Option<Spare> {
         let (entry, after) =
             stale.zip(self.caching.as_ref().and_then(|caching| caching.stale_after))?;
-        let due = if entry.was_given_stale() { started } else { started + after };
+        let due = if entry.was_given_stale(started) { started } else { started + after };
         Some(Spare::new(entry, due))
     }
 
@@ -180,7 +176,9 @@ impl Pipeline {
             // It is known to fail: nobody need wait to learn it again (RFC 8767 section 5).
             Found::Failure { stale: Some(entry), .. } => now(entry, Source::Stale, false),
             Found::Failure { failure, stale: None } => now(failure, Source::Cache, false),
-            Found::Stale(entry) if entry.was_given_stale() => now(entry, Source::Stale, true),
+            Found::Stale(entry) if entry.was_given_stale(job.started) => {
+                now(entry, Source::Stale, true)
+            }
             Found::Stale(entry) => Recalled::Nothing { stale: Some(entry) },
             Found::Miss => Recalled::Nothing { stale: None },
         }
@@ -210,15 +208,36 @@ impl Pipeline {
         })
     }
 
-    /// Looks for a new answer, for whoever wants to know next. `is_early` is while the one before still holds.
-    pub(super) fn refresh(self: &Arc<Self>, job: &Job<'_>, way: &Way<'_>, is_early: bool) {
-        // Where clients find no place, this can wait.
-        let Ok(places) = self.enter(way.route) else { return };
+    /// Looks for a newer answer than `entry`, for whoever wants to know next. `is_early` is while it still holds.
+    pub(super) fn refresh(
+        self: &Arc<Self>,
+        job: &Job<'_>,
+        way: &Way<'_>,
+        entry: &Entry,
+        is_early: bool,
+    ) {
         let inquiry = self.inquiry(Arc::new(job.request()), way.scope);
+        // Where that failed a moment ago, or clients find no place, it can wait.
+        if self.has_failed(&inquiry, job.started) {
+            return entry.forget_renewal();
+        }
+        let Ok(places) = self.enter(way.route) else { return entry.forget_renewal() };
         let (flight, is_new) = self.start(way, inquiry, job.started, is_early);
         if is_new {
-            self.see_to_the_end(flight, places);
+            let entry = entry.clone();
+            self.tasks.spawn(async move {
+                if flight.await.entry.is_failure() {
+                    entry.forget_renewal();
+                }
+                drop(places);
+            });
         }
+    }
+
+    /// Whether asking failed a moment ago (RFC 9520 section 3.2).
+    fn has_failed(&self, inquiry: &Inquiry, now: Instant) -> bool {
+        let place = self.caching.as_ref().zip(inquiry.sought);
+        place.is_some_and(|(caching, sought)| caching.cache.has_failed(sought, &inquiry.key(), now))
     }
 
     /// Has an exchange go on without a client, in its place among the questions that wait.

@@ -159,6 +159,33 @@ async fn a_silent_upstream_is_waited_for_once_and_then_asked_behind_stale_answer
     assert!(fresh.ttl() > Some(30) && fresh.codes().is_empty(), "{fresh:?}");
 }
 
+/// RFC 8767 section 5: what an outage has shown holds for half a minute, and not until the name is asked for again.
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_the_upstream_is_asked_first_again() {
+    let lab = Lab::with_an_expired_answer().await;
+    lab.network.servers[0].reply(Reply::Never);
+    assert!(lab.ask("www.example.").await.is_stale());
+
+    lab.network.servers[0].answer_after(5);
+    sleep(Duration::from_secs(40)).await;
+    let fresh = lab.ask("www.example.").await;
+    assert!(fresh.ttl() == Some(60) && fresh.codes().is_empty(), "{fresh:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_query_may_wait_any_more_a_stale_answer_is_given() {
+    let lab = Lab::with(Limits { max_in_flight: 1, ..LIMITS }).await;
+    lab.ask("www.example.").await;
+    sleep(TTL + Duration::from_secs(1)).await;
+    lab.network.servers[0].reply(Reply::Never);
+    let before = lab.start("other.example.");
+    sleep(Duration::from_millis(1)).await;
+
+    let over = lab.ask("www.example.").await;
+    assert!(over.is_stale() && over.took < AT_ONCE, "{over:?}");
+    before.await.unwrap();
+}
+
 /// RFC 8767 section 5.
 #[tokio::test(start_paused = true)]
 async fn an_exchange_goes_on_behind_the_stale_answer_that_its_client_got() {
@@ -225,6 +252,27 @@ async fn an_answer_in_use_is_renewed_once_before_it_ends_and_nobody_waits() {
     }
     sleep(AT_ONCE).await;
     assert_eq!(lab.asked(), 2);
+    assert_eq!(lab.ask("www.example.").await.ttl(), Some(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_is_tried_again_a_second_later() {
+    let lab = Lab::new().await;
+    for _ in 0..4 {
+        lab.ask("www.example.").await;
+    }
+    sleep(TTL - Duration::from_secs(3)).await;
+    lab.network.servers[0].reply(Reply::After(Duration::from_millis(5), 2));
+    for _ in 0..4 {
+        assert!(lab.ask("www.example.").await.ttl() <= Some(3));
+        sleep(AT_ONCE).await;
+    }
+    assert_eq!(lab.asked(), 2, "once in that second");
+
+    lab.network.servers[0].answer_after(5);
+    sleep(Duration::from_secs(1)).await;
+    lab.ask("www.example.").await;
+    sleep(AT_ONCE).await;
     assert_eq!(lab.ask("www.example.").await.ttl(), Some(60));
 }
 

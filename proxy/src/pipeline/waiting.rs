@@ -75,7 +75,7 @@ impl Spare {
     /// From now on it is given at once, until there is a better one.
     fn give(self) -> Outcome {
         let Self { entry, due: _ } = self;
-        entry.note_given_stale();
+        entry.note_given_stale(Instant::now());
         Outcome { entry, upstream: None, source: Source::Stale }
     }
 }

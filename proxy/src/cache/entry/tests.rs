@@ -109,6 +109,10 @@ fn authentic_data_is_told_only_where_it_means_something() {
         let reply = upstream().relayed(&asked.query(), is_secure);
         assert_eq!(Header::read(&reply).unwrap().has(Header::AD), expected, "{why}");
     }
+    let (stored, asked) = (Instant::now(), Asked::with_flags(NAME, Qtype::A, Header::AD, None));
+    let entry = upstream().entry(&Bounds::NONE, stored);
+    let reply = written(&entry, &asked.query(), How::Stale { ttl: 30 }, stored + after(65));
+    assert!(!Header::read(&reply).unwrap().has(Header::AD), "signatures may have ended as well");
 }
 
 #[test]
@@ -268,6 +272,21 @@ fn a_stale_answer_says_so() {
     assert_eq!((ttls(&plain), edns(&plain)), (vec![30], None), "who sent no OPT record gets none");
 }
 
+/// RFC 8767 section 5.
+#[test]
+fn who_asks_after_a_stale_answer_need_not_wait_for_half_a_minute() {
+    let stored = Instant::now();
+    for given in [60, 69, 70, 3_600, 60 + 168 * 3_600] {
+        let entry = upstream().entry(&Bounds::NONE, stored);
+        let given = stored + after(given);
+        assert!(!entry.was_given_stale(given));
+        entry.note_given_stale(given);
+        for (later, expected) in [(0, true), (19, true), (31, false), (86_400, false)] {
+            assert_eq!(entry.was_given_stale(given + after(later)), expected, "after {later} s");
+        }
+    }
+}
+
 #[test]
 fn a_failure_tells_why_and_whether_it_is_remembered() {
     let (asked, stored) = (asked(NAME, Some((false, false))), Instant::now());
@@ -362,7 +381,9 @@ fn an_entry_is_renewed_once_when_it_is_worth_it() {
         (0..hits).for_each(|_| entry.note_hit());
         let now = stored + after(1000 - left);
         assert_eq!(entry.is_to_be_renewed(&POLICY, jitter, now), expected, "{why}");
-        assert!(!expected || !entry.clone().is_to_be_renewed(&POLICY, jitter, now), "{why}: once");
+        assert!(!entry.clone().is_to_be_renewed(&POLICY, jitter, now), "{why}: once");
+        entry.forget_renewal();
+        assert_eq!(entry.is_to_be_renewed(&POLICY, jitter, now), expected, "{why}: or again");
     }
 }
 

@@ -47,7 +47,7 @@ impl Entry {
         let rcode = if has_room { self.rcode() } else { Rcode::SERVFAIL };
         out.extend_from_slice(self.message());
         if let Some(message) = out.get_mut(start..) {
-            self.address(message, query, rcode);
+            self.address(message, query, how, rcode);
             match how {
                 How::Fresh => {}
                 How::Cached => {
@@ -64,8 +64,10 @@ impl Entry {
     }
 
     /// Makes header and question those of the reply to `query`.
-    fn address(&self, message: &mut [u8], query: &Query<'_>, rcode: Rcode) {
-        let told = if query.wants_authentic_data() { u16::MAX } else { !Header::AD };
+    fn address(&self, message: &mut [u8], query: &Query<'_>, how: How, rcode: Rcode) {
+        // Beyond its end, signatures that were good may have ended, too (RFC 4035 section 5.3.3).
+        let is_stale = matches!(how, How::Stale { .. });
+        let told = if query.wants_authentic_data() && !is_stale { u16::MAX } else { !Header::AD };
         let flags = u16_at(message, 2).unwrap_or_default() & told;
         let additionals = u16_at(message, 10).unwrap_or_default();
         set_u16(message, 0, query.header.id);
