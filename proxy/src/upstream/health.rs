@@ -64,6 +64,8 @@ struct Inner {
     due: Instant,
     /// When it last turned out to lead back to us.
     looped: Option<Instant>,
+    /// From when the last connection to it was made.
+    connecting: Option<Instant>,
 }
 
 /// What a report says about a server.
@@ -85,6 +87,7 @@ impl Health {
             failures: 0,
             due: Instant::now(),
             looped: None,
+            connecting: None,
         };
         Self { threshold, inner: Mutex::new(inner) }
     }
@@ -188,6 +191,16 @@ impl Health {
         let inner = self.inner();
         let (failed, error) = inner.failure.as_ref()?;
         (!error.was_reached() && now < *failed + PAUSE).then(|| error.clone())
+    }
+
+    /// From when the next connection may be made, which is taken for made then: at once, but for a server that fails. One that
+    /// takes connections and closes them again must not be sent one after the other.
+    pub(super) fn next_connection(&self, now: Instant) -> Instant {
+        let mut inner = self.inner();
+        let last = inner.connecting.filter(|_| inner.state == State::Unhealthy);
+        let next = last.map_or(now, |last| now.max(last + PAUSE));
+        inner.connecting = Some(next);
+        next
     }
 
     /// What a report says.

@@ -64,7 +64,7 @@ impl Route {
         self.is_by_speed()
             && self.servers.len() > WARM
             && server.standing(now) == Standing::Up
-            && !server.pool().is_warm(now)
+            && !server.is_warm(now)
             && server.latency().is_stale(now)
     }
 }
@@ -82,7 +82,7 @@ impl LoopChecks {
         let zone = route.settings.zones.first().unwrap_or(&root);
         for server in route.all() {
             let is_looping = server.health().is_looping();
-            let is_ready = server.is_udp() || server.pool().is_warm(now) || is_looping;
+            let is_ready = server.is_warm(now) || is_looping;
             let pause = if is_looping { RECHECK } else { CHECK };
             if is_ready && self.is_due(server, pause, now) {
                 server.probe_for_loop(zone, probes);

@@ -108,7 +108,10 @@ impl Pending {
 
     /// Hands a message to who waits for it; an error ends the connection.
     pub(super) fn receive(&mut self, message: &[u8]) -> Result<Received, ExchangeError> {
-        let header = read_header(message).ok_or(ExchangeError::Malformed)?;
+        let Some(header) = read_header(message) else {
+            self.fail_the_only_one(&ExchangeError::Malformed);
+            return Err(ExchangeError::Malformed);
+        };
         let Some(Waiting { request, reply }) = self.questions.remove(&header.id) else {
             return Ok(Received::Unexpected);
         };
@@ -126,6 +129,13 @@ impl Pending {
             let _ = reply.send(result.map(|layout| Response { message: own(message), layout }));
         }
         ends_connection.map_or(Ok(Received::Answer { keepalive }), Err)
+    }
+
+    /// Of what can be for nobody else.
+    fn fail_the_only_one(&mut self, error: &ExchangeError) {
+        if self.questions.len() == 1 {
+            self.fail_all(error);
+        }
     }
 
     /// Ends every wait with this error, those first that have waited longest: a worker asks again in that order. A
@@ -252,6 +262,18 @@ mod tests {
         assert_eq!(late.unwrap(), Received::Answer { keepalive: None });
         assert!(answered.try_recv().is_err(), "the late answer is for nobody");
         assert_eq!(pending.receive(&answer("old.example.", old)).unwrap(), Received::Unexpected);
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_to_the_only_one_that_waits() {
+        for (others, expected) in [(0, true), (1, false)] {
+            let mut pending = Pending::new(9);
+            let (_, mut answered) = ask(&mut pending, "a.example.");
+            let _others: Vec<_> = (0..others).map(|_| ask(&mut pending, "b.example.")).collect();
+            assert!(matches!(pending.receive(b"no message"), Err(ExchangeError::Malformed)));
+            let told = matches!(answered.try_recv(), Ok(Err(ExchangeError::Malformed)));
+            assert_eq!(told, expected, "{others} others");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Server {
             Standing::Doubtful => true,
             Standing::Up => {
                 // Soon enough that neither side closes the connection as idle.
-                self.pool().is_quiet_for(self.health_check().interval, now)
+                !self.is_udp() && self.pool().is_quiet_for(self.health_check().interval, now)
             }
             Standing::Down | Standing::Out => false,
         }

@@ -227,7 +227,7 @@ impl<'s> Search<'s> {
     fn hedge(&mut self, now: Instant) {
         let is_alone = self.tries.len() == 1;
         let Some(server) = self.next_of(&self.route.servers, Standing::Up, now) else { return };
-        if is_alone && server.pool().is_warm(now) && self.route.hedges.spend() {
+        if is_alone && server.is_warm(now) && self.route.hedges.spend() {
             server.upstream_series().count_hedge();
             self.ask(server, true, now);
         }

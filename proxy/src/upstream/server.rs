@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
@@ -136,9 +137,17 @@ impl Server {
     /// Where it stands among the others. One that takes its time to be connected to is doubtful meanwhile.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         match self.core.health.standing(now) {
-            Standing::Up if self.pool.is_slow_to_open(LEAST_PATIENCE, now) => Standing::Doubtful,
+            // What is asked by datagrams needs no connection.
+            Standing::Up if !self.is_udp() && self.pool.is_slow_to_open(LEAST_PATIENCE, now) => {
+                Standing::Doubtful
+            }
             standing => standing,
         }
+    }
+
+    /// Whether a question can leave at once.
+    pub(super) fn is_warm(&self, now: Instant) -> bool {
+        self.is_udp() || self.pool.is_warm(now)
     }
 
     /// Whether nothing it is asked is answered, as far as is known. One that is merely silent is no reason to
@@ -288,20 +297,19 @@ impl Opening {
         let begun = Instant::now();
         let token = self.tasks.token().clone();
         let dialled = tokio::select! {
-            dialled = self.core.dialer.dial() => dialled,
+            dialled = self.dial(begun) => dialled,
             () = token.cancelled() => return,
         };
         match dialled {
             Ok(stream) => {
                 self.core.note_connected(&stream);
                 self.pool.retire_old(Instant::now());
-                let (connection, series) =
-                    (Arc::clone(&self.connection), Arc::clone(&self.core.series));
-                match stream {
-                    Stream::Plain(stream) => drive(connection, stream, series, token).await,
-                    Stream::Tls { stream, .. } => drive(connection, stream, series, token).await,
-                    #[cfg(test)]
-                    Stream::Lab(stream) => drive(connection, stream, series, token).await,
+                // Over TLS 1.3 a server may refuse our certificate after the handshake. Whatever else ends a connection is
+                // judged by the questions that it took along.
+                if let Err(error) = self.drive(stream, token).await
+                    && !error.was_reached()
+                {
+                    self.core.note_failure(&error, begun, Instant::now());
                 }
             }
             Err(error) => {
@@ -311,6 +319,22 @@ impl Opening {
                 }
                 self.connection.end(&error);
             }
+        }
+    }
+
+    /// Connects, after a pause where the server takes connections and answers nothing.
+    async fn dial(&self, now: Instant) -> Result<Stream, ExchangeError> {
+        sleep_until(self.core.health.next_connection(now)).await;
+        self.core.dialer.dial().await
+    }
+
+    async fn drive(&self, stream: Stream, token: CancellationToken) -> Result<(), ExchangeError> {
+        let (connection, series) = (Arc::clone(&self.connection), Arc::clone(&self.core.series));
+        match stream {
+            Stream::Plain(stream) => drive(connection, stream, series, token).await,
+            Stream::Tls { stream, .. } => drive(connection, stream, series, token).await,
+            #[cfg(test)]
+            Stream::Lab(stream) => drive(connection, stream, series, token).await,
         }
     }
 }
@@ -346,8 +370,10 @@ impl Core {
             // Neither does a slow name, while other answers come.
             Err(ExchangeError::Timeout(_)) if !self.health.is_silent_since(started) => {}
             Err(error @ ExchangeError::Timeout(_)) => self.note_failure(error, started, now),
-            // What is closed because of a question says nothing about others, as long as they are answered.
-            Err(error) if error.may_retry() && !self.health.is_silent_since(started) => {}
+            // What is closed because of a question, or answered by what is no message, says nothing about others, as long as
+            // they are answered.
+            Err(error) if error.was_reached() && !self.health.is_silent_since(started) => {}
+            Err(error @ ExchangeError::Malformed) => self.note_failure(error, started, now),
             // The task of the connection has noted why there is none.
             Err(error) if error.is_outage() && (self.is_udp || error.was_reached()) => {
                 self.note_failure(error, started, now);

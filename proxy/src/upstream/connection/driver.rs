@@ -30,13 +30,13 @@ impl Connection {
     }
 }
 
-/// Serves a connection over an open stream until it ends.
+/// Serves a connection over an open stream until it ends, and tells why when it was not ours to end it.
 pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     connection: Arc<Connection>,
     stream: S,
     series: Arc<ServerSeries>,
     token: CancellationToken,
-) {
+) -> Result<(), ExchangeError> {
     let idle_limit = connection.open(Instant::now());
     series.connections.inc();
     let mut driver = Driver {
@@ -48,10 +48,13 @@ pub(in crate::upstream) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         written: 0,
         idle_limit,
     };
-    driver.run(token).await;
+    let result = driver.run(token).await;
     driver.connection.end(&ExchangeError::Closed);
-    // A server that does not read must not hold the task.
-    let _ = timeout(CLOSE_LIMIT, driver.stream.shutdown()).await;
+    if result.is_ok() {
+        // A server that does not read must not hold the task.
+        let _ = timeout(CLOSE_LIMIT, driver.stream.shutdown()).await;
+    }
+    result
 }
 
 /// How long saying goodbye may take: our guess.
@@ -103,7 +106,7 @@ struct Driver<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    async fn run(&mut self, token: CancellationToken) {
+    async fn run(&mut self, token: CancellationToken) -> Result<(), ExchangeError> {
         let mut signals = signals(&token, Instant::now() + self.idle_limit);
         loop {
             let event = tokio::select! {
@@ -123,8 +126,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Event::NewIdleLimit => {
                     signals = self::signals(&token, Instant::now() + self.idle_limit);
                 }
-                Event::Done => return,
-                Event::Failed(error) => return self.fail(&error),
+                Event::Done => return Ok(()),
+                Event::Failed(error) => {
+                    self.fail(&error);
+                    return Err(error);
+                }
             }
         }
     }

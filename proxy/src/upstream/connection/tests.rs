@@ -1,5 +1,6 @@
 use std::{future::poll_fn, sync::Arc};
 
+use futures::FutureExt;
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
@@ -32,7 +33,7 @@ impl Lab {
         let series = Self::series();
         let driver =
             drive(Arc::clone(&connection), ours, Arc::clone(&series), tasks.token().clone());
-        Self { connection, wire, series, driver: tasks.spawn(driver), tasks }
+        Self { connection, wire, series, driver: tasks.spawn(driver.map(drop)), tasks }
     }
 
     fn series() -> Arc<ServerSeries> {

@@ -156,6 +156,19 @@ async fn the_client_certificate_is_shown_to_who_asks() {
 
     let fixture = Fixture::new(lab(&authority), &[server.address]);
     assert_eq!(reason(&fixture).await, "client_certificate");
+    // The server says so after the handshake, and it is the server's state all the same.
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while state(&fixture) != (State::Unhealthy, Some("client_certificate")) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+fn state(fixture: &Fixture) -> (State, Option<&'static str>) {
+    let report = fixture.upstreams.report().remove(0).servers.remove(0);
+    (report.state, report.reason)
 }
 
 #[tokio::test]

@@ -110,3 +110,26 @@ async fn servers_in_doubt_come_after_the_others_and_those_that_lead_back_never()
         }
     }
 }
+
+/// As after an answer that was cut: the next questions go by datagrams all the same.
+#[tokio::test(start_paused = true)]
+async fn a_connection_to_a_server_that_is_asked_by_datagrams_says_nothing_about_it() {
+    let network = Network::with(3, 0, |upstream, route| {
+        upstream.transport = Transport::Udp;
+        route.policy = Policy::Fastest;
+    });
+    let (open, slow) = (network.known(1), network.known(2));
+    network.servers[2].door(Door::Hangs);
+    for server in [open, slow] {
+        server.connection(false, Instant::now()).unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    let now = Instant::now();
+    assert!(open.pool().is_warm(now) && !slow.pool().is_warm(now));
+    let order = network.upstreams.routing.routes[0].order(now);
+    let addresses: Vec<_> = order.iter().map(|server| server.address()).collect();
+    assert_eq!(addresses, network.servers.iter().map(|it| it.address).collect::<Vec<_>>());
+    assert_eq!(slow.standing(now), Standing::Up);
+    assert!(!open.wants_probe(now + Duration::from_secs(3600)));
+}

@@ -96,6 +96,26 @@ async fn a_flood_of_queries_is_no_flood_of_connections() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_of_queries_is_no_flood_of_connections_that_the_server_closes_either() {
+    let network = Network::of(1).warm().await;
+    network.servers[0].reply(Reply::Close);
+    let begun = Instant::now();
+    let mut waiting = Vec::new();
+    while begun.elapsed() < Duration::from_secs(10) {
+        waiting.push(network.start(format!("{}.example.", waiting.len())));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let dials = network.servers[0].dials_since(begun);
+    assert!((10..=100).contains(&dials), "{dials} connections in ten seconds");
+
+    network.servers[0].answer_after(5);
+    tokio::time::timeout(Duration::from_secs(2), answered(&network)).await.unwrap().unwrap();
+    for asked in waiting {
+        assert!(asked.await.unwrap().took <= Duration::from_secs(4));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_closes_on_every_question_is_not_asked_for_long() {
     let network = Network::of(2).warm().await;
     let [first, second] = &network.servers[..] else { unreachable!() };
