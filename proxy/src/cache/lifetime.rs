@@ -2,7 +2,7 @@
 //!
 //! | what it is | lifetime |
 //! |---|---|
-//! | an answer, also YXDOMAIN (RFC 6672 section 2.2) | the shortest TTL of its answer and authority sections |
+//! | an answer, also YXDOMAIN (RFC 6672 section 2.2) | the shortest TTL of its records, in whatever section |
 //! | NXDOMAIN or NODATA, also at the end of a CNAME chain | the lesser of the SOA record's TTL and its MINIMUM (RFC 2308 section 5), and the TTLs of the chain |
 //! | the same without an SOA record: a referral, too | nothing says when it ends, so it is not kept |
 //! | an error that was chosen here | the same, and `failureTTL` without an SOA record |
@@ -124,8 +124,8 @@ impl Facts {
     }
 
     fn lifetime(&self, verdict: &Verdict, records: &[Record], bounds: &Bounds) -> u32 {
-        let decisive = records.iter().take_while(|record| record.start < self.authorities_end);
-        let shortest = decisive.map(|record| record.ttl).min();
+        // Additional records, too: they are given out with the rest, and used.
+        let shortest = records.iter().map(|record| record.ttl).min();
         match *verdict {
             Verdict::Fleeting => 0,
             Verdict::Positive => shortest.unwrap_or_default(),

@@ -67,12 +67,15 @@ fn an_answer_lives_as_long_as_its_shortest_ttl() {
     }
 }
 
+/// A whole answer is kept, and no part of it may outlive its TTL: who asks for MX may use the address beside it.
 #[test]
-fn an_additional_record_does_not_shorten_an_answer() {
-    let additionals = vec![record(&[0], 1, 1, &[192, 0, 2, 9])];
-    let upstream = Upstream { additionals, ..Upstream::address("a.example.", 60) };
+fn an_additional_record_shortens_an_answer() {
+    for (ttl, expected) in [(7, 7), (61, 60), (0, 0)] {
+        let additionals = vec![record(&[0], 1, ttl, &[192, 0, 2, 9])];
+        let upstream = Upstream { additionals, ..Upstream::address("a.example.", 60) };
 
-    assert_eq!(lifetime(&upstream, &BOUNDS), 60);
+        assert_eq!(lifetime(&upstream, &BOUNDS), expected, "{ttl}");
+    }
 }
 
 #[test]
