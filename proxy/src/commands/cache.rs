@@ -27,6 +27,7 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "What is given must hold for an entry to be shown or removed; without any of it, flush removes everything.\n\
+                  Where a rule leads a name to others, its answer is made of theirs: flush those names as well.\n\
                   Exit code: 0 when it was done, 1 when it was not, 2 for a wrong command line."
 )]
 pub struct CacheArgs {
