@@ -15,7 +15,6 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{error::ExchangeError, random};
-use crate::message::Name;
 
 /// Whether a server answers, as far as is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -63,8 +62,8 @@ struct Inner {
     failures: u32,
     /// When it may be looked at again, once it is unhealthy.
     due: Instant,
-    /// When it last turned out to lead back to us, and for which zone.
-    looped: Option<(Instant, Name<'static>)>,
+    /// When it last turned out to lead back to us.
+    looped: Option<Instant>,
     /// From when the last connection to it was made.
     connecting: Option<Instant>,
 }
@@ -139,10 +138,10 @@ impl Health {
         inner.change(State::Unhealthy)
     }
 
-    /// A question to the server for a name of this zone has come back to us. Tells whether that is news.
-    pub(super) fn looped(&self, zone: Name<'static>, now: Instant) -> bool {
+    /// A question to the server has come back to us. Tells whether that is news.
+    pub(super) fn looped(&self, now: Instant) -> bool {
         let mut inner = self.inner();
-        inner.looped = Some((now, zone));
+        inner.looped = Some(now);
         inner.failure = Some((now, ExchangeError::Loop));
         inner.change(State::Unhealthy)
     }
@@ -151,7 +150,7 @@ impl Health {
     /// Tells whether that is news.
     pub(super) fn did_not_loop(&self, begun: Instant) -> bool {
         let mut inner = self.inner();
-        if inner.looped.as_ref().is_none_or(|(looped, _)| *looped >= begun) {
+        if inner.looped.is_none_or(|looped| looped >= begun) {
             return false;
         }
         inner.looped = None;
@@ -159,9 +158,9 @@ impl Health {
         inner.change(State::Healthy)
     }
 
-    /// The zone for which the server leads back to us.
-    pub(super) fn looping_zone(&self) -> Option<Name<'static>> {
-        self.inner().looped.as_ref().map(|(_, zone)| zone.clone())
+    /// Whether the server leads back to us.
+    pub(super) fn is_looping(&self) -> bool {
+        self.inner().looped.is_some()
     }
 
     /// When something came from the server last.
@@ -334,7 +333,7 @@ mod tests {
     #[test]
     fn a_server_that_leads_back_is_out_until_a_question_does_not_come_back() {
         let (health, start) = (Health::unknown(3), Instant::now());
-        assert!(health.looped(Name::root(), start + millis(5)));
+        assert!(health.looped(start + millis(5)));
         health.answered(start + millis(6));
         assert!(!health.did_not_loop(start), "the answer to the question that came back");
         assert_eq!(health.standing(start + Duration::from_secs(3600)), Standing::Out);

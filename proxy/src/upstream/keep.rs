@@ -5,7 +5,6 @@
 //! finds a connection.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -70,78 +69,48 @@ impl Route {
     }
 }
 
-/// When each server of each route is asked next whether it leads back to us.
+/// When each server is asked next whether it leads back to us.
 #[derive(Debug, Default)]
 struct LoopChecks {
-    /// By the address in memory, which no other server has as long as the check is there, and the name of the route.
-    checks: HashMap<(usize, Arc<str>), LoopCheck>,
-}
-
-#[derive(Debug)]
-struct LoopCheck {
-    server: Weak<Server>,
-    due: Instant,
-    /// How often it was asked. A server may lead back for one zone only, so they take turns.
-    turn: usize,
+    due: Vec<(Weak<Server>, Instant)>,
 }
 
 impl LoopChecks {
     fn check(&mut self, route: &Route, probes: &LoopProbes, now: Instant) {
-        self.checks.retain(|_, check| check.server.strong_count() > 0);
+        self.due.retain(|(server, _)| server.strong_count() > 0);
+        let root = Name::root();
+        let zone = route.settings.zones.first().unwrap_or(&root);
         for server in route.all() {
-            let looping = server.health().looping_zone();
-            if server.is_warm(now) || looping.is_some() {
-                let check = self.of(server, route, now);
-                if let Some(zone) = check.due_zone(&route.settings.zones, looping, now) {
-                    server.probe_for_loop(&zone, probes);
-                }
+            let is_looping = server.health().is_looping();
+            let is_ready = server.is_warm(now) || is_looping;
+            let pause = if is_looping { RECHECK } else { CHECK };
+            if is_ready && self.is_due(server, pause, now) {
+                server.probe_for_loop(zone, probes);
             }
         }
     }
 
-    fn of(&mut self, server: &Arc<Server>, route: &Route, now: Instant) -> &mut LoopCheck {
-        let key = (Arc::as_ptr(server).addr(), Arc::clone(route.name()));
-        let first =
-            || LoopCheck { server: Arc::downgrade(server), due: now + FIRST_CHECK, turn: 0 };
-        self.checks.entry(key).or_insert_with(first)
-    }
-}
-
-impl LoopCheck {
-    /// The zone of which a name is to be asked now: that for which the server leads back, until it does no more, else the next
-    /// one.
-    fn due_zone(
-        &mut self,
-        zones: &[Name<'static>],
-        looping: Option<Name<'static>>,
-        now: Instant,
-    ) -> Option<Name<'static>> {
-        if looping.is_some() {
-            // Sooner than was planned, when the server has been taken out since.
-            self.due = self.due.min(now + RECHECK.mul_f64(LATEST));
-        }
-        if self.due > now {
-            return None;
-        }
-        let is_looping = looping.is_some();
-        let zone = looping.or_else(|| zones.get(self.turn % zones.len().max(1)).cloned());
-        self.turn += usize::from(!is_looping);
-        let pause = match is_looping {
-            true => RECHECK,
-            // Each of them soon, at first.
-            false if self.turn < zones.len() => FIRST_CHECK,
-            false => CHECK,
+    fn is_due(&mut self, server: &Arc<Server>, pause: Duration, now: Instant) -> bool {
+        let known = self.due.iter_mut().find(|(known, _)| known.as_ptr() == Arc::as_ptr(server));
+        let Some((_, due)) = known else {
+            self.due.push((Arc::downgrade(server), now + FIRST_CHECK));
+            return false;
         };
-        self.due = now + pause.mul_f64(1.0 + random::fraction() * (LATEST - 1.0));
-        Some(zone.unwrap_or_else(Name::root))
+        // Sooner than was planned, when the server has been taken out since.
+        *due = (*due).min(now + pause.mul_f64(LATEST));
+        let is_due = *due <= now;
+        if is_due {
+            *due = now + pause.mul_f64(1.0 + random::fraction() * (LATEST - 1.0));
+        }
+        is_due
     }
 }
 
 /// Up to a quarter later than asked for, lest all pods ask at once.
 const LATEST: f64 = 1.25;
 
-/// How long after its first connection a server is asked whether it leads back to us, and then between its zones: long enough
-/// that what stands behind it has started, too. Our guess.
+/// How long after its first connection a server is asked whether it leads back to us: long enough that what
+/// stands behind it has started, too. Our guess.
 const FIRST_CHECK: Duration = Duration::from_secs(2);
 
 /// How often routes are looked at: our guess, so that a lost connection is replaced before it is missed.

@@ -29,14 +29,7 @@ pub(super) struct LoopProbes {
 struct Shared {
     /// How many there are, so that queries need no lock.
     count: AtomicUsize,
-    out: Mutex<HashMap<Vec<u8>, Out>>,
-}
-
-/// A question that is out.
-#[derive(Debug)]
-struct Out {
-    server: Weak<Server>,
-    zone: Name<'static>,
+    out: Mutex<HashMap<Vec<u8>, Weak<Server>>>,
 }
 
 /// A question that is out, until this is dropped.
@@ -58,8 +51,7 @@ impl LoopProbes {
         let below = if zone.label_count() == 0 { format!("{TOP}.") } else { zone.to_string() };
         let name = format!("{label}.{below}").parse().ok()?;
         let label = label.into_bytes();
-        let out = Out { server: Arc::downgrade(server), zone: zone.clone().into_owned() };
-        self.out().insert(label.clone(), out);
+        self.out().insert(label.clone(), Arc::downgrade(server));
         self.shared.count.fetch_add(1, Ordering::Release);
         Some((name, Watch { probes: self.clone(), label }))
     }
@@ -70,13 +62,14 @@ impl LoopProbes {
             return false;
         }
         let label = question.name.labels().next().unwrap_or_default().to_ascii_lowercase();
-        let found = |out: &Out| Some((out.server.upgrade()?, out.zone.clone()));
-        let Some((server, zone)) = self.out().get(&label).and_then(found) else { return false };
-        server.take_out(zone, now);
-        true
+        let server = self.out().get(&label).and_then(Weak::upgrade);
+        if let Some(server) = &server {
+            server.take_out(now);
+        }
+        server.is_some()
     }
 
-    fn out(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Out>> {
+    fn out(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Weak<Server>>> {
         self.shared.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,7 +26,7 @@ use super::{
     settings::{ConnectionLimits, HealthCheck},
 };
 use crate::{
-    message::{Name, Rcode, request::RequestEdns},
+    message::{Rcode, request::RequestEdns},
     shutdown::Tasks,
 };
 
@@ -210,8 +210,8 @@ impl Server {
     }
 
     /// A question of ours has come back to us: nobody is sent there.
-    pub(super) fn take_out(&self, zone: Name<'static>, now: Instant) {
-        if self.core.health.looped(zone, now) {
+    pub(super) fn take_out(&self, now: Instant) {
+        if self.core.health.looped(now) {
             self.core.series.set_healthy(false);
             self.core.series.loops.inc();
             warn!(

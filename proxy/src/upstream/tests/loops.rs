@@ -40,41 +40,6 @@ async fn a_server_that_leads_back_is_out_until_a_later_look_finds_it_mended() {
     assert!(network.ask("www.example.").await.is_by(&network.servers[0]));
 }
 
-/// As one that forwards only what it does not know itself.
-#[tokio::test(start_paused = true)]
-async fn a_server_that_leads_back_for_one_of_the_zones_is_found_as_well() {
-    let network = Network::with(2, 0, |_, route| {
-        route.zones = ["a.example.", "b.example."].map(|zone| zone.parse().unwrap()).into();
-    });
-    let network = network.warm().await;
-    let is_on = Switch::new(true.into());
-    let (upstreams, switch) = (Arc::downgrade(&network.upstreams), Arc::clone(&is_on));
-    network.servers[0].script(move |query| {
-        let name: Name<'static> = query.name.parse().unwrap();
-        let question = Question { name, qtype: Qtype::HINFO, qclass: Qclass::IN };
-        let leads_back =
-            switch.load(std::sync::atomic::Ordering::SeqCst) && query.name.ends_with(".b.example.");
-        let is_back = leads_back
-            && upstreams.upgrade().is_some_and(|it| it.stop_loop(&question, Instant::now()));
-        Reply::After(Duration::from_millis(5), if is_back { 2 } else { 0 })
-    });
-    let use_it = async |seconds: u32| {
-        for second in 0..seconds {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            assert!(network.ask(format!("{second}.a.example.")).await.result.is_ok());
-        }
-    };
-
-    use_it(10).await;
-    assert_eq!(network.standing(0), Standing::Out);
-    use_it(300).await;
-    assert_eq!(network.standing(0), Standing::Out, "whatever is said of the other zone");
-
-    is_on.store(false, std::sync::atomic::Ordering::SeqCst);
-    use_it(60).await;
-    assert_eq!(network.standing(0), Standing::Up);
-}
-
 #[tokio::test(start_paused = true)]
 async fn who_asks_when_all_servers_lead_back_is_told_why_there_is_no_answer() {
     let network = Network::of(1).warm().await;

@@ -86,7 +86,7 @@ async fn servers_in_doubt_come_after_the_others_and_those_that_lead_back_never()
             let (refused, now) = (ExchangeError::Refused, Instant::now());
             network.known(0).health().failed(&refused, now, now);
         }),
-        ("leads back", |network| network.known(0).take_out(Name::root(), Instant::now())),
+        ("leads back", |network| network.known(0).take_out(Instant::now())),
     ];
 
     for policy in POLICIES {
