@@ -57,7 +57,7 @@ pub enum Found {
     Fresh {
         /// The answer.
         entry: Entry,
-        /// Whether the caller shall renew it: said once for each entry.
+        /// Whether the caller shall renew it: said to one at a time.
         refresh: bool,
     },
     /// No answer, but asking for it failed a moment ago.

@@ -195,7 +195,7 @@ impl Pipeline {
         let stale = match self.recall(&job, way.scope, sought) {
             Recalled::Reply { entry, source, is_due } => {
                 if is_due {
-                    self.refresh(&job, &way, &entry, source == Source::Cache);
+                    self.refresh(&job, &way, sought, &entry, source == Source::Cache);
                 }
                 self.give(&job, &entry, source, None, out);
                 return Verdict::Reply;

@@ -213,23 +213,26 @@ impl Pipeline {
         self: &Arc<Self>,
         job: &Job<'_>,
         way: &Way<'_>,
+        sought: Option<Sought>,
         entry: &Entry,
         is_early: bool,
     ) {
-        let inquiry = self.inquiry(Arc::new(job.request()), way.scope);
+        let inquiry = Inquiry { request: Arc::new(job.request()), scope: way.scope, sought };
         // Where that failed a moment ago, or clients find no place, it can wait.
         if self.has_failed(&inquiry, job.started) {
             return entry.forget_renewal();
         }
         let Ok(places) = self.enter(way.route) else { return entry.forget_renewal() };
-        let (flight, is_new) = self.start(way, inquiry, job.started, is_early);
+        let (flight, is_new) = self.start(way, inquiry.clone(), job.started, is_early);
         if is_new {
-            let entry = entry.clone();
+            let (pipeline, entry) = (Arc::clone(self), entry.clone());
             self.tasks.spawn(async move {
-                if flight.await.entry.is_failure() {
+                flight.await;
+                drop(places);
+                // Only what is remembered as failed: else each hit would try again.
+                if pipeline.has_failed(&inquiry, Instant::now()) {
                     entry.forget_renewal();
                 }
-                drop(places);
             });
         }
     }

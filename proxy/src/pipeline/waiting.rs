@@ -72,7 +72,7 @@ impl Spare {
         Self { entry, due: Box::pin(sleep_until(due)) }
     }
 
-    /// From now on it is given at once, until there is a better one.
+    /// For a while it is given at once, or until there is a better one.
     fn give(self) -> Outcome {
         let Self { entry, due: _ } = self;
         entry.note_given_stale(Instant::now());

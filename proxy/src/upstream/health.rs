@@ -185,8 +185,8 @@ impl Health {
         }
     }
 
-    /// The failure to connect that is too fresh for another try. A connection that was lost is no reason to
-    /// wait.
+    /// The failure to connect that is too fresh for another try. A connection that was lost is no reason to fail: at most the
+    /// next one waits, see [`Health::next_connection`].
     pub(super) fn fresh_failure(&self, now: Instant) -> Option<ExchangeError> {
         let inner = self.inner();
         let (failed, error) = inner.failure.as_ref()?;
@@ -194,11 +194,11 @@ impl Health {
     }
 
     /// From when the next connection may be made, which is taken for made then: at once, but for a server that fails. One that
-    /// takes connections and closes them again must not be sent one after the other.
+    /// takes connections and closes them again must not be sent one after the other, but all that wait at a time.
     pub(super) fn next_connection(&self, now: Instant) -> Instant {
         let mut inner = self.inner();
         let last = inner.connecting.filter(|_| inner.state == State::Unhealthy);
-        let next = last.map_or(now, |last| now.max(last + PAUSE));
+        let next = last.map_or(now, |last| (last + PAUSE).clamp(now, now + PAUSE));
         inner.connecting = Some(next);
         next
     }

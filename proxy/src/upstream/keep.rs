@@ -64,7 +64,7 @@ impl Route {
         self.is_by_speed()
             && self.servers.len() > WARM
             && server.standing(now) == Standing::Up
-            && !server.is_warm(now)
+            && (server.is_udp() || !server.is_warm(now))
             && server.latency().is_stale(now)
     }
 }

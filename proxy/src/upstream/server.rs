@@ -304,10 +304,11 @@ impl Opening {
             Ok(stream) => {
                 self.core.note_connected(&stream);
                 self.pool.retire_old(Instant::now());
-                // Over TLS 1.3 a server may refuse our certificate after the handshake. Whatever else ends a connection is
-                // judged by the questions that it took along.
+                // Over TLS 1.3 a server may refuse our certificate after the handshake; another one behind its address may take
+                // it. Whatever else ends a connection is judged by the questions that it took along.
                 if let Err(error) = self.drive(stream, token).await
                     && !error.was_reached()
+                    && self.core.health.is_silent_since(begun)
                 {
                     self.core.note_failure(&error, begun, Instant::now());
                 }
