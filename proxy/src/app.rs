@@ -12,7 +12,7 @@ use crate::{
     access::{Access, RateLimit},
     admin::{Admin, Readiness},
     args::RunArgs,
-    cache::Cache,
+    cache::{Cache, suspension},
     cluster_dns::LoopGuard,
     config::{
         CacheSettings, Config, LoadError, Names, Notice, reload::Watcher, status::ConfigStatus,
@@ -144,6 +144,8 @@ impl App {
         };
         let stop = background.token().clone();
         background.spawn(async move { admin.serve(admin_listener, stop).await.ok() });
+        let (stop, cache) = (background.token().clone(), Arc::clone(&lasting.cache));
+        background.spawn(async move { stop.run_until_cancelled(suspension::watch(cache)).await });
         let mut app = Self {
             file: args.file.clone(),
             listen: args.listen.clone(),

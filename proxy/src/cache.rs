@@ -23,6 +23,7 @@ pub mod metrics;
 mod policy;
 mod report;
 mod store;
+pub mod suspension;
 mod weight;
 
 pub use entry::{Entry, How};
