@@ -199,8 +199,14 @@ async fn a_question_that_the_only_connection_is_closed_on_goes_before_those_behi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_connection_counts_against_nobody_while_others_are_answered() {
-    for (is_answering, expected) in [(true, State::Healthy), (false, State::Suspect)] {
+async fn a_closed_connection_or_no_message_counts_against_nobody_while_others_are_answered() {
+    let cases = [
+        (ExchangeError::Closed, true, State::Healthy),
+        (ExchangeError::Closed, false, State::Suspect),
+        (ExchangeError::Malformed, true, State::Healthy),
+        (ExchangeError::Malformed, false, State::Suspect),
+    ];
+    for (error, is_answering, expected) in cases {
         let network = Network::of(1).warm().await;
         network.ask("first.example.").await;
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -210,8 +216,12 @@ async fn a_closed_connection_counts_against_nobody_while_others_are_answered() {
             network.ask("second.example.").await;
         }
 
-        server.note(Err(&ExchangeError::Closed), begun, Instant::now());
+        server.note(Err(&error), begun, Instant::now());
 
-        assert_eq!(server.health().snapshot().state, expected, "answering: {is_answering}");
+        assert_eq!(
+            server.health().snapshot().state,
+            expected,
+            "{error}, answering: {is_answering}"
+        );
     }
 }
