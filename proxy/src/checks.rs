@@ -221,12 +221,12 @@ fn addresses(message: &[u8], layout: &Layout) -> SmallVec<[IpAddr; 4]> {
     while at < layout.answers_end {
         let Some(record) = record::Record::read(message, at) else { break };
         at = record.end;
-        let data = record.data_of(message);
         match record.rtype {
-            Qtype::A | Qtype::AAAA => found.extend(address_of(data)),
+            Qtype::A | Qtype::AAAA => found.extend(address_of(record.data_of(message))),
             SVCB | HTTPS => {
-                let behind = record::skip_name(data, 2).and_then(|end| data.get(end..));
-                let params = behind.unwrap_or_default();
+                // A name there must not be compressed (RFC 9460 section 2.2); where it is, clients may read it all the same.
+                let behind = record::skip_name(message, record.data() + 2);
+                let params = behind.and_then(|start| message.get(start..at)).unwrap_or_default();
                 let places = hints(params).into_iter();
                 found.extend(places.filter_map(|place| address_of(params.get(place)?)));
             }
@@ -330,6 +330,13 @@ mod tests {
                 "{why}: a route for a zone is trusted"
             );
         }
+        // A pointer to the question where the hint's record has its root.
+        let mut compressed = message("a.example.", HTTPS, &hint);
+        let at = compressed.len() - hint.len();
+        compressed.splice(at + 2..at + 3, [0xc0, 12]);
+        compressed[at - 1] += 1;
+        assert!(apply(&checks, &compressed, true).is_some(), "behind a compressed name");
+
         let checked =
             apply(&checks, &message("a.example.", Qtype::A, &[10, 0, 0, 1]), true).unwrap();
         assert_eq!((checked.rcode, checked.response.sections[0].len()), (Rcode::NOERROR, 0));

@@ -124,7 +124,7 @@ impl Judge {
         let question = decision.question.as_ref().unwrap_or(question);
         let fate = self.fate(question, &decision.verdict);
         let has_looked = || match &decision.verdict {
-            Verdict::Pass => !matches!(fate, Fate::Any),
+            Verdict::Pass => true,
             Verdict::Answer { given, .. } => answer::alias_of(question, &given.records).is_some(),
             Verdict::Forward(_) | Verdict::Block { .. } | Verdict::Failed { .. } => false,
         };
@@ -161,9 +161,13 @@ impl Judge {
                 let response = answered(question, &given.records, denied);
                 ruled(Rcode::NOERROR, response, ExtendedError::FORGED, rule)
             }
-            Verdict::Forward(_) | Verdict::Pass if self.is_minimal(question) => Fate::Any,
+            Verdict::Forward(_) if self.is_minimal(question) => Fate::Any,
             Verdict::Forward(name) => self.forwarded(name),
-            Verdict::Pass => self.local(question).unwrap_or_else(|| self.routed(question)),
+            Verdict::Pass => match self.local(question) {
+                Some(local) => local,
+                None if self.is_minimal(question) => Fate::Any,
+                None => self.routed(question),
+            },
         }
     }
 

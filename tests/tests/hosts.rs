@@ -49,6 +49,7 @@ async fn addresses_names_and_stars_are_answered_and_the_rest_goes_its_way() {
         ("printer", types::A, "10.0.0.9"),
         ("printer", types::AAAA, ""),
         ("any.apps.example", types::A, "10.0.0.8"),
+        ("printer.corp.example", types::ANY, "10.0.0.9 2001:db8::9"),
         ("9.0.0.10.in-addr.arpa", types::PTR, "printer.corp.example."),
         (reverse, types::PTR, "printer.corp.example."),
         ("www.example", types::A, "192.0.2.1"),

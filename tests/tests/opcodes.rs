@@ -64,6 +64,9 @@ async fn any_gets_the_least_that_is_an_answer() {
     assert_eq!(kinds, [types::HINFO], "RFC 8482 section 4.2");
     assert!(reply.length < 200, "nothing to amplify with");
     assert!(stage.asked().is_empty());
+
+    let private = stage.client().ask("printer.local", types::ANY).await;
+    assert_eq!(private.rcode(), rcodes::NXDOMAIN, "nor is there such a name for any other type");
 }
 
 /// OPT is no data of a name (RFC 6891 section 6.1.1): nobody could answer.

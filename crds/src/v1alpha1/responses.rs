@@ -28,8 +28,8 @@ pub struct Responses {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub address_aliases: Option<Vec<AddressAlias>>,
 
-    /// What a question for ANY gets: `Minimal`, one record that says so (RFC 8482), or what the upstream
-    /// answers.
+    /// What a question for ANY gets, where nothing here answers for the name: `Minimal`, one record that says so
+    /// (RFC 8482), or what the upstream answers.
     #[serde(default)]
     pub any: AnyQuestions,
 
