@@ -1,11 +1,12 @@
 //! Which clients have TCP connections open, and how many they may have (RFC 7766 section 6.2.2).
 //!
 //! When the process has as many as it may, the one that is idle longest makes room for a new one, so that
-//! clients that hold connections cannot lock others out. One client that has all it may gets no more. What is
+//! clients that hold connections cannot lock others out. One client that has all it may gets no more. A client that may not ask
+//! has its refusal, where there is a place to spare: none makes room for it, and it makes room before all others. What is
 //! counted is what is open: a connection that was told to close counts until it has.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -23,6 +24,12 @@ use crate::access::Prefix;
 /// within a moment, so that only a storm of new ones meets this bound: our guess.
 const MAX_LEAVING: usize = 256;
 
+/// A search for idle connections looks at all of them, so it finds some for the next new ones as well: our guess.
+const FOUND_AT_ONCE: usize = 64;
+
+/// How long not to search again where none was idle, in microseconds: our guess.
+const SEARCH_PAUSE: u64 = 10_000;
+
 /// The open TCP connections of the whole process.
 #[derive(Debug)]
 pub struct Connections {
@@ -34,20 +41,29 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct Open {
     next_id: u64,
-    by_id: HashMap<u64, Arc<Activity>>,
+    /// Those that were not told to close.
+    staying: HashMap<u64, Arc<Activity>>,
     by_client: HashMap<Prefix, u32>,
     leaving: usize,
+    /// The ones that were idle longest when all were searched, in that order, and since when. One that still is is idle
+    /// longer than whoever became idle later.
+    idlest: VecDeque<(u64, u64)>,
+    /// When they may be searched again.
+    next_search: u64,
 }
 
 /// What one connection tells about itself, without a lock.
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// Microseconds from the start of the process to when it became idle; [`BUSY`] while queries wait.
+    /// By [`Connections::now`], when it became idle; [`BUSY`] while queries wait.
     idle_since: AtomicU64,
     evicted: CancellationToken,
 }
 
 const BUSY: u64 = u64::MAX;
+
+/// Longer than any other.
+const UNWELCOME: u64 = 0;
 
 /// A place among the open connections; dropping it gives the place back.
 #[derive(Debug)]
@@ -55,6 +71,8 @@ pub struct Admission {
     connections: Arc<Connections>,
     activity: Arc<Activity>,
     client: Prefix,
+    /// Whether the client may ask.
+    is_welcome: bool,
     id: u64,
 }
 
@@ -64,37 +82,39 @@ impl Connections {
         Arc::new(Self { open: Mutex::default(), metrics, start: Instant::now() })
     }
 
-    /// Takes a place for a new connection of `client`; `None` when the client has `per_client` already,
-    /// or all `total` places are busy.
+    /// Takes a place for a new connection of `client`, which may ask or not; `None` when the client has `per_client`
+    /// already, or none of the `total` places can be made free for it.
     pub fn admit(
         self: &Arc<Self>,
         client: IpAddr,
+        is_welcome: bool,
         total: usize,
         per_client: u32,
     ) -> Option<Admission> {
         let client = Prefix::of(client);
         let mut open = self.lock();
         let held = open.by_client.get(&client).copied().unwrap_or_default();
-        if held >= per_client || !open.has_room(total) {
+        let mut has_room =
+            || open.staying.len() < total || (is_welcome && open.make_room(self.now()));
+        if held >= per_client || !has_room() {
             self.metrics.count_refused();
             return None;
         }
         let activity = Arc::new(Activity {
-            idle_since: AtomicU64::new(self.now()),
+            idle_since: AtomicU64::new(if is_welcome { self.now() } else { UNWELCOME }),
             evicted: CancellationToken::new(),
         });
         let id = open.next_id;
         open.next_id += 1;
-        open.by_id.insert(id, Arc::clone(&activity));
+        open.staying.insert(id, Arc::clone(&activity));
         open.by_client.insert(client, held + 1);
-        self.metrics.set_connections(open.by_id.len());
-        Some(Admission { connections: Arc::clone(self), activity, client, id })
+        self.metrics.set_connections(open.len());
+        Some(Admission { connections: Arc::clone(self), activity, client, is_welcome, id })
     }
 
     fn release(&self, admission: &Admission) {
         let mut open = self.lock();
-        open.by_id.remove(&admission.id);
-        if admission.is_evicted() {
+        if open.staying.remove(&admission.id).is_none() {
             open.leaving -= 1;
         }
         if let Some(held) = open.by_client.get_mut(&admission.client) {
@@ -103,11 +123,12 @@ impl Connections {
                 open.by_client.remove(&admission.client);
             }
         }
-        self.metrics.set_connections(open.by_id.len());
+        self.metrics.set_connections(open.len());
     }
 
+    /// Microseconds, later than [`UNWELCOME`].
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(BUSY - 1)
+        u64::try_from(self.start.elapsed().as_micros()).map_or(BUSY - 1, |it| it + 1)
     }
 
     /// Nothing inside the lock can leave it half changed, so a poisoned one is still good.
@@ -117,25 +138,57 @@ impl Connections {
 }
 
 impl Open {
-    /// Whether there is a place for one connection more, or one was made.
-    fn has_room(&mut self, total: usize) -> bool {
-        self.by_id.len() - self.leaving < total
-            || (self.leaving < MAX_LEAVING && self.evict_the_idlest())
+    fn len(&self) -> usize {
+        self.staying.len() + self.leaving
     }
 
     /// Asks the connection that is idle longest to close.
-    fn evict_the_idlest(&mut self) -> bool {
-        let idle_since = |activity: &Activity| activity.idle_since.load(Ordering::Relaxed);
-        let staying = self.by_id.values().filter(|activity| !activity.evicted.is_cancelled());
-        let Some(activity) = staying.min_by_key(|activity| idle_since(activity)) else {
-            return false;
-        };
-        if idle_since(activity) == BUSY {
+    fn make_room(&mut self, now: u64) -> bool {
+        if self.leaving >= MAX_LEAVING {
             return false;
         }
+        let Some(id) = self.next_idlest().or_else(|| self.search(now)) else { return false };
+        let Some(activity) = self.staying.remove(&id) else { return false };
         activity.evicted.cancel();
         self.leaving += 1;
         true
+    }
+
+    /// The next of those that were found, if it did nothing meanwhile.
+    fn next_idlest(&mut self) -> Option<u64> {
+        while let Some((since, id)) = self.idlest.pop_front() {
+            if self.staying.get(&id).is_some_and(|it| it.idle_since() == since) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Looks at all of them, and says which is idle longest.
+    fn search(&mut self, now: u64) -> Option<u64> {
+        if now < self.next_search {
+            return None;
+        }
+        let all = self.staying.iter().map(|(id, activity)| (activity.idle_since(), *id));
+        let mut idle: Vec<_> = all.filter(|(since, _)| *since != BUSY).collect();
+        if idle.len() > FOUND_AT_ONCE {
+            idle.select_nth_unstable(FOUND_AT_ONCE);
+            idle.truncate(FOUND_AT_ONCE);
+        }
+        idle.sort_unstable();
+        self.idlest = idle.into();
+        // It was idle a moment ago, which is all that can be known.
+        let first = self.idlest.pop_front();
+        if first.is_none() {
+            self.next_search = now + SEARCH_PAUSE;
+        }
+        first.map(|(_, id)| id)
+    }
+}
+
+impl Activity {
+    fn idle_since(&self) -> u64 {
+        self.idle_since.load(Ordering::Relaxed)
     }
 }
 
@@ -147,7 +200,8 @@ impl Admission {
 
     /// No query waits any more.
     pub fn idle(&self) {
-        self.activity.idle_since.store(self.connections.now(), Ordering::Relaxed);
+        let since = if self.is_welcome { self.connections.now() } else { UNWELCOME };
+        self.activity.idle_since.store(since, Ordering::Relaxed);
     }
 
     /// Ends when the connection should close to make room.
@@ -186,23 +240,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_client_gets_no_more_than_its_share_and_others_still_do() {
         let connections = connections();
-        let held: Vec<_> = (0..2).filter_map(|_| connections.admit(client(1), 10, 2)).collect();
+        let held: Vec<_> =
+            (0..2).filter_map(|_| connections.admit(client(1), true, 10, 2)).collect();
 
         assert_eq!(held.len(), 2);
-        assert!(connections.admit(client(1), 10, 2).is_none(), "its share is used up");
-        assert!(connections.admit(client(2), 10, 2).is_some(), "another client is not concerned");
+        assert!(connections.admit(client(1), true, 2, 2).is_none(), "its share is used up");
+        assert!(!held.iter().any(Admission::is_evicted), "and none is taken from it");
+        assert!(
+            connections.admit(client(2), true, 10, 2).is_some(),
+            "another client is not concerned"
+        );
         drop(held);
-        assert!(connections.admit(client(1), 10, 2).is_some(), "closed connections count no more");
+        assert!(
+            connections.admit(client(1), true, 10, 2).is_some(),
+            "closed connections count no more"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_connection_that_is_idle_longest_makes_room() {
         let connections = connections();
-        let idle_longest = connections.admit(client(1), 2, 9).unwrap();
+        let idle_longest = connections.admit(client(1), true, 2, 9).unwrap();
         tokio::time::advance(Duration::from_secs(1)).await;
-        let idle = connections.admit(client(2), 2, 9).unwrap();
+        let idle = connections.admit(client(2), true, 2, 9).unwrap();
 
-        let new = connections.admit(client(3), 2, 9);
+        let new = connections.admit(client(3), true, 2, 9);
 
         assert!(new.is_some());
         idle_longest.evicted().await;
@@ -210,15 +272,54 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_may_not_ask_makes_room_first_and_gets_none_made() {
+        let connections = connections();
+        let idle = connections.admit(client(1), true, 2, 9).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let unwelcome = connections.admit(client(2), false, 2, 9).unwrap();
+        unwelcome.idle();
+
+        assert!(connections.admit(client(3), false, 2, 9).is_none());
+        assert!(connections.admit(client(4), true, 2, 9).is_some());
+        assert!(unwelcome.is_evicted() && !idle.is_evicted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_new_connections_close_those_that_are_idle_longest_at_that_time() {
+        let connections = connections();
+        let admit = || connections.admit(client(1), true, 200, u32::MAX).unwrap();
+        let mut open = Vec::new();
+        for _ in 0..200 {
+            open.push(admit());
+            tokio::time::advance(Duration::from_micros(10)).await;
+        }
+        let evicted = |open: &[Admission]| -> Vec<usize> {
+            (0..open.len()).filter(|number| open[*number].is_evicted()).collect()
+        };
+
+        open.push(admit());
+        assert_eq!(evicted(&open), [0]);
+        // What was found when the first was looked for is news no more.
+        open[1].busy();
+        open[2].busy();
+        open[2].idle();
+        open.remove(3);
+        open.push(admit());
+        open.extend((0..150).map(|_| admit()));
+        let expected: Vec<usize> = [0].into_iter().chain(3..153).collect();
+        assert_eq!(evicted(&open), expected, "not 1, which is busy, nor 2, which was");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_moment_longer_is_longer() {
         let connections = connections();
         let mut open = Vec::new();
         for _ in 0..20 {
-            open.extend(connections.admit(client(1), 20, 99));
+            open.extend(connections.admit(client(1), true, 20, 99));
             tokio::time::advance(Duration::from_micros(10)).await;
         }
 
-        let new = connections.admit(client(2), 20, 99);
+        let new = connections.admit(client(2), true, 20, 99);
         let evicted: Vec<bool> = open.iter().map(Admission::is_evicted).collect();
         assert!(new.is_some() && evicted[0], "the first one: {evicted:?}");
     }
@@ -227,14 +328,14 @@ mod tests {
     async fn a_connection_that_was_told_to_close_counts_until_it_has() {
         let connections = connections();
         let open = || connections.metrics.connections();
-        let told = connections.admit(client(1), 1, 9).unwrap();
+        let told = connections.admit(client(1), true, 1, 9).unwrap();
 
-        let new = connections.admit(client(2), 1, 9).unwrap();
+        let new = connections.admit(client(2), true, 1, 9).unwrap();
         assert!(told.is_evicted() && !new.is_evicted());
         assert_eq!(open(), 2);
         drop(told);
         assert_eq!(open(), 1);
-        let newer = connections.admit(client(3), 1, 9);
+        let newer = connections.admit(client(3), true, 1, 9);
         assert!(new.is_evicted() && newer.is_some(), "its place was the only one");
     }
 
@@ -242,17 +343,17 @@ mod tests {
     async fn those_that_were_told_to_close_are_no_endless_reserve() {
         let connections = connections();
         let held: Vec<_> =
-            (0..1000).map_while(|_| connections.admit(client(1), 2, u32::MAX)).collect();
+            (0..1000).map_while(|_| connections.admit(client(1), true, 2, u32::MAX)).collect();
 
         assert_eq!(held.len(), 2 + MAX_LEAVING);
         drop(held);
-        assert!(connections.admit(client(1), 2, u32::MAX).is_some());
+        assert!(connections.admit(client(1), true, 2, u32::MAX).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_ipv6_host_is_one_client() {
         let connections = connections();
-        let of = |address: &str| connections.admit(address.parse().unwrap(), 9, 1);
+        let of = |address: &str| connections.admit(address.parse().unwrap(), true, 9, 1);
         let first = of("2001:db8::1");
 
         assert!(first.is_some());
@@ -263,11 +364,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn connections_with_waiting_queries_are_never_closed_for_room() {
         let connections = connections();
-        let busy = connections.admit(client(1), 1, 9).unwrap();
+        let busy = connections.admit(client(1), true, 1, 9).unwrap();
         busy.busy();
 
-        assert!(connections.admit(client(2), 1, 9).is_none());
+        assert!(connections.admit(client(2), true, 1, 9).is_none());
         busy.idle();
-        assert!(connections.admit(client(2), 1, 9).is_some());
+        assert!(
+            connections.admit(client(2), true, 1, 9).is_none(),
+            "not all are searched each time"
+        );
+        tokio::time::advance(Duration::from_micros(SEARCH_PAUSE)).await;
+        assert!(connections.admit(client(2), true, 1, 9).is_some());
     }
 }

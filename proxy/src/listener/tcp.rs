@@ -94,9 +94,12 @@ impl TcpAcceptor {
 
     fn start(&self, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
         let client = peer.ip().to_canonical();
-        let limits = self.pipeline.borrow().limits();
+        let pipeline = Arc::clone(&self.pipeline.borrow());
+        let limits = pipeline.limits();
+        let (is_welcome, _) = pipeline.access.of(client);
         let admission = self.connections.admit(
             client,
+            is_welcome,
             limits.tcp_connections,
             limits.tcp_connections_per_client,
         );
