@@ -1,6 +1,6 @@
 //! New connections: TCP, and TLS where the upstream has it, within one time limit.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
@@ -73,7 +73,7 @@ impl Dialer {
             let tcp = self.dial_tcp().await?;
             // Nobody closes it. Who waits for a place does so within the limit of the connection.
             let _place = self.handshakes.acquire().await;
-            match tls.handshake(tcp, self.address.ip(), UnixTime::now()).await {
+            match tls.handshake(tcp, self.address, UnixTime::now()).await {
                 Ok(Handshaken { stream, resumed, not_after }) => {
                     return Ok(Stream::Tls { stream: Box::new(stream), resumed, not_after });
                 }
@@ -84,8 +84,10 @@ impl Dialer {
         }
     }
 
-    async fn dial_tcp(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(self.address).await?;
+    async fn dial_tcp(&self) -> Result<TcpStream, ExchangeError> {
+        let connected = TcpStream::connect(self.address).await;
+        let stream =
+            connected.map_err(|error| ExchangeError::of_connecting(error, self.address.ip()))?;
         stream.set_nodelay(true)?;
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);

@@ -3,7 +3,7 @@
 //! An error is shared by all queries that it ends, so it is cheap to clone. What a client gets to see of
 //! it is [`super::Failure`].
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use nix::errno::Errno;
 
@@ -162,6 +162,24 @@ impl ExchangeError {
         }
     }
 
+    /// Whether no connection was to be had, which says nothing about who the server is.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused | Self::Unreachable(_) | Self::ConnectTimeout(_) => true,
+            Self::Handshake(error) => matches!(error, HandshakeError::Broken(_)),
+            _ => false,
+        }
+    }
+
+    /// Of a failed attempt to connect to this address.
+    pub(super) fn of_connecting(error: io::Error, to: IpAddr) -> Self {
+        match error.kind() {
+            // A host without IPv6 has no address to come from. It also means that there is no port left, which is much rarer.
+            io::ErrorKind::AddrNotAvailable if to.is_ipv6() => Self::Unreachable(Arc::new(error)),
+            _ => error.into(),
+        }
+    }
+
     /// Whether the server should be asked after all others for a while. A timeout does not say so by
     /// itself: many names are slow.
     pub(super) fn is_outage(&self) -> bool {
@@ -259,6 +277,18 @@ mod tests {
             }
         }
         all
+    }
+
+    /// Where IPv6 is switched off the kernel says so; `LOCAL` would be no failure of a server, and no reason for the fallback.
+    #[test]
+    fn an_ipv6_server_is_unreachable_from_a_host_without_ipv6() {
+        let of = |to: &str| {
+            let error = io::Error::from_raw_os_error(Errno::EADDRNOTAVAIL as i32);
+            ExchangeError::of_connecting(error, to.parse().unwrap())
+        };
+
+        assert!(matches!(of("2001:db8::53"), ExchangeError::Unreachable(_)));
+        assert!(matches!(of("192.0.2.53"), ExchangeError::Local(_)), "no port is left");
     }
 
     #[test]

@@ -2,15 +2,18 @@
 //!
 //! Sessions are resumed, and a resumed session proves less than a handshake: the server only shows that it
 //! knows the old secret. So the certificates of the handshake that the session comes from are judged again,
-//! against the same pins and today's date, before the connection is used. The store of sessions belongs to
-//! one upstream and its TLS settings; when they change, it goes (RFC 8446 section 4.6.1).
+//! against the same pins and today's date, before the connection is used. A store of sessions belongs to one server, as another
+//! one knows nothing of them, and to one upstream and its TLS settings; when they change, it goes (RFC 8446 section 4.6.1), and
+//! when it is old: a certificate that was renewed is seen in a handshake only.
 //!
 //! No ALPN is sent: RFC 7858 knows none, and a server that is configured for other protocols must refuse a
 //! list without one of them (RFC 7301 section 3.2). There is no early data: a query in it could be replayed.
 
 use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -20,7 +23,7 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
@@ -35,8 +38,18 @@ use super::{
 pub(super) struct TlsClient {
     server_name: Option<ServerName<'static>>,
     verifier: Arc<Verifier>,
-    /// Replaced when its sessions must not be used any more.
-    config: Mutex<Arc<ClientConfig>>,
+    /// Without sessions.
+    config: ClientConfig,
+    /// With those of each server.
+    servers: Mutex<HashMap<SocketAddr, Sessions>>,
+}
+
+/// The sessions of one server.
+#[derive(Debug)]
+struct Sessions {
+    config: Arc<ClientConfig>,
+    /// Since when there are any.
+    since: Instant,
 }
 
 /// What a handshake brought about.
@@ -69,22 +82,21 @@ impl TlsClient {
         let provider = aws_lc_rs::default_provider();
         let verifier = Verifier::new(settings, provider.signature_verification_algorithms)?;
         let verifier = Arc::new(verifier);
-        let mut config = config(provider, &verifier, settings.client_certificate.as_ref())?;
-        config.resumption = sessions();
+        let config = config(provider, &verifier, settings.client_certificate.as_ref())?;
         let server_name = settings.server_name.clone();
-        Ok(Self { server_name, verifier, config: Mutex::new(Arc::new(config)) })
+        Ok(Self { server_name, verifier, config, servers: Mutex::default() })
     }
 
     /// Authenticates the server at the other end of `stream`.
     pub(super) async fn handshake(
         &self,
         stream: TcpStream,
-        address: IpAddr,
+        server: SocketAddr,
         now: UnixTime,
     ) -> Result<Handshaken, Refusal> {
         // For an address no SNI is sent (RFC 6066 section 3).
-        let name = self.server_name.clone().unwrap_or_else(|| ServerName::from(address));
-        let config = Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner));
+        let name = self.server_name.clone().unwrap_or_else(|| ServerName::from(server.ip()));
+        let config = self.config_for(server, Instant::now());
         let connecting = TlsConnector::from(config).connect(name.clone(), stream).await;
         let stream = connecting.map_err(|error| Refusal::Final(error.into()))?;
         let (_, session) = stream.get_ref();
@@ -94,28 +106,39 @@ impl TlsClient {
             _ => Resumed::No,
         };
         if resumed == Resumed::Yes && self.verifier.judge(certificates, &name, now).is_err() {
-            self.forget_sessions();
+            self.servers().remove(&server);
             return Err(Refusal::StaleSession);
         }
         let own = certificates.first().and_then(|own| Certificate::read(own));
         Ok(Handshaken { resumed, not_after: own.map(|own| own.not_after), stream })
     }
 
-    fn forget_sessions(&self) {
-        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut config = ClientConfig::clone(&current);
-        config.resumption = sessions();
-        *current = Arc::new(config);
+    /// What a connection to a server is made with.
+    pub(super) fn config_for(&self, server: SocketAddr, now: Instant) -> Arc<ClientConfig> {
+        let mut servers = self.servers();
+        let known = servers.get(&server).filter(|known| now < known.since + LIFE_OF_SESSIONS);
+        if let Some(known) = known {
+            return Arc::clone(&known.config);
+        }
+        let mut config = self.config.clone();
+        config.resumption = Resumption::in_memory_sessions(MAX_SESSIONS);
+        let config = Arc::new(config);
+        servers.insert(server, Sessions { config: Arc::clone(&config), since: now });
+        config
+    }
+
+    /// Nothing inside the lock can leave it half changed, so a poisoned one is still good.
+    fn servers(&self) -> MutexGuard<'_, HashMap<SocketAddr, Sessions>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A store of our own for the tickets of one upstream.
-fn sessions() -> Resumption {
-    Resumption::in_memory_sessions(MAX_SESSIONS)
-}
+/// As many tickets as the library keeps for one name.
+const MAX_SESSIONS: usize = 8;
 
-/// Eight tickets for each of the sixteen servers that an upstream can have.
-const MAX_SESSIONS: usize = 128;
+/// How long sessions of one handshake are taken up: our guess, less than a connection's life, so that each new one looks again
+/// who the server is.
+const LIFE_OF_SESSIONS: Duration = Duration::from_secs(1800);
 
 fn config(
     provider: CryptoProvider,

@@ -4,7 +4,6 @@
 //! server only. What does not match in ID and question is dropped, and the wait goes on.
 
 use std::{
-    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
     sync::Arc,
@@ -54,13 +53,14 @@ pub(super) async fn exchange(
     answer.await
 }
 
-async fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
+async fn connect(server: SocketAddr) -> Result<UdpSocket, ExchangeError> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any).await?;
-    socket.connect(server).await?;
+    let connected = socket.connect(server).await;
+    connected.map_err(|error| ExchangeError::of_connecting(error, server.ip()))?;
     Ok(socket)
 }
 

@@ -171,6 +171,49 @@ fn state(fixture: &Fixture) -> (State, Option<&'static str>) {
     (report.state, report.reason)
 }
 
+/// Another one knows nothing of them. And a renewed certificate is seen in a handshake that goes all the way.
+#[tokio::test]
+async fn each_server_has_its_own_sessions_and_none_for_long() {
+    let authority = Authority::new("the lab's");
+    let client = TlsClient::new(&tls(authority.roots(), Some(NAME))).unwrap();
+    let servers = [
+        DotServer::start(authority.issue(&[NAME])).await,
+        DotServer::start(authority.issue(&[NAME])).await,
+    ];
+    for expected in [Resumed::No, Resumed::Yes, Resumed::Yes] {
+        for server in &servers {
+            let resumed = shake(&client, server, UnixTime::now()).await;
+            assert_eq!(resumed, Ok(expected), "{}", server.address);
+        }
+    }
+
+    let (now, address) = (Instant::now(), servers[0].address);
+    let config = |at| client.config_for(address, at);
+    let known = config(now);
+    assert!(Arc::ptr_eq(&known, &config(now + Duration::from_secs(29 * 60))));
+    assert!(!Arc::ptr_eq(&known, &config(now + Duration::from_secs(31 * 60))));
+}
+
+async fn shake(
+    client: &TlsClient,
+    server: &DotServer,
+    now: UnixTime,
+) -> Result<Resumed, &'static str> {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    match client.handshake(stream, server.address, now).await {
+        Ok(mut handshaken) => {
+            // The tickets come with the first answer at the latest (RFC 8446 section 4.6.1).
+            let mut query = Vec::new();
+            request("www.example.").encode(7, None, &mut query);
+            write_message(&mut handshaken.stream, &query).await;
+            read_message(&mut handshaken.stream).await;
+            Ok(handshaken.resumed)
+        }
+        Err(Refusal::StaleSession) => Err("stale"),
+        Err(Refusal::Final(error)) => panic!("{error}"),
+    }
+}
+
 #[tokio::test]
 async fn a_resumed_session_is_judged_again() {
     let authority = Authority::new("the lab's");
@@ -179,21 +222,7 @@ async fn a_resumed_session_is_judged_again() {
     let identity = authority.issue_with(&[NAME], until_2050);
     let server = DotServer::start(identity).await;
     let client = TlsClient::new(&tls(authority.roots(), Some(NAME))).unwrap();
-    let shake = async |now: UnixTime| {
-        let stream = TcpStream::connect(server.address).await.unwrap();
-        match client.handshake(stream, server.address.ip(), now).await {
-            Ok(mut handshaken) => {
-                // The tickets come with the first answer at the latest (RFC 8446 section 4.6.1).
-                let mut query = Vec::new();
-                request("www.example.").encode(7, None, &mut query);
-                write_message(&mut handshaken.stream, &query).await;
-                read_message(&mut handshaken.stream).await;
-                Ok(handshaken.resumed)
-            }
-            Err(Refusal::StaleSession) => Err("stale"),
-            Err(Refusal::Final(error)) => panic!("{error}"),
-        }
-    };
+    let shake = |now| shake(&client, &server, now);
     let year = 365 * 24 * 3600;
     let (now, in_2060) =
         (UnixTime::now(), UnixTime::since_unix_epoch(Duration::from_secs(90 * year)));
