@@ -103,9 +103,19 @@ async fn a_server_that_closes_after_each_answer_loses_nothing() {
         Stage::script(|query| vec![Action::Send(faithful_answer(query).encode()), Action::Close])
             .await;
 
-    for number in 0..20 {
-        let reply = stage.client().ask(&format!("n{number}.example"), types::A).await;
-        assert_eq!(reply.rcode(), rcodes::NOERROR, "query {number}");
+    for at_a_time in [1, 2, 5, 30] {
+        let mut clients = JoinSet::new();
+        for number in 0..at_a_time {
+            let client = stage.client();
+            clients.spawn(async move {
+                let name = format!("n{number}.{at_a_time}.example");
+                let reply = client.ask(&name, types::A).await;
+                assert_eq!(reply.rcode(), rcodes::NOERROR, "query {number} of {at_a_time}");
+            });
+        }
+        while let Some(done) = clients.join_next().await {
+            done.unwrap();
+        }
     }
 }
 

@@ -270,6 +270,11 @@ impl Asked {
         &self.connection
     }
 
+    /// Whether something has come on the connection since it was asked.
+    pub(super) fn is_heard_since(&self) -> bool {
+        self.connection.state().last_received.is_some_and(|received| received > self.sent)
+    }
+
     /// Since when nothing has come on the connection: at the earliest since it was asked, and since it was open.
     pub(super) fn silent_since(&self) -> Instant {
         let state = self.connection.state();

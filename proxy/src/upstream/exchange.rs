@@ -37,6 +37,8 @@ pub(super) struct Exchange {
     firsts: u8,
     /// When the first one of them has.
     first_end: Option<Instant>,
+    /// How many have died that had brought answers to others while the question waited.
+    rides: u8,
     /// Whether an answer by a datagram was cut.
     is_truncated: bool,
     way: Way,
@@ -61,6 +63,27 @@ const WHILE_OTHERS_ARE_ANSWERED: Patience = Patience { ends: 12, firsts: 8 };
 /// for the next server.
 const IN_SILENCE: Patience = Patience { ends: 8, firsts: 6 };
 
+/// A server may close each connection after so many answers: whoever waited meanwhile is asked again until its turn has come.
+/// Each of these connections was of use to somebody.
+const MAX_RIDES: u8 = 64;
+
+/// How a connection ended, for one of the questions on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// It was the only one.
+    Alone,
+    /// It had waited longest, or was the only one that was left.
+    First,
+    /// It had waited among others.
+    Around,
+    /// It had waited while others were answered.
+    Ride,
+    /// The connection was never made.
+    Unmade,
+    /// It has not ended, or because of this question.
+    None,
+}
+
 /// How the question is on its way at the moment.
 enum Way {
     Stream(Asked),
@@ -82,6 +105,7 @@ impl Exchange {
             ends: 0,
             firsts: 0,
             first_end: None,
+            rides: 0,
             is_truncated: false,
             way: Way::Failed(ExchangeError::Closed),
         };
@@ -117,7 +141,7 @@ impl Exchange {
                     self.with_edns = false;
                     self.ask(Instant::now());
                 }
-                Err(error) if error.may_retry() && self.may_ask_again(&error) => {
+                Err(error) if self.may_ask_again(&error) => {
                     let now = Instant::now();
                     self.note_end(&error, now);
                     self.ask_on_stream(now);
@@ -132,17 +156,35 @@ impl Exchange {
     /// Alone, once more, and twice when the second connection was one that had been there before as well: a server closes
     /// all that were idle for the same time at once, which says nothing about the question.
     fn may_ask_again(&self, error: &ExchangeError) -> bool {
-        match error {
-            ExchangeError::ClosedFirst => {
+        match self.kind_of_end(error) {
+            End::First => {
                 let Patience { ends, firsts } = self.patience();
                 self.ends < ends && self.firsts < firsts
             }
-            ExchangeError::ClosedAround => self.ends < self.patience().ends,
+            End::Ride => self.rides < MAX_RIDES,
+            End::Around => self.ends < self.patience().ends,
+            End::None => false,
             // It was not even sent.
-            _ if matches!(self.way, Way::Failed(_)) => self.deaths < 1,
+            End::Alone if matches!(self.way, Way::Failed(_)) => self.deaths < 1,
             // The others that may have been the reason are elsewhere.
-            _ if self.ends >= ENDS_TOGETHER => false,
-            _ => self.deaths < if self.is_on_old_connection() { 2 } else { 1 },
+            End::Alone if self.ends >= ENDS_TOGETHER => false,
+            End::Alone => self.deaths < if self.is_on_old_connection() { 2 } else { 1 },
+            End::Unmade => self.deaths < 1 && self.server.is_warm(Instant::now()),
+        }
+    }
+
+    /// What a failure says about the connection, and the part of the question in it.
+    fn kind_of_end(&self, error: &ExchangeError) -> End {
+        let was_heard = || matches!(&self.way, Way::Stream(asked) if asked.is_heard_since());
+        match error {
+            ExchangeError::ClosedFirst => End::First,
+            // The only one that was left.
+            ExchangeError::Closed if was_heard() => End::First,
+            ExchangeError::ClosedAround if was_heard() => End::Ride,
+            ExchangeError::ClosedAround => End::Around,
+            ExchangeError::Closed => End::Alone,
+            error if error.is_refusal() && !self.server.is_udp() => End::Unmade,
+            _ => End::None,
         }
     }
 
@@ -152,13 +194,15 @@ impl Exchange {
     }
 
     fn note_end(&mut self, error: &ExchangeError, now: Instant) {
-        if matches!(error, ExchangeError::Closed) {
-            self.deaths += 1;
-            return;
+        match self.kind_of_end(error) {
+            End::Ride => self.rides += 1,
+            End::Alone | End::Unmade | End::None => self.deaths += 1,
+            end @ (End::First | End::Around) => {
+                self.ends += 1;
+                self.firsts += u8::from(end == End::First);
+                self.first_end.get_or_insert(now);
+            }
         }
-        self.ends += 1;
-        self.firsts += u8::from(matches!(error, ExchangeError::ClosedFirst));
-        self.first_end.get_or_insert(now);
     }
 
     fn is_on_old_connection(&self) -> bool {

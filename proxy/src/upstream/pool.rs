@@ -1,15 +1,12 @@
 //! The connections of one server: few, long-lived, each for many questions.
 //!
-//! The first one carries everything until it is half full; then another one is made. One that is old is
-//! replaced before it is missed, one that is suspect is replaced at once. Whoever needs a connection that is
+//! The first one carries everything until it is half full; then another one is made. One that is old goes
+//! when there is another one in its place, one that is suspect is replaced at once. Whoever needs a connection that is
 //! still being made waits for that one: there is never more than one attempt at a time, but for questions that are to
 //! be apart.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,9 +21,16 @@ use super::{
 /// The connections of one server; clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
-    connections: Arc<Mutex<Vec<Arc<Connection>>>>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    connections: Vec<Arc<Connection>>,
     /// Whose turn it is, for questions that are to be apart.
-    turn: Arc<AtomicUsize>,
+    turn: usize,
+    /// When the server last gave us no connection beside those that we have.
+    refused: Option<Instant>,
 }
 
 /// Where a question goes.
@@ -45,28 +49,24 @@ impl Pool {
         may_open: impl FnOnce() -> Result<(), ExchangeError>,
         now: Instant,
     ) -> Result<Place, ExchangeError> {
-        let mut connections = self.lock();
-        if let Some(good) = connections.iter().find(|known| known.is_good(limits, now)) {
+        let mut inner = self.lock();
+        let is_good = |known: &&Arc<Connection>| known.is_good(limits, now);
+        if let Some(good) = inner.connections.iter().find(is_good) {
             return Ok(Place { connection: Arc::clone(good), to_open: None });
         }
+        let may_add = inner.may_add(now);
+        let connections = &mut inner.connections;
         connections.retain(|connection| !connection.is_ended());
-        let Some((best, load)) = best(&connections, limits, now) else {
-            return place_on_new(&mut connections, limits, may_open, now);
+        let Some((best, load)) = best(connections, limits, now) else {
+            return place_on_new(connections, limits, may_open, now);
         };
-        let is_full = count_taking(&connections) >= limits.max;
-        let may_grow = !connections.iter().any(|connection| connection.is_connecting())
-            && (load.is_old || !is_full);
-        let wants_more = load.is_old || is_crowded(load, limits);
-        if !(wants_more && may_grow && may_open().is_ok()) {
-            return Ok(Place { connection: best, to_open: None });
-        }
-        let to_open = open(&mut connections, limits, now);
-        if is_full {
-            // It answers what it was asked, and takes nothing more.
-            best.retire();
-            return Ok(Place { connection: Arc::clone(&to_open), to_open: Some(to_open) });
-        }
-        Ok(Place { connection: best, to_open: Some(to_open) })
+        // An old one goes when there is another one in its place.
+        let is_wanted =
+            load.is_old || (is_crowded(load, limits) && count_taking(connections) < limits.max);
+        let is_being_made = || connections.iter().any(|connection| connection.is_connecting());
+        let to_open = (is_wanted && may_add && !is_being_made() && may_open().is_ok())
+            .then(|| open(connections, limits, now));
+        Ok(Place { connection: best, to_open })
     }
 
     /// The same for a question that connections were closed under: one after the other goes to another connection, of as many
@@ -78,23 +78,27 @@ impl Pool {
         may_open: impl Fn() -> Result<(), ExchangeError>,
         now: Instant,
     ) -> Result<Place, ExchangeError> {
-        let mut connections = self.lock();
+        let mut inner = self.lock();
+        let may_add = inner.may_add(now);
+        let Inner { connections, turn, .. } = &mut *inner;
         connections.retain(|connection| !connection.is_ended());
         // Else two might be put together on a new one each time.
         if connections.is_empty() {
-            self.turn.store(0, Ordering::Relaxed);
+            *turn = 0;
         }
         let has_room = |load: Load| load.in_flight < limits.max_in_flight;
         let mut usable = connections.iter().filter(|known| known.load(now).is_some_and(has_room));
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % limits.max.max(1);
-        if let Some(connection) = usable.nth(turn).map(Arc::clone) {
+        let nth = *turn % limits.max.max(1);
+        *turn = turn.wrapping_add(1);
+        if let Some(connection) = usable.nth(nth).map(Arc::clone) {
             return Ok(Place { connection, to_open: None });
         }
-        if count_taking(&connections) < limits.max && may_open().is_ok() {
-            let connection = open(&mut connections, limits, now);
+        let may_grow = connections.is_empty() || may_add;
+        if may_grow && count_taking(connections) < limits.max && may_open().is_ok() {
+            let connection = open(connections, limits, now);
             return Ok(Place { connection: Arc::clone(&connection), to_open: Some(connection) });
         }
-        drop(connections);
+        drop(inner);
         self.place(limits, may_open, now)
     }
 
@@ -104,20 +108,28 @@ impl Pool {
         limits: &ConnectionLimits,
         now: Instant,
     ) -> Option<Arc<Connection>> {
-        let mut connections = self.lock();
+        let mut inner = self.lock();
+        let may_add = inner.may_add(now);
+        let connections = &mut inner.connections;
         connections.retain(|connection| !connection.is_ended());
         let is_ready = |load: Load| !load.is_old;
         if connections.iter().filter_map(|known| known.load(now)).any(is_ready) {
             return None;
         }
-        let is_full = count_taking(&connections) >= limits.max;
+        let may_grow = connections.is_empty() || may_add;
+        let is_full = count_taking(connections) >= limits.max;
         let is_being_made = connections.iter().any(|connection| connection.is_connecting());
-        (!is_full && !is_being_made).then(|| open(&mut connections, limits, now))
+        (may_grow && !is_full && !is_being_made).then(|| open(connections, limits, now))
+    }
+
+    /// The server gave us no connection beside those that we have.
+    pub(super) fn note_refused(&self, now: Instant) {
+        self.lock().refused = Some(now);
     }
 
     /// A connection is open: old ones go when their last answer has come.
     pub(super) fn retire_old(&self, now: Instant) {
-        for connection in &*self.lock() {
+        for connection in &self.lock().connections {
             if connection.load(now).is_some_and(|load| load.is_old) {
                 connection.retire();
             }
@@ -126,19 +138,22 @@ impl Pool {
 
     /// Those that were silent for too long.
     pub(super) fn suspects(&self) -> Vec<Arc<Connection>> {
-        self.lock().iter().filter(|known| known.is_suspect()).cloned().collect()
+        self.lock().connections.iter().filter(|known| known.is_suspect()).cloned().collect()
     }
 
     /// The server has answered on one connection: those that are silent all the same are dead, and who waits there
     /// asks again.
     pub(super) fn end_suspects(&self) {
-        let suspects: Vec<_> = self.lock().extract_if(.., |known| known.is_suspect()).collect();
+        let mut inner = self.lock();
+        let suspects: Vec<_> =
+            inner.connections.extract_if(.., |known| known.is_suspect()).collect();
+        drop(inner);
         suspects.iter().for_each(|connection| connection.end(&ExchangeError::ClosedAround));
     }
 
     /// Whether there is no open connection, and one has been in the making for so long.
     pub(super) fn is_slow_to_open(&self, limit: Duration, now: Instant) -> bool {
-        let connections = self.lock();
+        let Inner { connections, .. } = &*self.lock();
         let is_open = |known: &Arc<Connection>| known.load(now).is_some_and(|load| load.is_open);
         !connections.iter().any(is_open)
             && connections.iter().any(|known| known.is_slow_to_open(limit, now))
@@ -146,25 +161,36 @@ impl Pool {
 
     /// No connection takes questions any more.
     pub(super) fn retire_all(&self) {
-        self.lock().drain(..).for_each(|connection| connection.retire());
+        self.lock().connections.drain(..).for_each(|connection| connection.retire());
     }
 
     /// Whether a question would find an open connection.
     pub(super) fn is_warm(&self, now: Instant) -> bool {
-        self.lock().iter().filter_map(|connection| connection.load(now)).any(|load| load.is_open)
+        let Inner { connections, .. } = &*self.lock();
+        connections.iter().filter_map(|connection| connection.load(now)).any(|load| load.is_open)
     }
 
     /// Whether there are connections, and nothing happens on any of them.
     pub(super) fn is_quiet_for(&self, interval: Duration, now: Instant) -> bool {
-        let connections = self.lock();
+        let Inner { connections, .. } = &*self.lock();
         let mut alive = connections.iter().filter(|connection| !connection.is_ended()).peekable();
         alive.peek().is_some() && alive.all(|connection| connection.is_quiet_for(interval, now))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Inner {
+    /// Whether one connection more may be tried for, beside others.
+    fn may_add(&self, now: Instant) -> bool {
+        self.refused.is_none_or(|refused| refused + PAUSE <= now)
+    }
+}
+
+/// How long a server that gave us no further connection is not asked for one: our guess. Those that there are go on.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The connection for the next question: open, not old, not crowded, and then the first one, so that questions
 /// that leave together leave in one record.
@@ -248,11 +274,15 @@ mod tests {
         let place = || pool.place_apart(&limits, || Ok(()), now).unwrap().connection;
         for before in 0..4 {
             let earlier: Vec<_> = (0..before).map(|_| place()).collect();
-            pool.lock().iter().for_each(|known| known.end(&ExchangeError::Closed));
+            let end_all = || {
+                let Inner { connections, .. } = &*pool.lock();
+                connections.iter().for_each(|known| known.end(&ExchangeError::Closed));
+            };
+            end_all();
             drop(earlier);
 
             assert!(!Arc::ptr_eq(&place(), &place()), "after {before} turns");
-            pool.lock().iter().for_each(|known| known.end(&ExchangeError::Closed));
+            end_all();
         }
     }
 }

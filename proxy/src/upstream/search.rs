@@ -136,14 +136,14 @@ impl<'s> Search<'s> {
         let exchange = attempt.exchange.take()?;
         let (server, is_hedge) = (attempt.server, attempt.is_hedge);
         let outcome = result.as_ref().map(|(_, rcode)| *rcode);
-        server.note(outcome, exchange.started(), now);
+        let is_final = result.as_ref().is_ok_and(|(response, rcode)| is_final(*rcode, response));
+        server.note(outcome, is_final, exchange.started(), now);
         let result = result.and_then(|(response, rcode)| match rcode.0 {
             0..=15 => Ok((response, rcode)),
             _ => Err(ExchangeError::Rcode(rcode)),
         });
         match result {
             Ok((Response { message, layout }, rcode)) => {
-                let is_final = is_final(rcode, &message, &layout);
                 let answer = answer_of(server, message, layout);
                 if is_final {
                     if is_hedge {
@@ -219,7 +219,7 @@ impl<'s> Search<'s> {
         let server = attempt.server;
         let waited = now.saturating_duration_since(exchange.started());
         let error = ExchangeError::Timeout(waited.min(server.limits().query));
-        server.note(Err(&error), exchange.started(), now);
+        server.note(Err(&error), false, exchange.started(), now);
         self.note_failure(server, error, now);
     }
 
@@ -347,7 +347,7 @@ pub(super) const SILENCE: &str = "silence";
 
 /// Whether no other server is asked: it is an answer, or the refusal to give a forged one, which must not be
 /// shopped around until somebody gives it (RFC 8914 section 4).
-fn is_final(rcode: Rcode, message: &[u8], layout: &Layout) -> bool {
+fn is_final(rcode: Rcode, Response { message, layout }: &Response) -> bool {
     rcode.is_answer()
         || layout
             .edns(message)

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     connection::{Connection, drive},
@@ -229,10 +229,12 @@ impl Server {
         }
     }
 
-    /// Counts what came of a client's question, and draws from it what it says about the server.
+    /// Counts what came of a client's question, and draws from it what it says about the server. An answer `is_final` where
+    /// no other server has a better one: the refusal to give a forged one is no fault.
     pub(super) fn note(
         &self,
         result: Result<Rcode, &ExchangeError>,
+        is_final: bool,
         started: Instant,
         now: Instant,
     ) {
@@ -241,7 +243,7 @@ impl Server {
             self.core.upstream_series.observe(now - started);
             if rcode.is_answer() {
                 self.core.latency.observe(now - started, now);
-            } else {
+            } else if !is_final {
                 self.core.latency.observe_failure(self.core.limits.query, now);
             }
         }
@@ -314,9 +316,14 @@ impl Opening {
                 }
             }
             Err(error) => {
-                // A server that is asked by datagrams lives, whether it has TCP or not.
-                if error.is_outage() && !self.core.is_udp {
-                    self.core.note_failure(&error, begun, Instant::now());
+                let now = Instant::now();
+                if error.is_refusal() && self.pool.is_warm(now) {
+                    // It has as many as it wants of us, and answers those.
+                    debug!(upstream = %self.core.upstream, server = %self.core.dialer.address, %error, "no further connection");
+                    self.pool.note_refused(now);
+                } else if error.is_outage() && !self.core.is_udp {
+                    // A server that is asked by datagrams lives, whether it has TCP or not.
+                    self.core.note_failure(&error, begun, now);
                 }
                 self.connection.end(&error);
             }
@@ -374,7 +381,9 @@ impl Core {
             // What is closed because of a question, or answered by what is no message, says nothing about others, as long as
             // they are answered.
             Err(error) if error.was_reached() && !self.health.is_silent_since(started) => {}
-            Err(error @ ExchangeError::Malformed) => self.note_failure(error, started, now),
+            Err(error @ (ExchangeError::Malformed | ExchangeError::Mismatch)) => {
+                self.note_failure(error, started, now);
+            }
             // The task of the connection has noted why there is none.
             Err(error) if error.is_outage() && (self.is_udp || error.was_reached()) => {
                 self.note_failure(error, started, now);

@@ -110,3 +110,64 @@ async fn an_old_connection_is_replaced_and_finishes_what_it_has() {
         assert_eq!(asked, count, "max {max}: none had to be asked again");
     }
 }
+
+/// A server may have a limit for each client, or be about to restart: what it does answer is as good as before.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_gives_no_further_connection_is_asked_on_those_that_there_are() {
+    for (why, door) in [("refused", Door::Refuses), ("no way there", Door::Hangs)] {
+        let network = Network::with(1, 1, |upstream, _| {
+            upstream.connections =
+                ConnectionLimits { max: 2, max_in_flight: 4, ..ConnectionLimits::default() };
+        });
+        let network = network.warm().await;
+        let ([server], [spare]) = (&network.servers[..], &network.spares[..]) else {
+            unreachable!()
+        };
+        server.answer_after(50);
+        server.door(door);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            for asked in start(&network, 3) {
+                let asked = asked.await.unwrap();
+                assert!(asked.is_by(server), "{why}: {asked:?}");
+            }
+            assert_eq!(network.standing(0), Standing::Up, "{why}");
+        }
+
+        let dials = server.dials_since(begun);
+        assert!((5..=11).contains(&dials), "{why}: {dials} tries in ten seconds");
+        assert!(spare.asked().is_empty(), "{why}");
+        server.door(Door::OpensAfter(Duration::from_millis(1)));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for round in 0..2 {
+            for asked in start(&network, 3) {
+                assert!(asked.await.unwrap().is_by(server), "{why}: {round}");
+            }
+        }
+        let last = server.asked().into_iter().rev().take(3).map(|query| query.connection);
+        assert!(
+            last.collect::<std::collections::HashSet<_>>().len() > 1,
+            "{why}: it has two again"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_goes_on_where_there_is_no_other_in_its_place() {
+    for max in [1, 2] {
+        let network = pool(max, 512).warm().await;
+        let [server] = &network.servers[..] else { unreachable!() };
+        server.door(Door::Refuses);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(90 * 60) {
+            let asked = network.ask("www.example.").await;
+            assert!(asked.result.is_ok(), "max {max}: {asked:?}");
+            assert_eq!(network.standing(0), Standing::Up, "max {max}");
+            tokio::time::sleep(Duration::from_secs(9)).await;
+        }
+
+        let dials = server.dials_since(begun);
+        assert!((1..45 * 60).contains(&dials), "max {max}: {dials}");
+        assert!(server.asked().iter().all(|query| query.connection == 0), "max {max}");
+    }
+}

@@ -199,12 +199,15 @@ async fn a_question_that_the_only_connection_is_closed_on_goes_before_those_behi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_connection_or_no_message_counts_against_nobody_while_others_are_answered() {
+async fn a_closed_connection_or_a_useless_message_counts_against_nobody_while_others_are_answered()
+{
     let cases = [
         (ExchangeError::Closed, true, State::Healthy),
         (ExchangeError::Closed, false, State::Suspect),
         (ExchangeError::Malformed, true, State::Healthy),
         (ExchangeError::Malformed, false, State::Suspect),
+        (ExchangeError::Mismatch, true, State::Healthy),
+        (ExchangeError::Mismatch, false, State::Suspect),
     ];
     for (error, is_answering, expected) in cases {
         let network = Network::of(1).warm().await;
@@ -216,7 +219,7 @@ async fn a_closed_connection_or_no_message_counts_against_nobody_while_others_ar
             network.ask("second.example.").await;
         }
 
-        server.note(Err(&error), begun, Instant::now());
+        server.note(Err(&error), false, begun, Instant::now());
 
         assert_eq!(
             server.health().snapshot().state,
@@ -224,4 +227,18 @@ async fn a_closed_connection_or_no_message_counts_against_nobody_while_others_ar
             "{error}, answering: {is_answering}"
         );
     }
+}
+
+/// A client that asks for names that do not validate must not send others to a server that does not look.
+#[tokio::test(start_paused = true)]
+async fn the_refusal_to_give_a_forged_answer_does_not_make_a_server_slower() {
+    let network = Network::of(1).warm().await;
+    assert!(network.ask("www.example.").await.result.is_ok());
+    let (server, now) = (network.known(0), Instant::now());
+    let usual = server.latency().expected(now);
+
+    server.note(Ok(Rcode::SERVFAIL), true, now, now);
+    assert_eq!(server.latency().expected(now), usual);
+    server.note(Ok(Rcode::SERVFAIL), false, now, now);
+    assert!(server.latency().expected(now) > usual, "a failure does");
 }
