@@ -13,7 +13,7 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 # Naming the target keeps the static flag away from build scripts and macros, which cannot be linked so.
 STATIC_BUILD := RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(TRIPLE)
 # What measures must not be slow itself; what it depends on is optimised in any profile, and shared with `check`.
-BENCH_BUILD := cargo build --quiet --locked --workspace --example load --example responder --example verify \
+BENCH_BUILD := cargo build --quiet --locked --workspace --example load --example responder --example forwarder --example verify \
   --config profile.dev.package.dnsproxy-tests.opt-level=3 --config profile.dev.package.dnsproxy-tests.debug-assertions=false
 GENERATED := crds/dnsproxies.yaml $(CHART)/files/dnsproxies.yaml
 

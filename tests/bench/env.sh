@@ -7,6 +7,7 @@ TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 PROXY=$(readlink -m "${program:-$TARGET/$(uname -m)-unknown-linux-gnu/release/dnsproxy}")    # the dnsproxy to measure
 LOAD=$TARGET/debug/examples/load     # load.rs, for a load of which every query is told
 RESPONDER=$TARGET/debug/examples/responder    # responder.rs, the least that answers
+FORWARDER=$TARGET/debug/examples/forwarder    # forwarder.rs, the least that forwards
 VERIFY=$TARGET/debug/examples/verify # verify/, which looks at every answer
 export BIN=$PROXY                    # for inside.sh
 CLUSTER_TOOLS=$HERE

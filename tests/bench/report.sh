@@ -35,7 +35,7 @@ times_of() { rounded "$(ratio "$(value_of "$1" "$2")" "$(value_of "$3" "$2")")" 
 best_peer() {
   local row
   while read -r row; do
-    case $row in dnsproxy* | responder*) ;; *) printf '%s\t%s\n' "$(value_of "$row" "$2")" "$row" ;; esac
+    case $row in dnsproxy* | responder* | forwarder*) ;; *) printf '%s\t%s\n' "$(value_of "$row" "$2")" "$row" ;; esac
   done <<< "$1" | awk -F '\t' '$1 != ""' | sort -n | head -1 | cut -f 2
 }
 

@@ -13,14 +13,14 @@
 #   PEERS=installed the peers that are installed, instead of the newest ones in a folder of their own
 #   --keep          the results also go to results/, as the project's own
 #
-# The servers: dnsproxy dnsproxy-uncached dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns dnsmasq, and responder, which is none.
+# The servers: dnsproxy dnsproxy-uncached dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns dnsmasq; responder and forwarder are none.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 
 main() {
   read_arguments "$@"
   "$CLUSTER_TOOLS/require.sh" bench
-  for program in "$LOAD" "$RESPONDER" "$VERIFY"; do [ -x "$program" ] || fail "missing: $program (make bench builds it)"; done
+  for program in "$LOAD" "$RESPONDER" "$FORWARDER" "$VERIFY"; do [ -x "$program" ] || fail "missing: $program (make bench builds it)"; done
   "$HERE/peers.sh"
   be_alone
   for SCENARIO in $scenarios; do

@@ -5,6 +5,7 @@
 command_of() {
   case $1 in
     responder) echo "$RESPONDER ${LISTEN:-$SERVER}:53" ;;
+    forwarder) echo "$FORWARDER ${LISTEN:-$SERVER}:53 ${UPSTREAMS[0]}:853 resolver.example.net $RUN/pki/ca.crt" ;;
     dnsproxy*) echo "$PROXY run -f $CONF/$1.yaml --listen ${LISTEN:-$SERVER}:53 --admin $ADMIN --workers 1" ;;
     dnsdist*) echo "$(peer) dnsdist --supervised --disable-syslog -C $CONF/$1.conf" ;;
     unbound*) echo "$(peer) unbound -d -c $CONF/$1.conf" ;;
@@ -30,7 +31,7 @@ version_of() {
     unbound*) $(peer) unbound -V | sed 's/^Version/unbound/' ;;
     dnsmasq*) $(peer) dnsmasq --version | sed 's/^Dnsmasq version/dnsmasq/; s/  *Copyright.*//' ;;
     coredns*) "$COREDNS" -version ;;
-    responder) echo responder.rs ;;
+    responder | forwarder) echo "$1.rs" ;;
     verify) echo verify/ ;;
   esac | head -1 | sed 's/ (.*//; s/^CoreDNS-/CoreDNS /'
 }
@@ -40,6 +41,7 @@ is_there() {
     # Only a program that knows what is asked of it: an older one may not.
     dnsproxy*) "$PROXY" check -f "$CONF/$1.yaml" >/dev/null 2>&1 ;;
     responder) [ -x "$RESPONDER" ] ;;
+    forwarder) [ -x "$FORWARDER" ] ;;
     coredns*) [ -x "$COREDNS" ] ;;
     *) $(peer) sh -c "command -v ${1%%-*}" >/dev/null ;;
   esac
