@@ -6,7 +6,7 @@
 //! counted is what is open: a connection that was told to close counts until it has.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -43,6 +43,8 @@ struct Open {
     next_id: u64,
     /// Those that were not told to close.
     staying: HashMap<u64, Arc<Activity>>,
+    /// Those among them of clients that could not ask when they connected.
+    unwelcome: BTreeSet<u64>,
     by_client: HashMap<Prefix, u32>,
     leaving: usize,
     /// The ones that were idle longest when all were searched, in that order, and since when. One that still is is idle
@@ -62,17 +64,12 @@ pub(super) struct Activity {
 
 const BUSY: u64 = u64::MAX;
 
-/// Longer than any other.
-const UNWELCOME: u64 = 0;
-
 /// A place among the open connections; dropping it gives the place back.
 #[derive(Debug)]
 pub struct Admission {
     connections: Arc<Connections>,
     activity: Arc<Activity>,
     client: Prefix,
-    /// Whether the client may ask.
-    is_welcome: bool,
     id: u64,
 }
 
@@ -101,15 +98,18 @@ impl Connections {
             return None;
         }
         let activity = Arc::new(Activity {
-            idle_since: AtomicU64::new(if is_welcome { self.now() } else { UNWELCOME }),
+            idle_since: AtomicU64::new(self.now()),
             evicted: CancellationToken::new(),
         });
         let id = open.next_id;
         open.next_id += 1;
         open.staying.insert(id, Arc::clone(&activity));
+        if !is_welcome {
+            open.unwelcome.insert(id);
+        }
         open.by_client.insert(client, held + 1);
         self.metrics.set_connections(open.len());
-        Some(Admission { connections: Arc::clone(self), activity, client, is_welcome, id })
+        Some(Admission { connections: Arc::clone(self), activity, client, id })
     }
 
     fn release(&self, admission: &Admission) {
@@ -117,6 +117,7 @@ impl Connections {
         if open.staying.remove(&admission.id).is_none() {
             open.leaving -= 1;
         }
+        open.unwelcome.remove(&admission.id);
         if let Some(held) = open.by_client.get_mut(&admission.client) {
             *held -= 1;
             if *held == 0 {
@@ -126,9 +127,9 @@ impl Connections {
         self.metrics.set_connections(open.len());
     }
 
-    /// Microseconds, later than [`UNWELCOME`].
+    /// Microseconds from the start of the process.
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).map_or(BUSY - 1, |it| it + 1)
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(BUSY - 1)
     }
 
     /// Nothing inside the lock can leave it half changed, so a poisoned one is still good.
@@ -142,12 +143,14 @@ impl Open {
         self.staying.len() + self.leaving
     }
 
-    /// Asks the connection that is idle longest to close.
+    /// Asks a connection to close: one of a client that may not ask, whose refusal waits for nobody, or the one that is idle longest.
     fn make_room(&mut self, now: u64) -> bool {
         if self.leaving >= MAX_LEAVING {
             return false;
         }
-        let Some(id) = self.next_idlest().or_else(|| self.search(now)) else { return false };
+        let unwelcome = self.unwelcome.pop_first();
+        let idlest = unwelcome.or_else(|| self.next_idlest()).or_else(|| self.search(now));
+        let Some(id) = idlest else { return false };
         let Some(activity) = self.staying.remove(&id) else { return false };
         activity.evicted.cancel();
         self.leaving += 1;
@@ -200,8 +203,7 @@ impl Admission {
 
     /// No query waits any more.
     pub fn idle(&self) {
-        let since = if self.is_welcome { self.connections.now() } else { UNWELCOME };
-        self.activity.idle_since.store(since, Ordering::Relaxed);
+        self.activity.idle_since.store(self.connections.now(), Ordering::Relaxed);
     }
 
     /// Ends when the connection should close to make room.
@@ -282,6 +284,19 @@ mod tests {
         assert!(connections.admit(client(3), false, 2, 9).is_none());
         assert!(connections.admit(client(4), true, 2, 9).is_some());
         assert!(unwelcome.is_evicted() && !idle.is_evicted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_not_ask_makes_room_before_those_that_were_found_to_be_idle_already() {
+        let connections = connections();
+        let mut idle: Vec<_> =
+            (0..3).map(|it| connections.admit(client(it), true, 3, 9).unwrap()).collect();
+        let new = connections.admit(client(4), true, 3, 9).unwrap();
+        idle.truncate(1);
+        let unwelcome = connections.admit(client(5), false, 3, 9).unwrap();
+
+        assert!(connections.admit(client(6), true, 2, 9).is_some());
+        assert!(unwelcome.is_evicted() && !new.is_evicted());
     }
 
     #[tokio::test(start_paused = true)]

@@ -185,14 +185,6 @@ impl ExchangeError {
     pub(super) fn is_outage(&self) -> bool {
         !self.was_reached() || matches!(self, Self::Closed | Self::ClosedFirst | Self::ClosedAround)
     }
-
-    /// Whether the same server deserves one more try, on a fresh connection.
-    ///
-    /// A server may close an idle connection at any moment, so a query that was written into a closing one
-    /// says nothing about the server (RFC 7766 section 6.2.4).
-    pub fn may_retry(&self) -> bool {
-        matches!(self, Self::Closed | Self::ClosedFirst | Self::ClosedAround)
-    }
 }
 
 /// A failed attempt to connect or to send.

@@ -3,8 +3,8 @@
 //! What belongs to the server alone is done here: over UDP a truncated answer is fetched over TCP (RFC 7766
 //! section 5), a plain server that does not know EDNS is asked again without (RFC 6891 section 7), and a question
 //! whose connection died unanswered is asked once more on a fresh one (RFC 7766 section 6.2.4), and more often where
-//! others that waited there may be the reason. How long to wait, and who is asked next, is decided in
-//! [`super::search`].
+//! others that waited there may be the reason, or were answered meanwhile; one that was put on a connection that could not be
+//! made goes to one that there is. How long to wait, and who is asked next, is decided in [`super::search`].
 
 use std::{
     future::Future,
@@ -30,14 +30,14 @@ pub(super) struct Exchange {
     request: Arc<Request>,
     started: Instant,
     with_edns: bool,
-    /// How many connections have died under the question.
+    /// How many connections have died under the question alone, or were never made.
     deaths: u8,
     /// How many have died under it and others, and at how many of these ends it had waited longest.
     ends: u8,
     firsts: u8,
     /// When the first one of them has.
     first_end: Option<Instant>,
-    /// How many have died that had brought answers to others while the question waited.
+    /// How many have died under it and others, and had brought answers to some of them meanwhile.
     rides: u8,
     /// Whether an answer by a datagram was cut.
     is_truncated: bool,
@@ -63,8 +63,7 @@ const WHILE_OTHERS_ARE_ANSWERED: Patience = Patience { ends: 12, firsts: 8 };
 /// for the next server.
 const IN_SILENCE: Patience = Patience { ends: 8, firsts: 6 };
 
-/// A server may close each connection after so many answers: whoever waited meanwhile is asked again until its turn has come.
-/// Each of these connections was of use to somebody.
+/// A server may close each connection after so many answers: whoever is behind is asked again until its turn has come.
 const MAX_RIDES: u8 = 64;
 
 /// How a connection ended, for one of the questions on it.
@@ -72,11 +71,13 @@ const MAX_RIDES: u8 = 64;
 enum End {
     /// It was the only one.
     Alone,
-    /// It had waited longest, or was the only one that was left.
+    /// It was the only one that was left, others having been answered.
+    Last,
+    /// It had waited longest.
     First,
     /// It had waited among others.
     Around,
-    /// It had waited while others were answered.
+    /// It had waited among others, some of which were answered.
     Ride,
     /// The connection was never made.
     Unmade,
@@ -141,22 +142,26 @@ impl Exchange {
                     self.with_edns = false;
                     self.ask(Instant::now());
                 }
-                Err(error) if self.may_ask_again(&error) => {
-                    let now = Instant::now();
-                    self.note_end(&error, now);
-                    self.ask_on_stream(now);
+                Err(error) => {
+                    let (now, end) = (Instant::now(), self.kind_of_end(&error));
+                    if self.may_ask_again(end, now) {
+                        self.note_end(end, now);
+                        self.ask_on_stream(now);
+                    } else if self.is_truncated {
+                        // Whatever happens over TCP, the server has answered.
+                        return Poll::Ready(Err(ExchangeError::Truncated));
+                    } else {
+                        return Poll::Ready(Err(error));
+                    }
                 }
-                // Whatever happens over TCP, the server has answered.
-                Err(_) if self.is_truncated => return Poll::Ready(Err(ExchangeError::Truncated)),
-                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
     /// Alone, once more, and twice when the second connection was one that had been there before as well: a server closes
     /// all that were idle for the same time at once, which says nothing about the question.
-    fn may_ask_again(&self, error: &ExchangeError) -> bool {
-        match self.kind_of_end(error) {
+    fn may_ask_again(&self, end: End, now: Instant) -> bool {
+        match end {
             End::First => {
                 let Patience { ends, firsts } = self.patience();
                 self.ends < ends && self.firsts < firsts
@@ -169,7 +174,9 @@ impl Exchange {
             // The others that may have been the reason are elsewhere.
             End::Alone if self.ends >= ENDS_TOGETHER => false,
             End::Alone => self.deaths < if self.is_on_old_connection() { 2 } else { 1 },
-            End::Unmade => self.deaths < 1 && self.server.is_warm(Instant::now()),
+            // It may be the reason, or have been the next one.
+            End::Last => self.deaths < 3,
+            End::Unmade => self.deaths < 1 && self.server.is_warm(now),
         }
     }
 
@@ -178,8 +185,7 @@ impl Exchange {
         let was_heard = || matches!(&self.way, Way::Stream(asked) if asked.is_heard_since());
         match error {
             ExchangeError::ClosedFirst => End::First,
-            // The only one that was left.
-            ExchangeError::Closed if was_heard() => End::First,
+            ExchangeError::Closed if was_heard() => End::Last,
             ExchangeError::ClosedAround if was_heard() => End::Ride,
             ExchangeError::ClosedAround => End::Around,
             ExchangeError::Closed => End::Alone,
@@ -193,10 +199,10 @@ impl Exchange {
         if is_silent { IN_SILENCE } else { WHILE_OTHERS_ARE_ANSWERED }
     }
 
-    fn note_end(&mut self, error: &ExchangeError, now: Instant) {
-        match self.kind_of_end(error) {
+    fn note_end(&mut self, end: End, now: Instant) {
+        match end {
             End::Ride => self.rides += 1,
-            End::Alone | End::Unmade | End::None => self.deaths += 1,
+            End::Alone | End::Last | End::Unmade | End::None => self.deaths += 1,
             end @ (End::First | End::Around) => {
                 self.ends += 1;
                 self.firsts += u8::from(end == End::First);
@@ -266,7 +272,7 @@ impl Exchange {
         let edns = self.with_edns.then(|| self.server.edns_of_streams());
         let asked = self
             .server
-            .connection(self.ends >= ENDS_TOGETHER, now)
+            .connection(self.ends + self.rides >= ENDS_TOGETHER, now)
             .and_then(|way| way.ask(&self.request, edns, now));
         self.way = asked.map_or_else(Way::Failed, Way::Stream);
     }

@@ -1,7 +1,7 @@
 //! What is known of a server: whether it answers, and when one that does not is tried again.
 //!
 //! Only the transport counts: whoever answers is healthy, whatever the answer. A server that cannot be
-//! connected to is unhealthy at once; a silence has to repeat itself, since names are slow, too. Then the server is
+//! connected to, and has no connection left, is unhealthy at once; a silence has to repeat itself, since names are slow, too. Then the server is
 //! left alone for a while that doubles with each further failure. Nothing latches: the first answer clears
 //! everything, and a server that is the last hope is tried all the same, a few times a second.
 

@@ -29,6 +29,8 @@ struct Inner {
     /// Smoothed, in seconds, and when it was measured last.
     smoothed: Option<(f64, Instant)>,
     histogram: Histogram,
+    /// Answers in a row that were none.
+    failures: u32,
 }
 
 impl Latency {
@@ -36,6 +38,7 @@ impl Latency {
     pub(super) fn observe(&self, took: Duration, now: Instant) {
         let mut inner = self.inner();
         inner.smooth(took, now);
+        inner.failures = 0;
         inner.histogram.add(took);
         if inner.histogram.total.is_multiple_of(SAMPLES_PER_UPDATE) {
             self.p95.store(inner.histogram.percentile(95), Ordering::Relaxed);
@@ -43,9 +46,14 @@ impl Latency {
         }
     }
 
-    /// An answer came that is none, such as SERVFAIL: however fast it was, it is worth a slow one.
-    pub(super) fn observe_failure(&self, cost: Duration, now: Instant) {
-        self.inner().smooth(cost, now);
+    /// An answer came that is none, such as SERVFAIL: however fast it was, it is worth a slow one. Not so the refusal to give a
+    /// forged one, unless the server gives nothing else: then it is its own clock or anchor that is wrong.
+    pub(super) fn observe_failure(&self, is_refusal: bool, cost: Duration, now: Instant) {
+        let mut inner = self.inner();
+        inner.failures = inner.failures.saturating_add(1);
+        if !is_refusal || inner.failures > MAX_REFUSALS {
+            inner.smooth(cost, now);
+        }
     }
 
     /// A question is on its way: until it is answered, one is enough to find out.
@@ -91,6 +99,9 @@ impl Latency {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Our guess: more than one client asks for in a row while others ask as well.
+const MAX_REFUSALS: u32 = 8;
 
 impl Inner {
     fn smooth(&mut self, took: Duration, now: Instant) {
@@ -243,7 +254,7 @@ mod tests {
     #[test]
     fn a_fast_refusal_is_no_fast_answer() {
         let (latency, now) = (Latency::default(), Instant::now());
-        (0..64).for_each(|_| latency.observe_failure(millis(2000), now));
+        (0..64).for_each(|_| latency.observe_failure(false, millis(2000), now));
         assert_eq!(latency.expected(now), Some(millis(2000)));
         assert_eq!(latency.p95(), None, "and says nothing about when an answer is late");
     }

@@ -58,6 +58,10 @@ impl Pool {
         let connections = &mut inner.connections;
         connections.retain(|connection| !connection.is_ended());
         let Some((best, load)) = best(connections, limits, now) else {
+            let is_open = |known: &Arc<Connection>| known.load(now).is_some_and(|it| it.is_open);
+            if !may_add && connections.iter().any(is_open) {
+                return Err(ExchangeError::InFlight(limits.max_in_flight));
+            }
             return place_on_new(connections, limits, may_open, now);
         };
         // An old one goes when there is another one in its place.
@@ -122,12 +126,18 @@ impl Pool {
         (may_grow && !is_full && !is_being_made).then(|| open(connections, limits, now))
     }
 
-    /// The server gave us no connection beside those that we have.
-    pub(super) fn note_refused(&self, now: Instant) {
-        self.lock().refused = Some(now);
+    /// The server gave us no connection beside those that we have. Tells whether that is news.
+    pub(super) fn note_refused(&self, now: Instant) -> bool {
+        self.lock().refused.replace(now).is_none()
     }
 
-    /// A connection is open: old ones go when their last answer has come.
+    /// A connection is open.
+    pub(super) fn note_opened(&self, now: Instant) {
+        self.lock().refused = None;
+        self.retire_old(now);
+    }
+
+    /// Old ones go when their last answer has come.
     pub(super) fn retire_old(&self, now: Instant) {
         for connection in &self.lock().connections {
             if connection.load(now).is_some_and(|load| load.is_old) {
@@ -185,12 +195,12 @@ impl Pool {
 impl Inner {
     /// Whether one connection more may be tried for, beside others.
     fn may_add(&self, now: Instant) -> bool {
-        self.refused.is_none_or(|refused| refused + PAUSE <= now)
+        self.refused.is_none_or(|refused| refused + REFUSAL_PAUSE <= now)
     }
 }
 
 /// How long a server that gave us no further connection is not asked for one: our guess. Those that there are go on.
-const PAUSE: Duration = Duration::from_secs(1);
+const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The connection for the next question: open, not old, not crowded, and then the first one, so that questions
 /// that leave together leave in one record.

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
     connection::{Connection, drive},
@@ -230,7 +230,7 @@ impl Server {
     }
 
     /// Counts what came of a client's question, and draws from it what it says about the server. An answer `is_final` where
-    /// no other server has a better one: the refusal to give a forged one is no fault.
+    /// no other server is to have a better one: it may be the refusal to give a forged one.
     pub(super) fn note(
         &self,
         result: Result<Rcode, &ExchangeError>,
@@ -243,8 +243,8 @@ impl Server {
             self.core.upstream_series.observe(now - started);
             if rcode.is_answer() {
                 self.core.latency.observe(now - started, now);
-            } else if !is_final {
-                self.core.latency.observe_failure(self.core.limits.query, now);
+            } else {
+                self.core.latency.observe_failure(is_final, self.core.limits.query, now);
             }
         }
         self.core.judge(result.map(|_| ()), started, now);
@@ -305,7 +305,7 @@ impl Opening {
         match dialled {
             Ok(stream) => {
                 self.core.note_connected(&stream);
-                self.pool.retire_old(Instant::now());
+                self.pool.note_opened(Instant::now());
                 // Over TLS 1.3 a server may refuse our certificate after the handshake; another one behind its address may take
                 // it. Whatever else ends a connection is judged by the questions that it took along.
                 if let Err(error) = self.drive(stream, token).await
@@ -316,17 +316,23 @@ impl Opening {
                 }
             }
             Err(error) => {
-                let now = Instant::now();
-                if error.is_refusal() && self.pool.is_warm(now) {
-                    // It has as many as it wants of us, and answers those.
-                    debug!(upstream = %self.core.upstream, server = %self.core.dialer.address, %error, "no further connection");
-                    self.pool.note_refused(now);
-                } else if error.is_outage() && !self.core.is_udp {
-                    // A server that is asked by datagrams lives, whether it has TCP or not.
-                    self.core.note_failure(&error, begun, now);
-                }
+                self.note_unmade(&error, begun, Instant::now());
                 self.connection.end(&error);
             }
+        }
+    }
+
+    /// One whose other connections answer is well, unless it is not who it should be: then those that are old end as well.
+    fn note_unmade(&self, error: &ExchangeError, begun: Instant, now: Instant) {
+        let is_further = self.pool.is_warm(now);
+        if is_further && self.pool.note_refused(now) {
+            let (upstream, server) = (&self.core.upstream, self.core.dialer.address);
+            info!(%upstream, %server, reason = error.reason(), %error, "upstream server gives no further connection");
+        }
+        // A server that is asked by datagrams lives, whether it has TCP or not.
+        if error.is_outage() && !self.core.is_udp && !(is_further && error.is_refusal()) {
+            self.pool.retire_old(now);
+            self.core.note_failure(error, begun, now);
         }
     }
 
@@ -384,7 +390,7 @@ impl Core {
             Err(error @ (ExchangeError::Malformed | ExchangeError::Mismatch)) => {
                 self.note_failure(error, started, now);
             }
-            // The task of the connection has noted why there is none.
+            // The task of the connection has noted why there is none, if that says anything.
             Err(error) if error.is_outage() && (self.is_udp || error.was_reached()) => {
                 self.note_failure(error, started, now);
             }

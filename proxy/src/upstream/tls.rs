@@ -136,8 +136,8 @@ impl TlsClient {
 /// As many tickets as the library keeps for one name.
 const MAX_SESSIONS: usize = 8;
 
-/// How long sessions of one handshake are taken up: our guess, less than a connection's life, so that each new one looks again
-/// who the server is.
+/// How long sessions of one handshake are taken up: our guess, less than a connection's life, so that one that takes an old one's
+/// place looks again who the server is.
 const LIFE_OF_SESSIONS: Duration = Duration::from_secs(1800);
 
 fn config(

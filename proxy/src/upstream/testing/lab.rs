@@ -22,7 +22,8 @@ use crate::{
     shutdown::Tasks,
     upstream::{
         Answer, ExchangeError, Failure, Metrics, RouteSettings, Surroundings, Transport, Upstream,
-        UpstreamSettings, Upstreams, dial::Security, health::Standing, server::Server,
+        UpstreamSettings, Upstreams, dial::Security, error::HandshakeError, health::Standing,
+        server::Server,
     },
 };
 
@@ -43,6 +44,8 @@ pub(crate) enum Door {
     OpensAfter(Duration),
     Refuses,
     Hangs,
+    /// Somebody else answers it.
+    Untrusted,
 }
 
 /// What comes of a query.
@@ -52,6 +55,8 @@ pub(crate) enum Reply {
     Never,
     /// The connection is closed.
     Close,
+    /// It is closed so much later.
+    CloseAfter(Duration),
 }
 
 /// What a server was asked.
@@ -94,6 +99,7 @@ impl Lab {
             Door::OpensAfter(delay) => sleep(delay).await,
             Door::Refuses => return Err(ExchangeError::Refused),
             Door::Hangs => std::future::pending().await,
+            Door::Untrusted => return Err(HandshakeError::Untrusted.into()),
         }
         let (ours, theirs) = duplex(1 << 20);
         let closing = server.state().closing.clone();
@@ -199,6 +205,14 @@ impl LabServer {
                 Reply::After(delay, rcode) => (delay, rcode),
                 Reply::Never => continue,
                 Reply::Close => break,
+                Reply::CloseAfter(delay) => {
+                    let output = Arc::clone(&output);
+                    Tasks::default().spawn(async move {
+                        sleep(delay).await;
+                        let _ = output.lock().await.shutdown().await;
+                    });
+                    continue;
+                }
             };
             let (server, output) = (self.clone(), Arc::clone(&output));
             Tasks::default().spawn(async move {

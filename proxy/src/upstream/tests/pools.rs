@@ -171,3 +171,46 @@ async fn an_old_connection_goes_on_where_there_is_no_other_in_its_place() {
         assert!(server.asked().iter().all(|query| query.connection == 0), "max {max}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_gives_no_further_connection_is_full_when_the_one_that_there_is_is() {
+    let network = pool(2, 4).warm().await;
+    let server = &network.servers[0];
+    server.answer_after(90);
+    server.door(Door::Refuses);
+    let begun = Instant::now();
+    let waiting = start(&network, 4);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+
+    for asked in network.ask_many(50, Duration::from_millis(1)).await {
+        let failure = asked.result.unwrap_err();
+        assert!(failure.is_limit(), "{failure:?}");
+    }
+    assert!(server.dials_since(begun) <= 2, "{}", server.dials_since(begun));
+    for asked in waiting {
+        assert!(asked.await.unwrap().result.is_ok());
+    }
+}
+
+/// What was proven an hour ago must be proven again.
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_ends_where_the_one_in_its_place_would_lead_to_somebody_else() {
+    let network = pool(2, 512).warm().await;
+    let server = &network.servers[0];
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(44 * 60) {
+        assert!(network.ask("www.example.").await.result.is_ok());
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    }
+    server.door(Door::Untrusted);
+    while begun.elapsed() < Duration::from_secs(76 * 60) {
+        network.ask("www.example.").await.result.ok();
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    }
+
+    let asked = server.asked().len();
+    let failed = network.ask("www.example.").await;
+    assert_eq!(failed.result.unwrap_err().reason(), "untrusted");
+    assert_eq!(network.known(0).health().snapshot().state, State::Unhealthy);
+    assert_eq!(server.asked().len(), asked);
+}

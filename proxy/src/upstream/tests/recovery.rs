@@ -158,6 +158,30 @@ async fn a_question_that_connections_are_closed_on_takes_no_other_with_it() {
     }
 }
 
+/// A server may take its time to close; others are answered meanwhile, and come all the time.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_connections_are_closed_on_later_takes_no_slow_one_with_it() {
+    let network = Network::of(1).warm().await;
+    let server = &network.servers[0];
+    server.script(|query| match query.name.split_once('.').unwrap().0 {
+        "bad" => Reply::CloseAfter(Duration::from_millis(20)),
+        "slow" => Reply::After(Duration::from_millis(300), 0),
+        _ => Reply::After(Duration::from_millis(1), 0),
+    });
+    let slow = network.start("slow.example.");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let bad = network.start("bad.example.");
+    for asked in network.ask_many(300, Duration::from_millis(2)).await {
+        assert!(asked.is_by(server), "{asked:?}");
+    }
+
+    let slow = slow.await.unwrap();
+    assert!(slow.is_by(server), "{slow:?}");
+    assert_eq!(bad.await.unwrap().result.unwrap_err().reason(), "closed");
+    let dials = server.dials().len();
+    assert!(dials <= 20, "{dials} connections for one question");
+}
+
 /// Whatever the turn is at which those before were told apart.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_connections_are_closed_on_stays_with_no_other_one() {
@@ -237,8 +261,17 @@ async fn the_refusal_to_give_a_forged_answer_does_not_make_a_server_slower() {
     let (server, now) = (network.known(0), Instant::now());
     let usual = server.latency().expected(now);
 
-    server.note(Ok(Rcode::SERVFAIL), true, now, now);
+    for _ in 0..5 {
+        server.note(Ok(Rcode::SERVFAIL), true, now, now);
+    }
     assert_eq!(server.latency().expected(now), usual);
-    server.note(Ok(Rcode::SERVFAIL), false, now, now);
-    assert!(server.latency().expected(now) > usual, "a failure does");
+    network.ask("www.example.").await;
+    for _ in 0..5 {
+        server.note(Ok(Rcode::SERVFAIL), true, now, now);
+    }
+    assert_eq!(server.latency().expected(now), usual, "others are answered");
+    for _ in 0..5 {
+        server.note(Ok(Rcode::SERVFAIL), true, now, now);
+    }
+    assert!(server.latency().expected(now) > usual, "it gives nothing else");
 }
