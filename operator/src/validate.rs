@@ -7,7 +7,8 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use dnsproxy_api::{
-    DnsProxy, DnsProxySpec, defaults, units,
+    DnsProxy, DnsProxySpec, bounds, defaults,
+    units::{self, Network},
     v1alpha1::{ClusterDns, ClusterDnsMode},
     validate::{Place, Problem},
 };
@@ -84,10 +85,13 @@ pub fn validate(
     })
 }
 
-/// What of `spec.tests` does not come out, with the cluster's DNS as the pods will know it.
+/// What of `spec.tests` does not come out, with the cluster's DNS and networks as the pods will know them.
 fn failed_tests(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
     let mut proxy = proxy.clone();
     proxy.spec.cluster_dns = cluster_dns(&proxy.spec, &resolved.facts);
+    if let Some(allow) = allow(&proxy.spec, &resolved.facts) {
+        proxy.spec.access.get_or_insert_default().allow = Some(allow);
+    }
     dnsproxy::expectations::problems_without_files(&proxy)
 }
 
@@ -118,7 +122,8 @@ fn cluster_dns(spec: &DnsProxySpec, facts: &Facts) -> Option<ClusterDns> {
         || networks::reverse_zones(&[&*facts.service_networks, &*facts.pod_networks].concat());
     let endpoints = || {
         let addresses = server.iter().flat_map(|server| &server.endpoints);
-        addresses.map(ToString::to_string).collect()
+        // More than a manifest may have, a guard can do without.
+        addresses.map(ToString::to_string).take(bounds::ENDPOINTS as usize).collect()
     };
     Some(ClusterDns {
         mode: ClusterDnsMode::Forward,
@@ -145,16 +150,25 @@ fn written(
     list(block).clone().filter(|list| !list.is_empty())
 }
 
-/// The defaults and the cluster's own networks, unless it was written who may ask.
+/// The defaults and the cluster's own networks, unless it was written who may ask. Those that are denied as a whole would be
+/// none: pods would refuse the manifest.
 fn allow(spec: &DnsProxySpec, facts: &Facts) -> Option<Vec<String>> {
-    if spec.access.as_ref().is_some_and(|access| access.allow.is_some()) {
+    let access = spec.access.as_ref();
+    if access.is_some_and(|access| access.allow.is_some()) {
         return None;
     }
+    let denied = access.and_then(|access| access.deny.as_deref()).unwrap_or_default();
+    let denied: Vec<Network> = denied.iter().filter_map(|network| network.parse().ok()).collect();
+    let is_denied = |text: &String| {
+        let network = text.parse::<Network>();
+        network.is_ok_and(|network| denied.iter().any(|denied| denied.covers(&network)))
+    };
     let defaults: Vec<_> =
         defaults::ACCESS_ALLOW.iter().filter_map(|network| network.parse().ok()).collect();
     let beyond = networks::beyond(&defaults, &facts.pod_networks, &facts.node_addresses);
     let networks = defaults.iter().chain(&beyond).map(ToString::to_string);
-    (!beyond.is_empty()).then(|| networks.collect())
+    let networks: Vec<_> = networks.filter(|network| !is_denied(network)).collect();
+    (!beyond.is_empty() && !networks.is_empty()).then_some(networks)
 }
 
 /// What the proxy needs after SIGTERM, and a little more before the kubelet kills it.
@@ -202,6 +216,8 @@ const GRACE_MARGIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use dnsproxy_api::v1alpha1::Access;
+
     use super::*;
     use crate::fixtures;
 
@@ -280,6 +296,16 @@ mod tests {
         let allowed = allow(&spec, &facts).unwrap();
         assert!(allowed.contains(&"203.0.113.7/32".to_owned()), "{allowed:?}");
         assert!(allowed.contains(&"10.0.0.0/8".to_owned()), "the defaults stay: {allowed:?}");
+
+        let mut spec = spec;
+        let deny = vec!["192.168.0.0/16".to_owned(), "203.0.113.0/24".to_owned()];
+        spec.access = Some(Access { deny: Some(deny), ..Access::default() });
+        let allowed = allow(&spec, &facts).unwrap();
+        let is_denied = |network: &&String| {
+            network.starts_with("192.168.") || network.starts_with("203.0.113.")
+        };
+        assert_eq!(allowed.iter().find(is_denied), None, "pods refuse a manifest with both");
+        assert!(allowed.contains(&"10.0.0.0/8".to_owned()), "{allowed:?}");
 
         let written = fixtures::proxy("without_cluster_dns").spec;
         assert_eq!(allow(&written, &facts), None, "what was written is what holds");

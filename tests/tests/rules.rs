@@ -95,6 +95,24 @@ async fn a_rewritten_question_and_its_answer_go_back_to_the_name_that_was_asked(
     assert_eq!(ruled.asked(), ["www.new.example.", "no.new.example."]);
 }
 
+/// The name itself matches as one below the other, and not as a zone of its own.
+#[tokio::test]
+async fn of_zones_in_each_other_the_one_that_a_name_is_below_gives_way() {
+    let ruled = Ruled::by(json!([rule(
+        "old",
+        json!({"subdomain": ["old.example", "b.old.example"]}),
+        "rewrite",
+        json!({"name": "new.example"})
+    )]))
+    .await;
+
+    for name in ["b.old.example.", "www.b.old.example."] {
+        let reply = ruled.ask(name, types::A).await;
+        assert_eq!(reply.question.unwrap().0, name);
+    }
+    assert_eq!(ruled.asked(), ["b.new.example.", "www.new.example."]);
+}
+
 /// CoreDNS's issue 4407: the question of an error was the rewritten one.
 #[tokio::test]
 async fn the_question_goes_back_on_errors_too() {

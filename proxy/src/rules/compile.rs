@@ -189,7 +189,8 @@ fn new_name(to: &str, names: Option<&NameMatch>) -> Compiled<NewName> {
         return Ok(NewName::Regex(list(regex.as_deref(), |regex| regex)?, parse(to)?));
     }
     if let Some(all) = zone.as_deref().or(subdomain.as_deref()) {
-        return Ok(NewName::Zone(zones(all)?, parse(to)?));
+        let (zones, to, is_below) = (zones(all)?, parse(to)?, zone.is_none());
+        return Ok(NewName::Zone { zones, to, is_below });
     }
     let to = to.to_ascii_lowercase();
     if prefix.is_some() {

@@ -28,7 +28,12 @@ pub(super) enum NewName {
     /// It is made of the groups of the first expression that matches.
     Regex(Vec<Regex>, Template),
     /// This takes the place of the longest of these zones, which are in wire form and in lower case.
-    Zone(HashSet<Box<[u8]>>, Name<'static>),
+    Zone {
+        zones: HashSet<Box<[u8]>>,
+        to: Name<'static>,
+        /// Whether only names below them match.
+        is_below: bool,
+    },
     /// This takes the place of the longest of these beginnings.
     Prefix(Vec<NamePart>, String),
     /// This takes the place of the longest of these endings; all have the dot at the end.
@@ -80,9 +85,10 @@ impl NewName {
                 let group = |index| captures.get(index);
                 Some(parse(to.fill(text, group)).map(|name| (name, None)))
             }
-            Self::Zone(zones, to) => {
+            Self::Zone { zones, to, is_below } => {
                 let name = Name::from_wire(subject.wire().to_vec()).ok()?;
-                let zone = name.suffixes().find(|suffix| zones.contains(*suffix))?;
+                let mut suffixes = name.suffixes().skip(usize::from(*is_below));
+                let zone = suffixes.find(|suffix| zones.contains(*suffix))?;
                 let old = Name::from_wire(zone.to_vec()).ok()?;
                 let new = replace_zone(subject.name, &old, to)?;
                 let ending = Ending::Zone { new: to.clone(), old };
