@@ -287,6 +287,32 @@ mod tests {
     }
 
     #[test]
+    fn tests_of_a_manifest_know_who_may_ask_as_its_pods_do() {
+        let mut proxy = fixtures::proxy("minimal");
+        let test = serde_json::json!({
+            "name": "www.example.com", "client": "203.0.113.7", "expect": {"route": "default"},
+        });
+        proxy.spec.tests = Some(vec![serde_json::from_value(test).unwrap()]);
+        let mut resolved = fixtures::resolved();
+        assert_ne!(problems(&proxy, &resolved), Vec::<String>::new(), "a foreigner");
+
+        let facts = std::sync::Arc::make_mut(&mut resolved.facts);
+        facts.node_addresses.push("203.0.113.7".parse().unwrap());
+        assert_eq!(problems(&proxy, &resolved), Vec::<String>::new(), "a node");
+    }
+
+    #[test]
+    fn no_more_endpoints_are_rendered_than_a_manifest_may_have() {
+        let mut facts = fixtures::facts();
+        let server = facts.dns.as_mut().unwrap();
+        server.endpoints =
+            (0..2000_u32).map(|it| std::net::Ipv4Addr::from_bits(it).into()).collect();
+
+        let rendered = cluster_dns(&fixtures::proxy("minimal").spec, &facts).unwrap();
+        assert_eq!(rendered.endpoints.unwrap().len(), bounds::ENDPOINTS as usize);
+    }
+
+    #[test]
     fn the_cluster_may_ask_wherever_its_addresses_are() {
         let mut facts = fixtures::facts();
         let spec = fixtures::proxy("minimal").spec;

@@ -107,6 +107,8 @@ async fn an_answer_that_failed_validation_is_not_shopped_around() {
     let answer = fixture.ask("www.example.").await.unwrap();
 
     assert_eq!((answer.server, other.log.accepted()), (bogus.address, 0));
+    let server = &fixture.upstreams.routing.routes[0].servers[0];
+    assert_eq!(server.latency().expected(Instant::now()), None, "nor is it worth a slow one");
 }
 
 #[tokio::test]
