@@ -218,9 +218,13 @@ impl Judge {
         if self.private_names == PrivateNames::Forward {
             return None;
         }
-        let (rcode, response) = private_names::answer(question)?;
+        let (mut rcode, response) = private_names::answer(question)?;
         if self.zones.zone_len(question).is_some_and(|len| len > 1) {
             return None;
+        }
+        // "No such name" would be the end of all that is below it (RFC 8020 section 2).
+        if self.zones.imply(&question.name) {
+            rcode = Rcode::NOERROR;
         }
         let reason = ExtendedError::new(ExtendedError::OTHER, "responses.privateNames");
         Some(Fate::Made { rcode, response: Box::new(response), is_ruled: false, reason })

@@ -142,6 +142,24 @@ async fn the_parents_no_does_not_hide_a_zone_below() {
     assert_eq!(proxy.client().ask("www.sub.corp.example", types::TXT).await.texts(), ["child"]);
 }
 
+/// "No such name" is the end of all that is below it (RFC 8020): whoever remembers it would not find the zone any more.
+#[tokio::test]
+async fn a_private_name_above_a_zone_exists() {
+    let zones = json!([{"name": "corp", "zones": ["west.corp.local"], "upstreams": ["two"]}]);
+    let routed = Routed::by(zones).await;
+    let cases = [
+        ("www.west.corp.local", types::TXT, "two"),
+        ("west.corp.local", types::DS, "nobody: rcode 0"),
+        ("corp.LOCAL", types::TXT, "nobody: rcode 0"),
+        ("local", types::A, "nobody: rcode 0"),
+        ("east.corp.local", types::TXT, "nobody: rcode 3"),
+    ];
+
+    for (name, qtype, expected) in cases {
+        assert_eq!(routed.who_is_asked(name, qtype).await, expected, "{name}");
+    }
+}
+
 /// What a cluster's DNS answers (the DNS specification of Kubernetes, sections 2.3 and 2.4), over TCP.
 /// CVE-2022-2837: names of Services hid names of the world; here they have their own zones, and no other.
 #[tokio::test]

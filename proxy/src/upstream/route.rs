@@ -1,7 +1,7 @@
 //! Which route a question takes: the one with the longest zone, by labels; and who is asked next on it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -204,6 +204,8 @@ pub struct Zones {
     routes: HashMap<Box<[u8]>, usize, FixedState>,
     /// Octets of the longest zone: what is longer need not be looked up, which is all but "." by default.
     longest: usize,
+    /// The names that there are because of a zone: each zone and the names above it, all but ".".
+    implied: HashSet<Box<[u8]>, FixedState>,
 }
 
 impl Zones {
@@ -220,7 +222,18 @@ impl Zones {
     pub fn insert(&mut self, zone: &Name<'_>, route: usize) {
         let zone = zone.to_folded();
         self.longest = self.longest.max(zone.len());
+        for name in suffixes(&zone).filter(|name| *name != ROOT) {
+            if !self.implied.insert(name.into()) {
+                break;
+            }
+        }
         self.routes.entry(zone).or_insert(route);
+    }
+
+    /// Whether a name is a zone, or above one: then there is such a name, whatever its own records are (RFC 8020 section 2).
+    pub fn imply(&self, name: &Name<'_>) -> bool {
+        let mut buffer = [0; MAX_NAME_LEN];
+        self.implied.contains(name.fold(&mut buffer))
     }
 
     /// The index of the route for a question.
@@ -291,6 +304,25 @@ mod tests {
             }
         }
         assert_eq!(find(&Zones::default(), "a.example.", Qtype::A), None);
+    }
+
+    #[test]
+    fn zones_and_the_names_above_them_exist() {
+        let mut table = Zones::default();
+        for zone in [".", "b.corp.Local.", "a.corp.local."] {
+            table.insert(&zone.parse().unwrap(), 0);
+        }
+        let cases = [
+            ("local.", true),
+            ("CORP.local.", true),
+            ("b.corp.local.", true),
+            ("x.b.corp.local.", false),
+            ("c.corp.local.", false),
+            (".", false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(table.imply(&name.parse().unwrap()), expected, "{name}");
+        }
     }
 
     #[test]
