@@ -122,9 +122,11 @@ pub fn warnings(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     routes::warn(&proxy.spec, &mut report);
     rules::warn(&proxy.spec, &mut report);
     lists::warn(&proxy.spec, &mut report);
+    access::warn(proxy.spec.access.as_ref(), &mut report);
     limits::warn(proxy, &mut report);
     if place == Place::File {
         workload::warn(&proxy.spec, &mut report);
+        rules::warn_outside_of_clusters(&proxy.spec, &mut report);
     }
     report.problems
 }

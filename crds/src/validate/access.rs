@@ -31,6 +31,13 @@ pub(super) fn check(access: Option<&Access>, report: &mut Report) {
     }
 }
 
+/// Warns of a proxy that nobody may ask.
+pub(super) fn warn(access: Option<&Access>, report: &mut Report) {
+    let allow = access.and_then(|access| access.allow.as_deref());
+    let message = "empty: every query is refused; leave it out for the default networks";
+    report.require(allow != Some(&[]), "spec.access.allow", message);
+}
+
 fn networks(path: &str, texts: &[String], report: &mut Report) -> Vec<(usize, Network)> {
     report.parse_all(path, texts)
 }

@@ -7,8 +7,8 @@ use crate::{
     bounds,
     units::{Duration, NamePart, Network, QueryType, Record, Regex, Template, Zone},
     v1alpha1::{
-        Allow, Block, DnsProxySpec, Forward, Match, NameChange, NameMatch, RcodeChange,
-        ResponseChange, Rewrite, Route, StaticAnswer, TtlRange, rule::Rule,
+        Allow, Block, ClusterDnsMode, DnsProxySpec, Forward, Match, NameChange, NameMatch,
+        RcodeChange, ResponseChange, Rewrite, StaticAnswer, TtlRange, rule::Rule,
     },
 };
 
@@ -64,7 +64,7 @@ fn check_rule(path: &str, rule: &Rule, spec: &DnsProxySpec, report: &mut Report)
         ttl_of(&format!("{path}.block.ttl"), ttl.as_deref(), report);
     }
     if let Some(Forward { route }) = forward {
-        check_forward(&format!("{path}.forward.route"), route, spec.routes.as_deref(), report);
+        check_route(&format!("{path}.forward.route"), route, spec, report);
     }
     if let Some(Allow {}) = allow {}
     if let Some(response) = response {
@@ -307,17 +307,21 @@ fn check_answer(path: &str, answer: &StaticAnswer, groups: Option<usize>, report
 
 const CNAME: u16 = 5;
 
-fn check_forward(path: &str, route: &str, routes: Option<&[Route]>, report: &mut Report) {
-    report.require(is_route(route, routes), path, format!("no route is called {route}"));
-}
-
-/// Whether there is a route with a name.
-pub(super) fn is_route(name: &str, routes: Option<&[Route]>) -> bool {
-    let is_known = match routes {
+/// Checks that there is a route with a name. That of the cluster's DNS may be made by the operator.
+pub(super) fn check_route(path: &str, name: &str, spec: &DnsProxySpec, report: &mut Report) {
+    if name == super::CLUSTER_DNS {
+        let message = "clusterDNS is Disabled: there is no such route";
+        return report.require(mode(spec) == ClusterDnsMode::Forward, path, message);
+    }
+    let is_known = match spec.routes.as_deref() {
         None => name == "default",
         Some(routes) => routes.iter().any(|known| known.name == name),
     };
-    is_known || name == super::CLUSTER_DNS
+    report.require(is_known, path, format!("no route is called {name}"));
+}
+
+fn mode(spec: &DnsProxySpec) -> ClusterDnsMode {
+    spec.cluster_dns.as_ref().map(|dns| dns.mode).unwrap_or_default()
 }
 
 fn check_response(path: &str, response: &ResponseChange, report: &mut Report) {
@@ -349,6 +353,22 @@ fn check_response(path: &str, response: &ResponseChange, report: &mut Report) {
 
 fn ttl_of(path: &str, text: Option<&str>, report: &mut Report) -> Option<Duration> {
     super::cache::seconds(path, text, bounds::RULE_TTL, report)
+}
+
+/// Warns of rules that lead to a route that only a cluster has.
+pub(super) fn warn_outside_of_clusters(spec: &DnsProxySpec, report: &mut Report) {
+    let dns = spec.cluster_dns.as_ref();
+    if dns.is_some_and(|dns| dns.addresses.iter().flatten().next().is_some()) {
+        return;
+    }
+    for (index, rule) in spec.rules.iter().flatten().enumerate() {
+        let forward = rule.forward.as_ref();
+        report.require(
+            forward.is_none_or(|forward| forward.route != super::CLUSTER_DNS),
+            format!("spec.rules[{index}].forward.route"),
+            "outside of a cluster there is no such route, and these names are refused: give clusterDNS.addresses",
+        );
+    }
 }
 
 /// Warns of routes that nothing leads to.

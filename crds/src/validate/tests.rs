@@ -423,6 +423,12 @@ fn the_clusters_dns_gets_narrow_zones() {
                 ],
             ),
             (
+                "none, and a rule that leads to it",
+                "clusterDNS: {mode: Disabled}, rules: [{name: r, match: {types: [A]}, forward: {route: cluster-dns}}]"
+                    .into(),
+                &["spec.rules[0].forward.route: clusterDNS is Disabled"],
+            ),
+            (
                 "a forward zone",
                 cluster("reverseZones: [cluster.local]"),
                 &["spec.clusterDNS.reverseZones[0]: not a reverse zone"],
@@ -809,7 +815,7 @@ fn an_objects_name_can_be_a_services() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_of() {
-    let cases: [(&str, String, &[&str]); 10] = [
+    let cases: [(&str, String, &[&str]); 13] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -834,6 +840,21 @@ fn what_is_probably_not_meant_is_warned_of() {
             "the cluster's zone",
             "routes: [{name: r, zones: [., Cluster.Local.], upstreams: [a]}], clusterDNS: {domain: cluster.local}".into(),
             &["spec.routes[0].zones[1]: a zone of clusterDNS, too: this route wins"],
+        ),
+        (
+            "a route that only a cluster has",
+            "rules: [{name: r, match: {types: [A]}, forward: {route: cluster-dns}}], clusterDNS: {domain: cluster.local}".into(),
+            &["spec.rules[0].forward.route: outside of a cluster there is no such route"],
+        ),
+        (
+            "a route that was made",
+            "rules: [{name: r, match: {types: [A]}, forward: {route: cluster-dns}}], clusterDNS: {addresses: [192.0.2.1]}".into(),
+            &[],
+        ),
+        (
+            "nobody who may ask",
+            "access: {allow: []}".into(),
+            &["spec.access.allow: empty: every query is refused"],
         ),
         (
             "a timeout behind the deadline",

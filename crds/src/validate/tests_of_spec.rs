@@ -29,12 +29,7 @@ pub(super) fn check(spec: &DnsProxySpec, report: &mut Report) {
             report.require(is_there, format!("{path}.rule"), format!("no rule is called {rule}"));
         }
         if let Some(route) = route {
-            let is_there = super::rules::is_route(route, spec.routes.as_deref());
-            report.require(
-                is_there,
-                format!("{path}.route"),
-                format!("no route is called {route}"),
-            );
+            super::rules::check_route(&format!("{path}.route"), route, spec, report);
         }
     }
 }
