@@ -197,8 +197,8 @@ pub struct Rewrite {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub answer_names: Option<Vec<NameChange>>,
 
-    /// Further changes of the names inside of record data (CNAME, DNAME, SOA, SRV, MX, NAPTR, NS, PTR), the
-    /// first that matches.
+    /// Further changes of the names inside of record data (CNAME, DNAME, SOA, SRV, MX, NAPTR, NS, PTR,
+    /// SVCB, HTTPS), the first that matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::RULE_CHANGES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

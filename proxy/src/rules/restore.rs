@@ -141,7 +141,8 @@ impl Restoring {
             let Record { owner, rtype, data, class: _, ttl: _ } = record;
             is_changed |= set(owner, self.back(owner, restore.owners, &restore.owner_changes)?);
             if has_values(*rtype) {
-                for name in &mut data.names {
+                // "." is no name there, but says that there is none, or that it is the owner's (RFC 7505, RFC 9460).
+                for name in data.names.iter_mut().filter(|name| name.label_count() > 0) {
                     is_changed |=
                         set(name, self.back(name, restore.values, &restore.value_changes)?);
                 }
@@ -195,8 +196,10 @@ fn has_values(rtype: Qtype) -> bool {
     const SRV: u16 = 33;
     const NAPTR: u16 = 35;
     const DNAME: u16 = 39;
+    const SVCB: u16 = 64;
+    const HTTPS: u16 = 65;
     matches!(rtype, Qtype::CNAME | Qtype::SOA | Qtype::MX | Qtype::NS | Qtype::PTR)
-        || matches!(rtype.0, SRV | NAPTR | DNAME)
+        || matches!(rtype.0, SRV | NAPTR | DNAME | SVCB | HTTPS)
 }
 
 impl Ending {

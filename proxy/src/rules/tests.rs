@@ -314,6 +314,23 @@ fn names_in_the_answer_go_back_as_the_rule_says() {
 }
 
 #[test]
+fn names_of_services_go_back_and_none_stays_none() {
+    let rules = rules(
+        "{name: r, match: {names: {zone: [old.example]}}, rewrite: {name: new.example, answers: RestoreAll, \
+          answerValues: [{regex: '^\\.$', to: 'none.example.'}]}}",
+    );
+    let (https, mx) = (Qtype(65), Qtype::MX);
+    let answer = vec![
+        record("new.example.", https, b"\0\x01\x03www\x03new\x07example\0\0\x03\0\x02\x01\xbb"),
+        record("new.example.", https, b"\0\x02\0"),
+        record("new.example.", mx, b"\0\0\0"),
+    ];
+
+    let expected = ["old.example. www.old.example.", "old.example. .", "old.example. ."];
+    assert_eq!(restored(&rules, "old.example.", answer), expected);
+}
+
+#[test]
 fn several_rewrites_are_undone_in_reverse_order() {
     let rules = rules(
         "{name: one, match: {names: {exact: [a.example]}}, rewrite: {name: b.example}, then: Continue}, \
