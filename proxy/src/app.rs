@@ -104,7 +104,7 @@ struct Listener {
 impl App {
     /// Loads the manifest, binds all addresses, and serves.
     pub async fn start(args: &RunArgs, telemetry: Telemetry) -> Result<Self, StartError> {
-        let config = Config::load(args.file.as_deref(), &Names::default())?;
+        let config = load(args.file.clone(), Names::default()).await?;
         let (metrics, registry) = Metrics::register()?;
         let wanted = wanted(&args.listen, &config);
         let sockets = bind::bind(&wanted, worker_count(args), &Held::default())?;
@@ -197,32 +197,22 @@ impl App {
             signal = signals.next_end() => tracing::warn!(?signal, "ending at once"),
         }
         self.workers.end();
+        self.metrics.query_log.flush().await;
         Ok(())
     }
 
     /// The files, read again; or the signal that does not wait for that: lists may be long, and a file may be on a disk
     /// that does not answer.
     async fn loaded(&self, signals: &mut Signals) -> Result<Result<Config, LoadError>, Event> {
-        let mut loading = Box::pin(self.load());
+        let load = || Box::pin(load(self.file.clone(), self.config.names.clone()));
+        let mut loading = load();
         loop {
             tokio::select! {
                 loaded = &mut loading => return Ok(loaded),
                 event = signals.next() => match event {
-                    Event::Reload => loading = Box::pin(self.load()),
+                    Event::Reload => loading = load(),
                     end @ (Event::Terminate | Event::Interrupt) => return Err(end),
                 },
-            }
-        }
-    }
-
-    /// Loads the files again, on a thread of its own.
-    fn load(&self) -> impl Future<Output = Result<Config, LoadError>> + use<> {
-        let (file, known) = (self.file.clone(), self.config.names.clone());
-        let loading = tokio::task::spawn_blocking(move || Config::load(file.as_deref(), &known));
-        async {
-            match loading.await {
-                Ok(loaded) => loaded,
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
     }
@@ -369,6 +359,14 @@ fn warn_of_lines(list: &str, problems: &Problems) {
     let more = problems.count.saturating_sub(problems.first.len());
     if more > 0 {
         tracing::warn!(list, "passed over: {more} more lines");
+    }
+}
+
+/// Loads the files, on a thread of its own.
+async fn load(file: Option<PathBuf>, known: Names) -> Result<Config, LoadError> {
+    match tokio::task::spawn_blocking(move || Config::load(file.as_deref(), &known)).await {
+        Ok(loaded) => loaded,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -181,6 +181,14 @@ fn first_of(problems: &[Problem]) -> String {
     format!("{}{rest}", shown.join("; "))
 }
 
+/// What a manifest is read for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Purpose {
+    /// Its tests must hold, as far as the manifest alone decides about them.
+    Run,
+    Explain,
+}
+
 /// The manifest that runs when none is given: two public resolvers.
 const EMBEDDED: &str = include_str!("config/embedded.yaml");
 
@@ -188,8 +196,17 @@ impl Config {
     /// Reads a manifest and everything that it refers to; without a path, the embedded one. What is `known` of its
     /// lists is not read again.
     pub fn load(path: Option<&Path>, known: &Names) -> Result<Self, LoadError> {
+        Self::load_for(Purpose::Run, path, known)
+    }
+
+    /// Reads a manifest to tell what it does, whether it is meant for a file or for a cluster, and whether its tests hold.
+    pub fn load_to_explain(path: Option<&Path>) -> Result<Self, LoadError> {
+        Self::load_for(Purpose::Explain, path, &Names::default())
+    }
+
+    fn load_for(purpose: Purpose, path: Option<&Path>, known: &Names) -> Result<Self, LoadError> {
         let Some(path) = path else {
-            return Self::from_text(EMBEDDED, Path::new(""), BTreeMap::new(), known);
+            return Self::from_text(purpose, EMBEDDED, Path::new(""), BTreeMap::new(), known);
         };
         let files = BTreeMap::from([(path.to_owned(), reload::Fingerprint::of(path))]);
         let octets = File::open(path)
@@ -201,7 +218,7 @@ impl Config {
             source,
         })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        Self::from_text(text, folder, files, known)
+        Self::from_text(purpose, text, folder, files, known)
     }
 
     /// What decides about queries by itself.
@@ -211,6 +228,7 @@ impl Config {
     }
 
     fn from_text(
+        purpose: Purpose,
         text: &str,
         folder: &Path,
         mut files: reload::Files,
@@ -218,16 +236,24 @@ impl Config {
     ) -> Result<Self, LoadError> {
         let hash = hash(text.as_bytes());
         let names = OnceCell::<Names>::new();
-        let proxy = manifest::read_one_and(text, Place::File, |proxy| {
-            let read = || Names::read(&proxy.spec, Some(folder), known);
-            expectations::problems(proxy, names.get_or_init(read))
-        });
+        let read_names = |proxy: &DnsProxy| Names::read(&proxy.spec, Some(folder), known);
+        let proxy = match purpose {
+            Purpose::Run => manifest::read_one_and(text, Place::File, |proxy| {
+                names.get_or_init(|| read_names(proxy));
+                expectations::problems_without_files(proxy)
+            }),
+            Purpose::Explain => manifest::read_one(text, Place::File)
+                .or_else(|problems| manifest::read_one(text, Place::Cluster).map_err(|_| problems)),
+        };
         let proxy = proxy.map_err(|problems| LoadError::Invalid {
             hash: hash.clone(),
             problems,
             files: names.get().map(|names| names.files().clone()).unwrap_or_default(),
         })?;
-        let names = names.into_inner().unwrap_or_default();
+        let mut names = names.into_inner().unwrap_or_else(|| read_names(&proxy));
+        if purpose == Purpose::Run {
+            names.complain_of_tests(&expectations::problems(&proxy, &names));
+        }
         files.extend(names.files().clone());
         Self::new(&proxy, hash.clone(), names, Reader::new(folder, files))
             .map_err(|source| LoadError::Unparsable { hash, source })

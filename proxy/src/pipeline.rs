@@ -255,6 +255,7 @@ impl Pipeline {
         let (rcode, upstream, duration) = (*rcode, None, started.elapsed());
         self.metrics.count_response(rcode, source, duration);
         if let Some(question) = question {
+            let rcode = Some(rcode);
             self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
         }
         reply::rejection(&rejection, reason.as_ref(), self.terms(client), out);
@@ -289,7 +290,10 @@ impl Pipeline {
 
     /// A rule wants no reply to this.
     fn keep_silent(&self, job: &Job<'_>) -> Verdict {
-        self.metrics.count_response(Rcode::NOERROR, Source::Refused, job.started.elapsed());
+        let Job { query, client, started } = job;
+        let (client, question, duration) = (*client, &query.question, started.elapsed());
+        let (rcode, source, upstream) = (None, Source::Rule, None);
+        self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
         Verdict::Silence
     }
 
@@ -361,6 +365,7 @@ impl Pipeline {
         truncate::fit(reply, limit);
         let (client, question, duration) = (*client, &query.question, started.elapsed());
         self.metrics.count_response(rcode, source, duration);
+        let rcode = Some(rcode);
         self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
     }
 }

@@ -16,6 +16,7 @@ use std::{
 use dnsproxy_api::v1alpha1::QueryLogMode;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::{
     listener::Client,
@@ -26,15 +27,18 @@ use crate::{
 /// Lines that wait to be written: our guess, about a megabyte.
 const QUEUE: usize = 4096;
 
-/// One answered query.
+/// How long the end of the process waits for whoever reads the lines: our guess.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// What became of one query.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'q> {
     /// Who asked.
     pub client: Client,
     /// What was asked.
     pub question: &'q Question<'q>,
-    /// What was answered.
-    pub rcode: Rcode,
+    /// What was answered; `None` where a rule wants no reply.
+    pub rcode: Option<Rcode>,
     /// Where the reply came from.
     pub source: Source,
     /// Which upstream it came from.
@@ -53,7 +57,7 @@ struct Line<'q> {
     transport: &'static str,
     qname: String,
     qtype: String,
-    rcode: String,
+    rcode: Option<String>,
     source: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<&'q str>,
@@ -72,8 +76,15 @@ pub struct QueryLog {
 /// The thread that writes; clones share it.
 #[derive(Clone, Debug)]
 pub struct QueryLogWriter {
-    lines: SyncSender<Vec<u8>>,
+    queue: SyncSender<Item>,
     dropped: Counter,
+}
+
+#[derive(Debug)]
+enum Item {
+    Line(Vec<u8>),
+    /// All before it is written.
+    Flush(oneshot::Sender<()>),
 }
 
 impl QueryLogWriter {
@@ -85,18 +96,29 @@ impl QueryLogWriter {
             "Lines of the query log that could not be written in time",
             dropped.clone(),
         );
-        let (lines, queue) = sync_channel::<Vec<u8>>(QUEUE);
+        let (queue, items) = sync_channel(QUEUE);
         std::thread::Builder::new().name("query-log".to_owned()).spawn(move || {
-            for line in queue {
-                // Nobody reads standard output any more: there is nothing better to do than to go on.
-                std::io::stdout().lock().write_all(&line).ok();
+            for item in items {
+                match item {
+                    // Nobody reads standard output any more: there is nothing better to do than to go on.
+                    Item::Line(line) => drop(std::io::stdout().lock().write_all(&line)),
+                    Item::Flush(done) => drop(done.send(())),
+                }
             }
         })?;
-        Ok(Self { lines, dropped })
+        Ok(Self { queue, dropped })
+    }
+
+    /// Waits until all lines are written, unless nobody reads them.
+    pub async fn flush(&self) {
+        let (queue, (done, flushed)) = (self.queue.clone(), oneshot::channel());
+        // There may be no room yet.
+        tokio::task::spawn_blocking(move || queue.send(Item::Flush(done)));
+        tokio::time::timeout(FLUSH_LIMIT, flushed).await.ok();
     }
 
     fn write(&self, line: Vec<u8>) {
-        if self.lines.try_send(line).is_err() {
+        if self.queue.try_send(Item::Line(line)).is_err() {
             self.dropped.inc();
         }
     }
@@ -123,10 +145,10 @@ impl QueryLog {
         }
     }
 
-    fn is_wanted(&self, rcode: Rcode) -> bool {
+    fn is_wanted(&self, rcode: Option<Rcode>) -> bool {
         match self.mode {
             QueryLogMode::None => false,
-            QueryLogMode::Failures => !matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN),
+            QueryLogMode::Failures => !matches!(rcode, Some(Rcode::NOERROR | Rcode::NXDOMAIN)),
             QueryLogMode::All => true,
         }
     }
@@ -141,7 +163,7 @@ fn line(record: &Record<'_>, now: SystemTime) -> Vec<u8> {
         transport: client.transport.label(),
         qname: question.name.to_string(),
         qtype: question.qtype.to_string(),
-        rcode: rcode.to_string(),
+        rcode: rcode.map(|rcode| rcode.to_string()),
         source: source.label(),
         upstream,
         duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
@@ -166,7 +188,7 @@ mod tests {
         let record = Record {
             client: Client { address: [192, 0, 2, 1].into(), transport: Transport::Tcp },
             question: &question,
-            rcode: Rcode::SERVFAIL,
+            rcode: Some(Rcode::SERVFAIL),
             source: Source::Local,
             upstream: None,
             duration: Duration::from_micros(1500),

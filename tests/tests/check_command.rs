@@ -128,6 +128,27 @@ async fn all_problems_are_said_at_once() {
     }
 }
 
+/// Some fields make sense in a file or in a cluster only: what is wrong is told for where the manifest is meant for.
+#[tokio::test]
+async fn failing_tests_are_told_before_what_another_place_would_refuse() {
+    let mut spec = valid();
+    spec["tests"] = json!([
+        {"name": "a.example", "expect": {"rcode": "NXDOMAIN"}},
+        {"name": "b.example", "expect": {"rcode": "NXDOMAIN"}},
+    ]);
+    let mut nameless: Value = serde_json::from_str(&manifest(&spec)).unwrap();
+    nameless.as_object_mut().unwrap().remove("metadata");
+    let in_file = check(&nameless.to_string()).await;
+    spec["upstreams"][0]["tls"]["ca"] = json!({"configMap": {"name": "corp-ca", "key": "ca.crt"}});
+    let in_cluster = check(&manifest(&spec)).await;
+
+    for said in [in_file, in_cluster] {
+        assert_eq!(said.code, Some(1));
+        assert!(said.err.contains("spec.tests[1]: b.example A: "), "{}", said.err);
+        assert!(!said.err.contains("only in a cluster"), "{}", said.err);
+    }
+}
+
 #[tokio::test]
 async fn run_refuses_what_check_refuses_and_binds_nothing() {
     for (why, over, path) in problems() {

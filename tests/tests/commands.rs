@@ -187,6 +187,37 @@ async fn the_query_log_has_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_query_that_a_rule_drops_is_in_the_log_and_is_no_reply() {
+    let spec = json!({
+        "logging": {"queries": {"mode": "Failures"}},
+        "rules": [{"name": "quiet", "match": {"names": {"exact": ["quiet.example"]}}, "block": {"with": "Drop"}}],
+    });
+    let stage = Stage::spec(spec).await;
+    let query = dnsproxy_tests::wire::Query::new("quiet.example", dnsproxy_tests::wire::types::A);
+    stage.client().socket().await.send(&query.encode()).await.unwrap();
+
+    let line = stage.proxy.says("the dropped one", |line| line.contains("quiet.example")).await;
+
+    let entry: serde_json::Value = serde_json::from_str(&line[line.find('{').unwrap()..]).unwrap();
+    assert_eq!((&entry["rcode"], &entry["source"]), (&json!(null), &json!("rule")), "{entry}");
+    assert_eq!(stage.proxy.admin.sum("dnsproxy_queries_total", &[]).await, 1.0);
+    assert_eq!(stage.proxy.admin.sum("dnsproxy_responses_total", &[]).await, 0.0);
+}
+
+/// Whoever keeps the log has all of it, though the process ended at once.
+#[tokio::test]
+async fn the_last_lines_of_the_query_log_are_written_before_the_end() {
+    let stage = Stage::spec(json!({"logging": {"queries": {"mode": "All"}}})).await;
+    for number in 0..50 {
+        stage.client().ask(&format!("n{number}.example"), dnsproxy_tests::wire::types::A).await;
+    }
+    let mut proxy = stage.proxy;
+    proxy.signal(nix::sys::signal::Signal::SIGINT);
+    assert!(proxy.ended().await.success());
+    proxy.says("the last one", |line| line.contains("\"n49.example.\"")).await;
+}
+
+#[tokio::test]
 async fn no_query_is_logged_unless_asked_for() {
     let stage = Stage::new().await;
     stage.client().ask("secret.example", dnsproxy_tests::wire::types::A).await;

@@ -106,6 +106,20 @@ async fn programs_get_json() {
     assert_eq!(told["result"]["servers"][0]["upstream"], "main");
 }
 
+/// What does not run here, or not as it should, is what people want explained.
+#[tokio::test]
+async fn manifests_for_a_cluster_and_those_with_failing_tests_are_explained() {
+    let server = server().await;
+    let mut spec = spec(&server);
+    spec["tests"] = json!([{"name": "www.example", "expect": {"rule": "ads"}}]);
+    assert!(explain(&spec, &["www.example"]).await.contains("what the upstream answers"));
+
+    spec["upstreams"][0]["protocol"] = json!("TLS");
+    spec["upstreams"][0]["tls"] = json!({"serverName": "dns.example", "ca": {"configMap": {"name": "corp-ca", "key": "ca.crt"}}});
+    let told = explain(&spec, &["printer.example"]).await;
+    assert!(told.contains("NOERROR (rule printer)"), "{told}");
+}
+
 #[tokio::test]
 async fn a_running_proxy_tells_of_its_cache_and_its_servers() {
     let server = server().await;
@@ -113,7 +127,9 @@ async fn a_running_proxy_tells_of_its_cache_and_its_servers() {
     proxy.client().ask("www.old.example", types::A).await;
     let admin = proxy.admin.address.to_string();
 
-    let output = run(&["explain", "www.old.example", "--admin", &admin]).await;
+    // As where DNSPROXY_FILE is set for `run`.
+    let output =
+        run(&["explain", "www.old.example", "--admin", &admin, "-f", "/nowhere.yaml"]).await;
 
     let told = text(&output.stdout);
     assert!(told.contains("NOERROR, fresh, answers"), "{told}{}", text(&output.stderr));

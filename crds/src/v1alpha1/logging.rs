@@ -29,9 +29,9 @@ pub enum LogLevel {
     /// What changed.
     #[default]
     Info,
-    /// What happens to each connection and query.
+    /// Each connection to an upstream, and each question that a server of one has no answer to.
     Debug,
-    /// Everything.
+    /// What libraries tell as well. For each query, see `queries`.
     Trace,
 }
 

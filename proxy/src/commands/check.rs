@@ -33,8 +33,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     match (in_file, in_cluster) {
         (Err(for_file), Err(for_cluster)) => {
-            let fewer = if for_cluster.len() < for_file.len() { for_cluster } else { for_file };
-            for problem in fewer {
+            for problem in if is_for_cluster(&text) { for_cluster } else { for_file } {
                 eprintln!("{}: {problem}", place_of(&args.file, &problem));
             }
             Ok(ExitCode::FAILURE)
@@ -43,6 +42,12 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         (Ok(valid), Err(elsewhere)) => Ok(accept(&args.file, &valid, &elsewhere, "in a cluster")),
         (Err(elsewhere), Ok(valid)) => Ok(accept(&args.file, &valid, &elsewhere, "in a file")),
     }
+}
+
+/// Which of the two a manifest is meant for that is good for neither: where less is wrong with it, whatever its tests say.
+fn is_for_cluster(text: &str) -> bool {
+    let wrong = |place| manifest::read(text, place).err().map_or(0, |problems| problems.len());
+    wrong(Place::Cluster) < wrong(Place::File)
 }
 
 fn accept(file: &Path, valid: &Manifests, elsewhere: &[Problem], place: &str) -> ExitCode {

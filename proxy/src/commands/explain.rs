@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app,
-    config::{Config, Names},
+    config::Config,
     explain::Explanation,
     message::{Name, Qclass, Qtype, Question},
 };
@@ -45,8 +45,8 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
 
-    /// Ask the proxy with this admin address, which knows its cache and how its servers are.
-    #[arg(long, value_name = "IP:PORT", conflicts_with = "file")]
+    /// Ask the proxy with this admin address, which knows its cache and how its servers are; it has its own manifest.
+    #[arg(long, value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
 
     /// How the answer looks.
@@ -76,7 +76,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn tell(args: &ExplainArgs) -> anyhow::Result<Explanation> {
-    let config = Config::load(args.file.as_deref(), &Names::default())?;
+    let config = Config::load_to_explain(args.file.as_deref())?;
     let pipeline = app::pipeline_of(&config)?;
     let (name, qtype) = (args.name.clone(), args.qtype);
     let question = Question { name, qtype, qclass: Qclass::IN };

@@ -35,8 +35,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: &RunArgs, telemetry: Telemetry) -> Result<(), StartError> {
     // Before anybody can know that there is something to end.
-    let signals = Signals::listen()?;
-    App::start(args, telemetry).await?.run(signals).await
+    let mut signals = Signals::listen()?;
+    let app = tokio::select! {
+        app = App::start(args, telemetry) => app?,
+        // Nobody was answered yet.
+        _ = signals.next_end() => return Ok(()),
+    };
+    app.run(signals).await
 }
 
 /// Each connection of a client is an open file; the usual soft limit is far below what is allowed.

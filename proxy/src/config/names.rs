@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use dnsproxy_api::{defaults, units, v1alpha1 as api};
+use dnsproxy_api::{defaults, units, v1alpha1 as api, validate::Problem};
 
 use super::{PublicFile, reload};
 use crate::{
@@ -17,7 +17,8 @@ pub struct Names {
     pub lists: Vec<Arc<List>>,
     /// Those that are answered here.
     pub hosts: Arc<Hosts>,
-    /// Sources that cannot be read, and what is done without them: of what was just read.
+    /// Sources that cannot be read, and what is done without them; tests that fail because of what is in files. All of what
+    /// was just read.
     pub complaints: Vec<String>,
     /// Of these, those of lists that were not taken for that reason.
     kept: usize,
@@ -60,28 +61,30 @@ impl Names {
 
     fn list(&mut self, name: &str, origin: Origin, known: &Self) -> Arc<List> {
         let known = known.lists.iter().find(|list| *list.name == *name);
-        if let Some(list) = known.filter(|list| *list.origin() == origin) {
+        let is_whole = |list: &&Arc<List>| list.problems().sources.is_empty();
+        if let Some(list) = known.filter(is_whole).filter(|list| *list.origin() == origin) {
             return Arc::clone(list);
         }
         let list = List::load(name, origin);
-        let is_same = |known: &&Arc<List>| {
+        let is_better = |known: &&Arc<List>| {
             known.origin().format == list.origin().format
                 && is_same(&known.origin().sources, &list.origin().sources)
+                && known.problems().sources.len() < list.problems().sources.len()
         };
-        let kept = known.filter(is_same).cloned();
+        let kept = known.filter(is_better).cloned();
         self.complain(&format!("list {name}"), list.problems(), kept.is_some());
-        kept.filter(|_| !list.problems().sources.is_empty()).unwrap_or_else(|| Arc::new(list))
+        kept.unwrap_or_else(|| Arc::new(list))
     }
 
     fn hosts(&mut self, sources: Vec<Source>, ttl: u32, known: &Self) -> Arc<Hosts> {
         let known = &known.hosts;
-        if known.is_of(&sources, ttl) {
+        if known.is_of(&sources, ttl) && known.problems().sources.is_empty() {
             return Arc::clone(known);
         }
         let hosts = Hosts::load(sources, ttl);
-        let is_known = is_same(known.sources(), hosts.sources());
-        self.complain("hosts", hosts.problems(), is_known);
-        let is_kept = is_known && !hosts.problems().sources.is_empty();
+        let is_kept = is_same(known.sources(), hosts.sources())
+            && known.problems().sources.len() < hosts.problems().sources.len();
+        self.complain("hosts", hosts.problems(), is_kept);
         if is_kept { Arc::clone(known) } else { Arc::new(hosts) }
     }
 
@@ -93,6 +96,14 @@ impl Names {
         if is_known {
             self.kept += problems.sources.len();
         }
+    }
+
+    /// Files change by themselves, the manifest does not: it was good, and is not refused for that.
+    pub(super) fn complain_of_tests(&mut self, failures: &[Problem]) {
+        let complaint = |failure: &Problem| {
+            format!("{failure}; a file has changed what is matched, so it is used all the same")
+        };
+        self.complaints.extend(failures.iter().map(complaint));
     }
 
     /// How many sources cannot be read.

@@ -63,19 +63,19 @@ impl Watcher {
         self.seen = files.iter().map(seen).collect();
     }
 
-    /// Ends when a file has changed and stands still.
+    /// Ends when a file has changed and stands still. Files are looked at on a thread of its own: a disk may not answer.
     pub async fn changed(&mut self) {
         loop {
             tokio::time::sleep(INTERVAL).await;
-            if self.look() {
+            let paths: Vec<_> = self.seen.keys().cloned().collect();
+            let looking = tokio::task::spawn_blocking(move || look_at(paths));
+            if looking.await.is_ok_and(|now| self.note(now)) {
                 return;
             }
         }
     }
 
-    fn look(&mut self) -> bool {
-        let now: Files =
-            self.seen.keys().map(|path| (path.clone(), Fingerprint::of(path))).collect();
+    fn note(&mut self, now: Files) -> bool {
         if now == self.seen {
             self.unsettled = None;
             return false;
@@ -90,9 +90,19 @@ impl Watcher {
     }
 }
 
+fn look_at(paths: Vec<PathBuf>) -> Files {
+    paths.into_iter().map(|path| (path.clone(), Fingerprint::of(&path))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Watcher {
+        fn look(&mut self) -> bool {
+            self.note(look_at(self.seen.keys().cloned().collect()))
+        }
+    }
 
     /// A folder that goes away with the test.
     struct Folder(PathBuf);

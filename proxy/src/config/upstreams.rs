@@ -167,13 +167,14 @@ mod tests {
     use std::{collections::BTreeMap, path::Path, time::Duration};
 
     use super::*;
-    use crate::config::{Config, Names};
+    use crate::config::{Config, Names, Purpose};
 
     fn config(spec: &str) -> Config {
         let text = format!(
             "apiVersion: dnsproxy.io/v1alpha1\nkind: DnsProxy\nmetadata: {{name: edge}}\nspec: {{{spec}}}\n"
         );
-        Config::from_text(&text, Path::new(""), BTreeMap::new(), &Names::default()).unwrap()
+        Config::from_text(Purpose::Run, &text, Path::new(""), BTreeMap::new(), &Names::default())
+            .unwrap()
     }
 
     fn is_padded(upstream: &UpstreamSettings) -> bool {

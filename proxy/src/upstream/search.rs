@@ -18,6 +18,7 @@ use std::{
 
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
 
 use super::{
     Answer, Attempt, Failure, error::ExchangeError, exchange::Exchange, health::Standing,
@@ -162,6 +163,8 @@ impl<'s> Search<'s> {
     fn note_failure(&mut self, server: &Server, error: ExchangeError, now: Instant) {
         let reason = error.reason();
         let upstream = Arc::clone(server.upstream());
+        let question = &self.request.question;
+        debug!(%upstream, server = %server.address(), name = %question.name, qtype = %question.qtype, reason, %error, "no answer");
         self.failures.push(Attempt { upstream, server: server.address(), error });
         self.fail_over(server, reason, now);
     }

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     connection::{Connection, drive},
@@ -308,7 +308,9 @@ impl Opening {
                 self.pool.note_opened(Instant::now());
                 // Over TLS 1.3 a server may refuse our certificate after the handshake; another one behind its address may take
                 // it. Whatever else ends a connection is judged by the questions that it took along.
-                if let Err(error) = self.drive(stream, token).await
+                let ended = self.drive(stream, token).await;
+                self.tell_end(ended.as_ref().err(), begun);
+                if let Err(error) = ended
                     && !error.was_reached()
                     && self.core.health.is_silent_since(begun)
                 {
@@ -316,10 +318,19 @@ impl Opening {
                 }
             }
             Err(error) => {
+                self.tell_end(Some(&error), begun);
                 self.note_unmade(&error, begun, Instant::now());
                 self.connection.end(&error);
             }
         }
+    }
+
+    /// Says how a connection ended; no reason is ours.
+    fn tell_end(&self, error: Option<&ExchangeError>, begun: Instant) {
+        let (upstream, server, age) =
+            (&self.core.upstream, self.core.dialer.address, begun.elapsed());
+        let reason = error.map_or("not needed any more", ExchangeError::reason);
+        debug!(%upstream, %server, ?age, reason, "connection has ended");
     }
 
     /// One whose other connections answer is well, unless it is not who it should be: then those that are old end as well.
@@ -362,6 +373,7 @@ impl Drop for Opening {
 
 impl Core {
     fn note_connected(&self, stream: &Stream) {
+        debug!(upstream = %self.upstream, server = %self.dialer.address, "connection is open");
         if let Stream::Tls { resumed, not_after, .. } = stream {
             self.upstream_series.count_handshake(*resumed);
             self.series.set_not_after(*not_after);
