@@ -181,6 +181,96 @@ async fn access_lists_are_carried_over_only_where_they_mean_the_same() {
     assert!(notes.contains("configuration:2: rule name-regex-q-example: left out"), "{notes}");
 }
 
+/// There a query is for one block alone, that with the longest zone.
+#[tokio::test]
+async fn what_one_block_says_is_not_for_the_names_of_another() {
+    let server = Upstream::plain()
+        .script(zone(&[
+            "www.example. 60 IN A 192.0.2.1",
+            "x.corp.example. 60 IN A 192.0.2.2",
+            "x.corp.example. 60 IN AAAA 2001:db8::2",
+        ]))
+        .start()
+        .await;
+    let proxy = imported(
+        "corefile",
+        &format!(
+            ". {{\n  template IN AAAA . {{\n    rcode NOERROR\n  }}\n  forward . {0}\n}}\n\
+             corp.example {{\n  acl {{\n    block type TXT\n  }}\n  forward . {0}\n}}\n\
+             silent.example {{\n  hosts {{\n    10.0.0.1 a.silent.example\n  }}\n}}\n\
+             lost.example {{\n  forward . ns.lost.example\n}}\n",
+            server.address
+        ),
+    )
+    .await;
+    let ask = async |name: &str, qtype| proxy.client().ask(name, qtype).await;
+
+    assert_eq!(ask("x.corp.example.", types::AAAA).await.answers.len(), 1, "no template there");
+    assert_eq!(ask("x.corp.example.", types::TXT).await.rcode(), rcodes::REFUSED);
+    assert_eq!(ask("www.example.", types::AAAA).await.answers.len(), 0);
+    assert_eq!(ask("www.example.", types::A).await.answers.len(), 1, "no list of that block here");
+    assert_eq!(ask("a.silent.example.", types::A).await.values(), ["10.0.0.1"]);
+    assert_eq!(ask("b.silent.example.", types::A).await.rcode(), rcodes::REFUSED);
+    assert_eq!(ask("b.lost.example.", types::A).await.rcode(), rcodes::REFUSED);
+    let asked: Vec<_> = server.seen().queries.iter().map(Received::name).collect();
+    assert!(
+        !asked.iter().any(|name| name.contains("silent") || name.contains("lost")),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn names_that_one_forward_leaves_out_go_to_another_or_to_nobody() {
+    let server = Upstream::plain()
+        .script(zone(&[
+            "www.corp.example. 60 IN A 192.0.2.1",
+            "www.sub.lab.example. 60 IN A 192.0.2.2",
+            "www.example. 60 IN A 192.0.2.3",
+        ]))
+        .start()
+        .await;
+    let proxy = imported(
+        "corefile",
+        &format!(
+            ". {{\n  forward corp.example {0}\n  forward sub.lab.example {0}\n  forward . {0} {{\n    except corp.example lab.example\n  }}\n}}\n",
+            server.address
+        ),
+    )
+    .await;
+    let ask = async |name: &str| proxy.client().ask(name, types::A).await;
+
+    for name in ["www.corp.example.", "www.sub.lab.example.", "www.example."] {
+        assert_eq!(ask(name).await.answers.len(), 1, "{name}");
+    }
+    assert_eq!(ask("www.lab.example.").await.rcode(), rcodes::REFUSED);
+}
+
+#[tokio::test]
+async fn settings_that_coredns_takes_make_a_manifest() {
+    for (why, corefile, expected) in [
+        (
+            "a network that does not end at an octet",
+            "172.16.0.0/12 {\n  forward . 192.0.2.1\n}\n",
+            "31.172.in-addr.arpa",
+        ),
+        (
+            "answers kept for less than usual",
+            ". {\n  cache 3\n  forward . 192.0.2.1\n}\n",
+            "minTTL: \"3s\"",
+        ),
+        (
+            "a patient health check",
+            ". {\n  forward . 192.0.2.1 {\n    max_fails 1000\n  }\n}\n",
+            "failureThreshold: 100",
+        ),
+    ] {
+        let output = import("corefile", corefile).await;
+        let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success() && manifest.contains(expected), "{why}: {manifest}{notes}");
+        assert!(!manifest.contains("- 172.in-addr.arpa"), "{why}: {manifest}");
+    }
+}
+
 /// A hosts file is read while the proxy runs, as it is there.
 #[tokio::test]
 async fn a_hosts_file_is_read_by_the_proxy_itself() {

@@ -287,3 +287,59 @@ async fn more_hosts_files_are_read_by_the_proxy_itself() {
 
     assert_eq!(proxy.client().ask("host.example.", types::A).await.values(), ["10.0.0.1"]);
 }
+
+/// Lists of names to block are often such files.
+#[tokio::test]
+async fn many_names_of_which_the_same_is_said_are_one_rule() {
+    let mut lines: String =
+        (0..5000).map(|number| format!("address=/ad{number:04}.example/0.0.0.0\n")).collect();
+    lines.extend((0..300).map(|number| format!("server=/zone{number:03}.example/192.0.2.1\n")));
+    let output = import("dnsmasq", &format!("no-hosts\nserver=192.0.2.2\n{lines}")).await;
+
+    let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{notes}");
+    let folder = dnsproxy_tests::proxy::folder();
+    let file = folder.path().join("dnsproxy.yaml");
+    std::fs::write(&file, &manifest).unwrap();
+    let checked = dnsproxy_tests::proxy::run(&["check", "-f", &file.to_string_lossy()]).await;
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    assert_eq!(manifest.matches("answer:").count(), 1);
+    for name in ["ad4999.example", "zone299.example"] {
+        assert_eq!(manifest.matches(name).count(), 1, "{name}");
+    }
+}
+
+/// What was meant for a server of one's own must not be asked of all the world.
+#[tokio::test]
+async fn names_whose_server_cannot_be_carried_over_are_asked_of_nobody() {
+    let server = Upstream::plain().script(numbered(1)).start().await;
+    let (ip, port) = (server.address.ip(), server.address.port());
+    let options = format!("no-hosts\nserver={ip}#{port}\nserver=/corp.example/ns.corp.example\n");
+    let proxy = imported("dnsmasq", &options).await;
+
+    assert_eq!(proxy.client().ask("www.example.", types::A).await.answers.len(), 1);
+    assert_eq!(proxy.client().ask("a.corp.example.", types::A).await.rcode(), rcodes::REFUSED);
+}
+
+#[tokio::test]
+async fn what_dnsmasq_does_unasked_is_done_or_told() {
+    let of = async |options: &str| {
+        let output = import("dnsmasq", &format!("server=192.0.2.1\n{options}")).await;
+        (text(&output.stdout), text(&output.stderr))
+    };
+
+    let (manifest, notes) = of("rebind-domain-ok=/corp.example/\n").await;
+    assert!(!manifest.contains("rebindProtection"), "{manifest}");
+    assert!(manifest.contains("[::]:53"), "{manifest}");
+    assert!(notes.contains("/etc/hosts") && notes.contains("resolv.conf"), "{notes}");
+    let (manifest, notes) = of("interface=eth0\nno-hosts\nno-resolv\nstop-dns-rebind\n").await;
+    assert!(manifest.contains("rebindProtection") && !manifest.contains("[::]:53"), "{manifest}");
+    assert!(!notes.contains("/etc/hosts") && !notes.contains("resolv.conf"), "{notes}");
+    let (manifest, notes) =
+        of("use-stale-cache=0\nedns-packet-max=8192\nmin-cache-ttl=600\nmax-cache-ttl=60\n").await;
+    assert!(
+        manifest.contains("maxAge: \"604800s\"") && manifest.contains("minTTL: \"60s\""),
+        "{manifest}{notes}"
+    );
+    assert!(manifest.contains("ednsBufferSize: 4096"), "{manifest}{notes}");
+}

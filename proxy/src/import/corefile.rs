@@ -3,23 +3,24 @@
 //! A server block is chosen by the longest zone. In a block, plugins come in the order that CoreDNS was built with,
 //! not in that of the file: acl, any, cache, rewrite, template, hosts, forward. So rules are written in that order.
 
-use std::net::SocketAddr;
+use std::{cmp::Reverse, net::SocketAddr};
 
 use dnsproxy_api::{
     units::Zone,
     v1alpha1::{
-        AnyQuestions, Cache, CacheMode, DnsListener, Listeners, Prefetch, QueryLog, QueryLogMode,
-        ServeStale, rule::Rule,
+        Allow, AnyQuestions, BlockWith, Cache, CacheMode, DnsListener, Listeners, NameMatch,
+        Prefetch, QueryLog, QueryLogMode, ServeStale, rule::Rule,
     },
 };
 
-use super::{Draft, Imported};
+use super::{Draft, Imported, addresses::reverse_zones, draft};
 
 mod forward;
 mod local;
 mod rewrite;
 mod syntax;
 
+use forward::Except;
 use syntax::{Block, Directive};
 
 /// Reads a Corefile.
@@ -28,12 +29,20 @@ pub fn import(text: &str) -> Imported {
     match syntax::read(text) {
         Ok(blocks) => {
             let is_alone = blocks.len() == 1;
-            let mut listeners = Vec::new();
-            for block in &blocks {
-                let mut reader = Reader { draft: &mut draft, zones: zones(block), is_alone };
+            let (mut listeners, mut excepts) = (Vec::new(), Vec::new());
+            let mut ordered: Vec<_> = blocks.iter().map(|block| (zones(block), block)).collect();
+            // There a query is for the block with the longest zone alone; here the first rule that matches decides.
+            ordered.sort_by_key(|(zones, _)| Reverse(zones.iter().map(|zone| depth(zone)).min()));
+            let mut rest = ordered.into_iter();
+            while let Some((zones, block)) = rest.next() {
+                let (draft, excepts) = (&mut draft, &mut excepts);
+                let mut reader = Reader { draft, zones, is_alone, excepts };
                 reader.keys(block, &mut listeners);
-                reader.block(block);
+                let is_asked = reader.block(block);
+                let has_more = rest.as_slice().iter().any(|(_, block)| has_rules(block));
+                reader.end(block, is_asked, has_more);
             }
+            forward::leave_out(&excepts, &mut draft);
             listen(&mut draft, listeners);
             defaults(&mut draft, &blocks);
         }
@@ -48,13 +57,17 @@ struct Reader<'d> {
     zones: Vec<String>,
     /// Whether there is no other block, so that nothing else is asked of what it says.
     is_alone: bool,
+    /// What forwards leave out.
+    excepts: &'d mut Vec<Except>,
 }
 
 /// The plugins that make rules and routes, in CoreDNS's order.
 const ORDERED: [&str; 5] = ["acl", "rewrite", "template", "hosts", "forward"];
 
 impl Reader<'_> {
-    fn block(&mut self, block: &Block) {
+    /// Tells whether some upstream is asked for its names.
+    fn block(&mut self, block: &Block) -> bool {
+        let mut is_asked = false;
         for directive in block.directives.iter().filter(|it| !ORDERED.contains(&&*it.name)) {
             self.draft.at(directive.line);
             let result = self.setting(directive);
@@ -65,20 +78,45 @@ impl Reader<'_> {
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
                 self.draft.at(directive.line);
                 let result = match plugin {
-                    "acl" => local::acl(directive, self.draft),
+                    "acl" => local::acl(directive, &self.zones, self.is_alone, self.draft),
                     "rewrite" => self.rewrite(directive, &mut stopped),
                     "template" => local::template(directive, &self.zones, self.draft),
                     "hosts" => local::hosts(directive, self.draft),
-                    _ => forward::read(directive, &self.zones, self.draft),
+                    _ => forward::read(directive, &self.zones, self.draft, self.excepts),
                 };
+                is_asked |= plugin == "forward" && result.is_ok();
                 self.settle(directive, result);
             }
         }
-        if !block.directives.iter().any(|it| it.name == "forward") {
-            let reason =
-                "no `forward`: nobody is asked for names of this block that no rule answers";
-            self.draft.note(block.line, block.keys.join(" "), reason);
+        is_asked
+    }
+
+    /// What other blocks say is not for names of this one, and whom they ask is not asked for them.
+    fn end(&mut self, block: &Block, is_asked: bool, has_more: bool) {
+        let is_rest = self.zones.iter().any(|zone| zone == ".");
+        self.draft.at(block.line);
+        let (name, zones) = (block.keys.join(" "), Some(self.zones.clone()));
+        let matches = draft::names(NameMatch { zone: zones, ..NameMatch::default() });
+        if is_asked {
+            if has_more && !is_rest {
+                let allow = Some(Allow {});
+                self.draft.rule(&format!("{name} end"), Rule { matches, allow, ..Rule::default() });
+            }
+            return;
         }
+        let has_file = block.directives.iter().any(|it| it.name == "hosts" && !it.args.is_empty());
+        let reason = if has_file && !is_rest {
+            "no `forward` that can be carried over: names that are not in the file go the way of all others; give them a route"
+        } else {
+            "no `forward` that can be carried over: names of this block that no rule answers are refused"
+        };
+        if !is_rest && !has_file {
+            let refused =
+                Some(dnsproxy_api::v1alpha1::Block { with: BlockWith::REFUSED, ttl: None });
+            self.draft
+                .rule(&format!("{name} end"), Rule { matches, block: refused, ..Rule::default() });
+        }
+        self.draft.note(block.line, name, reason);
     }
 
     fn settle(&mut self, directive: &Directive, result: Result<(), String>) {
@@ -252,6 +290,7 @@ impl Reader<'_> {
                 }
             }
         }
+        Draft::bound_ttl(&mut cache);
         let zones =
             directive.args.iter().filter(|word| word.parse::<u32>().is_err() && *word != ".");
         if zones.count() > 0 || self.draft.spec.cache.is_some() {
@@ -284,13 +323,27 @@ fn zones(block: &Block) -> Vec<String> {
         Some((zone, port)) if port.parse::<u16>().is_ok() => zone,
         _ => key,
     });
-    zones
-        .map(|zone| match zone.parse::<dnsproxy_api::units::Network>() {
-            Ok(network) => Zone::reverse(network).to_string(),
-            Err(_) if zone.is_empty() => ".".into(),
-            Err(_) => zone.to_owned(),
-        })
-        .collect()
+    zones.flat_map(zones_of).collect()
+}
+
+/// A zone; of a network its reverse zones.
+fn zones_of(text: &str) -> Vec<String> {
+    let networks = text.contains('/').then(|| reverse_zones(text).ok()).flatten();
+    let zone = match text.trim_end_matches('.') {
+        "" => ".",
+        zone => zone,
+    };
+    networks.unwrap_or_else(|| vec![zone.to_owned()])
+}
+
+/// How many labels a zone has; none that is none.
+fn depth(zone: &str) -> usize {
+    zone.parse::<Zone>().map_or(0, |zone| zone.labels().count())
+}
+
+/// Whether a block says anything that becomes rules.
+fn has_rules(block: &Block) -> bool {
+    block.directives.iter().any(|it| it.name != "forward" && ORDERED.contains(&&*it.name))
 }
 
 fn listen(draft: &mut Draft, mut addresses: Vec<String>) {

@@ -4,8 +4,8 @@
 //! matches. Rules here are taken in order, so records come first and domains after them, the longest first.
 
 use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 use dnsproxy_api::v1alpha1::{
@@ -14,13 +14,17 @@ use dnsproxy_api::v1alpha1::{
     ServeStale, TtlRange, rule::Rule,
 };
 
-use super::{Draft, Imported, addresses::network, draft};
+use super::{
+    Draft, Imported,
+    addresses::{network, reverse_zones},
+    draft,
+};
 
 mod domains;
 mod records;
 mod synth;
 
-use domains::{Domains, Target};
+use domains::{Domains, Pattern, Target};
 use records::Records;
 
 /// Reads a configuration.
@@ -106,7 +110,9 @@ struct Reader {
     ttl: u32,
     /// Of what clients see.
     max_ttl: Option<u32>,
-    rebinding: Option<RebindProtection>,
+    rebinding: RebindProtection,
+    /// The options that stand there.
+    given: BTreeSet<String>,
     is_in_order: bool,
     are_private_names_local: bool,
     are_plain_names_local: bool,
@@ -116,6 +122,7 @@ struct Reader {
 
 impl Reader {
     fn take(&mut self, option: &Opt<'_>) {
+        self.given.insert(option.key.to_owned());
         match self.understand(option) {
             Ok(()) => self.draft.carry(),
             Err(reason) => self.draft.note(option.line, option.text, reason),
@@ -135,12 +142,8 @@ impl Reader {
             "filter-A" => self.filter("A"),
             "filter-AAAA" => self.filter("AAAA"),
             "filter-rr" => option.parts().iter().try_for_each(|rtype| self.filter(rtype)),
-            "stop-dns-rebind" => {
-                self.rebinding();
-                Ok(())
-            }
             "rebind-localhost-ok" => {
-                let networks = self.rebinding().allow_networks.get_or_insert_default();
+                let networks = self.rebinding.allow_networks.get_or_insert_default();
                 networks.extend(["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
                 Ok(())
             }
@@ -160,17 +163,23 @@ impl Reader {
                 self.draft.note(option.line, option.text, reason);
                 Ok(())
             }
-            // Always so.
-            "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces" | "bind-dynamic"
-            | "dns-loop-detect" | "proxy-dnssec" | "keep-in-foreground" | "no-daemon"
-            | "cache-rr" => Ok(()),
+            // Always so, or looked at in the end.
+            "stop-dns-rebind" | "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces"
+            | "bind-dynamic" | "dns-loop-detect" | "proxy-dnssec" | "keep-in-foreground"
+            | "no-daemon" | "cache-rr" => Ok(()),
             "dns-forward-max" => {
                 let most = option.value.parse().map_err(|_| "not a number of queries")?;
                 self.draft.spec.limits.get_or_insert_default().max_in_flight = Some(most);
                 Ok(())
             }
             "edns-packet-max" => {
-                let size = option.value.parse().map_err(|_| "not a number of octets")?;
+                let size: u16 = option.value.parse().map_err(|_| "not a number of octets")?;
+                let [least, most] = dnsproxy_api::bounds::EDNS_BUFFER_SIZE;
+                if !(least..=most).contains(&size) {
+                    let reason = format!("it is from {least} to {most} octets here");
+                    self.draft.note(option.line, option.text, reason);
+                }
+                let size = size.clamp(least, most);
                 self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(size);
                 Ok(())
             }
@@ -223,7 +232,14 @@ impl Reader {
             "" if patterns.is_empty() => return Err("no server".into()),
             "" => Target::Nobody,
             "#" => Target::Standard,
-            server => Target::Server(self.upstream(option, server)?),
+            server => match self.upstream(option, server) {
+                Ok(name) => Target::Server(name),
+                // What was meant for it is for nobody else.
+                Err(reason) => {
+                    self.domains.server(option.line, patterns, &Target::Unknown);
+                    return Err(reason);
+                }
+            },
         };
         match (target, patterns.is_empty()) {
             (Target::Server(name), true) => self.servers.push(name),
@@ -235,7 +251,7 @@ impl Reader {
 
     fn rev_server(&mut self, option: &Opt<'_>) -> Result<(), String> {
         let (network, server) = option.value.split_once(',').unwrap_or((option.value, ""));
-        let zones = domains::reverse_zones(network)?;
+        let zones: Vec<_> = reverse_zones(network)?.into_iter().map(Pattern::Zone).collect();
         let target = match server.trim() {
             "" => Target::Nobody,
             "#" => Target::Standard,
@@ -287,17 +303,13 @@ impl Reader {
         Ok(())
     }
 
-    fn rebinding(&mut self) -> &mut RebindProtection {
-        self.rebinding.get_or_insert_default()
-    }
-
     fn rebind_domains(&mut self, option: &Opt<'_>) -> Result<(), String> {
         let parts = option.value.split('/').filter(|part| !part.is_empty());
         let zones: Vec<_> = parts.map(str::to_owned).collect();
         if zones.is_empty() {
             return Err("no domain".into());
         }
-        self.rebinding().allow.get_or_insert_default().extend(zones);
+        self.rebinding.allow.get_or_insert_default().extend(zones);
         Ok(())
     }
 
@@ -320,8 +332,14 @@ impl Reader {
 
     fn stale(&mut self, option: &Opt<'_>) -> Result<(), String> {
         let stale = self.cache.serve_stale.get_or_insert_default();
-        if !option.value.is_empty() {
-            stale.max_age = Some(seconds(option)?);
+        match option.value {
+            "" => {}
+            // For ever, there.
+            "0" => stale.max_age = Some(format!("{WEEK}s")),
+            age => {
+                let age: u32 = age.parse().map_err(|_| "not a number of seconds")?;
+                stale.max_age = Some(format!("{}s", age.min(WEEK)));
+            }
         }
         self.draft.note(
             option.line,
@@ -340,8 +358,10 @@ impl Reader {
 
     fn finish(mut self) -> Imported {
         self.defaults();
-        let Self { mut draft, domains, records, filtered, cache, ttl, rebinding, .. } = self;
-        if let Some(rebinding) = rebinding {
+        self.tell_of_files();
+        let Self { mut draft, domains, records, filtered, cache, ttl, rebinding, given, .. } = self;
+        // What is spared from the check does not begin it.
+        if given.contains("stop-dns-rebind") {
             if domains.have_servers() {
                 let reason = "answers of servers for a domain of their own are not checked here";
                 draft.note(0, "stop-dns-rebind", reason);
@@ -381,6 +401,20 @@ impl Reader {
         draft.finish()
     }
 
+    /// What dnsmasq reads unless it is told not to.
+    fn tell_of_files(&mut self) {
+        let Self { draft, given, .. } = self;
+        let has = |key: &str| given.contains(key);
+        if !has("no-hosts") {
+            let reason = "dnsmasq answers the names of /etc/hosts: to have them here, write `hosts: {sources: [{file: /etc/hosts}]}`";
+            draft.note(0, "no `no-hosts`", reason);
+        }
+        if has("server") && !has("no-resolv") && !has("resolv-file") {
+            let reason = "dnsmasq asks the servers of resolv.conf as well: here they are written as `upstreams`";
+            draft.note(0, "no `no-resolv`", reason);
+        }
+    }
+
     /// The servers for every name, and where queries are taken.
     fn defaults(&mut self) {
         if self.servers.is_empty() {
@@ -401,17 +435,17 @@ impl Reader {
         if self.port == Some(0) {
             self.draft.note(0, "port=0", "queries are taken all the same");
         }
-        let port = self.port.filter(|port| *port > 0);
-        if !self.addresses.is_empty() {
-            let addresses = self.addresses.iter();
-            let addresses =
-                addresses.map(|ip| SocketAddr::new(*ip, port.unwrap_or(53)).to_string());
-            let dns = Some(DnsListener { addresses: addresses.collect() });
-            self.draft.spec.listeners = Some(Listeners { dns });
-        } else if let Some(port) = port {
-            let dns = Some(DnsListener { addresses: vec![format!("[::]:{port}")] });
-            self.draft.spec.listeners = Some(Listeners { dns });
+        let port = self.port.filter(|port| *port > 0).unwrap_or(53);
+        // Which addresses an interface has is not known here, and all would be too many.
+        if self.addresses.is_empty() && self.given.contains("interface") {
+            return;
         }
+        if self.addresses.is_empty() {
+            self.addresses.push(Ipv6Addr::UNSPECIFIED.into());
+        }
+        let addresses = self.addresses.iter().map(|ip| SocketAddr::new(*ip, port).to_string());
+        let dns = Some(DnsListener { addresses: addresses.collect() });
+        self.draft.spec.listeners = Some(Listeners { dns });
     }
 }
 
@@ -420,6 +454,7 @@ fn as_there(mut cache: Cache) -> Cache {
     if cache.mode == CacheMode::Disabled {
         return Cache { mode: CacheMode::Disabled, ..Cache::default() };
     }
+    Draft::bound_ttl(&mut cache);
     cache.max_ttl.get_or_insert_with(|| format!("{WEEK}s"));
     cache.negative_max_ttl.get_or_insert_with(|| "24h".into());
     let disabled = CacheMode::Disabled;
@@ -441,11 +476,6 @@ fn domain_needed() -> Rule {
 
 fn nxdomain() -> Block {
     Block { with: BlockWith::NXDOMAIN, ttl: None }
-}
-
-fn seconds(option: &Opt<'_>) -> Result<String, String> {
-    let seconds: u32 = option.value.parse().map_err(|_| "not a number of seconds")?;
-    Ok(format!("{seconds}s"))
 }
 
 /// `ip` or `ip#port`.

@@ -1,15 +1,16 @@
 //! A manifest under construction.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
 };
 
 use dnsproxy_api::{
-    DnsProxy,
+    DnsProxy, manifest,
+    units::Duration,
     v1alpha1::{
-        DnsProxySpec, Match, NameMatch, OtherTypes, Policy, PrivateNames, Protocol, Responses,
-        Route, Source, StaticAnswer, Upstream, rule::Rule,
+        Cache, DnsProxySpec, Match, NameMatch, OtherTypes, Policy, PrivateNames, Protocol,
+        Responses, Route, Source, StaticAnswer, Upstream, rule::Rule,
     },
     validate::{self, Place},
 };
@@ -27,6 +28,8 @@ pub struct Draft {
     line: usize,
     /// The line of each rule, in their order.
     lines: Vec<usize>,
+    /// The names of rules, each with how often it was wanted.
+    names: HashMap<String, usize>,
 }
 
 /// The route for every name.
@@ -68,11 +71,40 @@ impl Draft {
 
     /// Adds a rule; its name becomes one that no other has. Returns it.
     pub fn rule(&mut self, name: &str, rule: Rule) -> String {
+        let name = self.free_name(label(name, "rule"));
         let rules = self.spec.rules.get_or_insert_default();
-        let name = unique(&label(name, "rule"), |name| rules.iter().any(|rule| rule.name == name));
         rules.push(Rule { name: name.clone(), ..rule });
         self.lines.push(self.line);
         name
+    }
+
+    /// Adds a rule, or its names to the last one, which does the same: there may be many thousands.
+    pub fn rule_for_more(&mut self, name: &str, rule: Rule) {
+        let last = self.spec.rules.as_mut().and_then(|rules| rules.last_mut());
+        if !last.is_some_and(|last| join(last, &rule)) {
+            self.rule(name, rule);
+        }
+    }
+
+    fn free_name(&mut self, label: String) -> String {
+        let mut name = label.clone();
+        while self.names.contains_key(&name) {
+            let wanted = self.names.entry(label.clone()).or_insert(1);
+            *wanted += 1;
+            name = format!("{label}--{wanted}");
+        }
+        self.names.insert(name.clone(), 1);
+        name
+    }
+
+    /// The longest time is not below the shortest one: there the longest one counts.
+    pub fn bound_ttl(cache: &mut Cache) {
+        let seconds = |text: &Option<String>| text.as_ref()?.parse::<Duration>().ok();
+        if let (Some(least), Some(most)) = (seconds(&cache.min_ttl), seconds(&cache.max_ttl))
+            && least > most
+        {
+            cache.min_ttl.clone_from(&cache.max_ttl);
+        }
     }
 
     /// The plain upstream at an address, made when there is none yet. Returns its name.
@@ -153,13 +185,50 @@ impl Draft {
         let mut proxy = DnsProxy::new("imported", std::mem::take(&mut self.spec));
         proxy.metadata.namespace = None;
         self.drop_unsound_rules(&mut proxy);
-        for problem in validate::problems(&proxy, Place::File) {
+        // The schema has bounds of its own.
+        let outsized = manifest::parse_one(&manifest::write(&proxy)).err().unwrap_or_default();
+        for problem in validate::problems(&proxy, Place::File).into_iter().chain(outsized) {
             self.note(0, problem.path, problem.message);
             self.carried = 0;
         }
         self.notes.sort_by_key(|note| note.line);
         Imported { proxy, notes: self.notes, carried: self.carried }
     }
+}
+
+/// Gives the names of a rule to another one that does the same with its own. Tells whether that could be.
+fn join(to: &mut Rule, rule: &Rule) -> bool {
+    let (known, mut bare) = (to.matches.names.take(), rule.clone());
+    bare.name.clone_from(&to.name);
+    let new = bare.matches.names.take();
+    let is_alike = *to == bare;
+    let names = to.matches.names.insert(known.unwrap_or_default());
+    let Some(new) = new.filter(|new| is_alike && has_room(names) && has_room(new)) else {
+        return false;
+    };
+    for (to, more) in [
+        (&mut names.zone, new.zone),
+        (&mut names.subdomain, new.subdomain),
+        (&mut names.suffix, new.suffix),
+    ] {
+        if let Some(more) = more {
+            to.get_or_insert_default().extend(more);
+        }
+    }
+    true
+}
+
+/// Whether names are matched by their ends alone, by one of some, and there can be one more.
+fn has_room(names: &NameMatch) -> bool {
+    let NameMatch { exact, zone, subdomain, prefix, suffix, substring, regex, lists, max_labels } =
+        names;
+    let others = [exact, prefix, substring, regex, lists];
+    let is_full = |list: &Option<Vec<String>>| {
+        list.as_ref().is_some_and(|list| list.len() >= dnsproxy_api::bounds::RULE_NAMES as usize)
+    };
+    others.iter().all(|list| list.is_none())
+        && max_labels.is_none()
+        && ![zone, subdomain, suffix].into_iter().any(is_full)
 }
 
 /// An address as a manifest writes it.

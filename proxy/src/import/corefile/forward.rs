@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use dnsproxy_api::v1alpha1::{
-    Block, BlockWith, ClientCertificate, Connections, HealthCheck, NameMatch, Policy, Protocol,
-    Source, Tls, Upstream, rule::Rule,
+use dnsproxy_api::{
+    units::Zone,
+    v1alpha1::{
+        Allow, Block, BlockWith, ClientCertificate, Connections, HealthCheck, NameMatch, Policy,
+        Protocol, Source, Tls, Upstream, rule::Rule,
+    },
 };
 
 use super::{super::draft, syntax::Directive};
@@ -23,10 +26,20 @@ struct Options {
     except: Vec<String>,
 }
 
+/// Names that a forward leaves out.
+pub(super) struct Except {
+    /// Its route.
+    route: String,
+    zones: Vec<String>,
+    line: usize,
+    text: String,
+}
+
 pub(super) fn read(
     directive: &Directive,
     zones: &[String],
     draft: &mut Draft,
+    excepts: &mut Vec<Except>,
 ) -> Result<(), String> {
     let (from, servers) = directive.args.split_first().ok_or("a zone and servers are missing")?;
     let options = Options::read(directive, draft)?;
@@ -39,7 +52,7 @@ pub(super) fn read(
     }
     let zones: Vec<String> = match &**from {
         "." => zones.to_vec(),
-        zone => vec![zone.trim_end_matches('.').to_owned()],
+        zone => super::zones_of(zone),
     };
     let name = match zones.first().map(String::as_str) {
         Some(".") => draft::DEFAULT.to_owned(),
@@ -47,13 +60,10 @@ pub(super) fn read(
         None => return Err("no zone".into()),
     };
     let upstreams = upstreams(directive, addresses, &options, draft)?;
-    let except = NameMatch { zone: Some(options.except.clone()), ..NameMatch::default() };
     if !options.except.is_empty() {
-        let block = Some(Block { with: BlockWith::REFUSED, ttl: None });
-        let matches = draft::names(except);
-        draft.rule(&format!("{name} except"), Rule { matches, block, ..Rule::default() });
-        let reason = "REFUSED for names that `except` leaves to nobody";
-        draft.note(directive.line, directive.text(), reason);
+        let zones = options.except.iter().flat_map(|zone| super::zones_of(zone)).collect();
+        let (route, line, text) = (name.clone(), directive.line, directive.text());
+        excepts.push(Except { route, zones, line, text });
     }
     let route = draft.route(&name);
     if !route.zones.is_empty() {
@@ -62,6 +72,46 @@ pub(super) fn read(
     (route.zones, route.upstreams) = (zones, upstreams);
     (route.policy, route.max_in_flight) = (options.policy, options.max_in_flight);
     Ok(())
+}
+
+/// Refuses the names that forwards leave out, unless another route is for them.
+pub(super) fn leave_out(excepts: &[Except], draft: &mut Draft) {
+    let zone = |text: &String| text.parse::<Zone>().ok();
+    for Except { route: own, zones, line, text } in excepts {
+        draft.at(*line);
+        let routes = draft.spec.routes.clone().unwrap_or_default();
+        let routed = || {
+            let zones =
+                routes.iter().flat_map(|route| route.zones.iter().map(move |it| (&route.name, it)));
+            zones.filter_map(|(route, text)| Some((route, zone(text)?)))
+        };
+        let left: Vec<_> = zones
+            .iter()
+            .filter(|text| {
+                let Some(except) = zone(text) else { return false };
+                let over = routed().filter(|(_, zone)| except.is_within(zone));
+                let longest = over.max_by_key(|(_, zone)| zone.labels().count());
+                longest.is_none_or(|(route, _)| route == own)
+            })
+            .cloned()
+            .collect();
+        if left.is_empty() {
+            continue;
+        }
+        let is_below = |below: &Zone| left.iter().filter_map(zone).any(|it| below.is_within(&it));
+        let below: Vec<_> =
+            routed().filter(|(_, zone)| is_below(zone)).map(|(_, zone)| zone.to_string()).collect();
+        if !below.is_empty() {
+            let names = NameMatch { zone: Some(below), ..NameMatch::default() };
+            let (matches, allow) = (draft::names(names), Some(Allow {}));
+            draft.rule(&format!("{own} routed"), Rule { matches, allow, ..Rule::default() });
+        }
+        let names = NameMatch { zone: Some(left), ..NameMatch::default() };
+        let (matches, block) =
+            (draft::names(names), Some(Block { with: BlockWith::REFUSED, ttl: None }));
+        draft.rule(&format!("{own} except"), Rule { matches, block, ..Rule::default() });
+        draft.note(*line, text, "REFUSED for names that `except` leaves to nobody");
+    }
 }
 
 impl Options {
@@ -113,7 +163,9 @@ impl Options {
                             "a server that fails is always left for a while",
                         );
                     } else {
-                        options.health.get_or_insert_default().failure_threshold = Some(count);
+                        let most = dnsproxy_api::bounds::FAILURE_THRESHOLD;
+                        let threshold = Some(count.min(most));
+                        options.health.get_or_insert_default().failure_threshold = threshold;
                     }
                 }
                 other => draft.note(line.number, other.join(" "), "there is nothing like it here"),

@@ -28,11 +28,7 @@ pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), Stri
             let reason = "its names are answered in every zone";
             draft.note(directive.line, directive.text(), reason);
         }
-    } else if directive
-        .lines
-        .iter()
-        .all(|line| line.words.first().is_none_or(|word| word.parse::<IpAddr>().is_err()))
-    {
+    } else {
         draft.note(
             directive.line,
             directive.text(),
@@ -104,7 +100,12 @@ pub(super) fn hosts(directive: &Directive, draft: &mut Draft) -> Result<(), Stri
 
 /// `acl ZONES... { ACTION [type QTYPE...] [net SOURCE...] }`, the first that matches. Who is allowed is not asked further
 /// there; a rule that allows would end all rules here, so it is carried over only where that is the same.
-pub(super) fn acl(directive: &Directive, draft: &mut Draft) -> Result<(), String> {
+pub(super) fn acl(
+    directive: &Directive,
+    zones: &[String],
+    is_alone: bool,
+    draft: &mut Draft,
+) -> Result<(), String> {
     let mut entries = Vec::new();
     for line in &directive.lines {
         let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
@@ -112,14 +113,17 @@ pub(super) fn acl(directive: &Directive, draft: &mut Draft) -> Result<(), String
         let (types, clients) = selection(rest)?;
         entries.push(Entry { action: (*action).to_owned(), types, clients });
     }
-    let zones: Vec<_> = directive.args.iter().filter(|zone| *zone != ".").cloned().collect();
+    let own = directive.args.iter().flat_map(|zone| super::zones_of(zone));
+    let own: Vec<_> = if directive.args.is_empty() { zones.to_vec() } else { own.collect() };
+    let zones = if own.iter().any(|zone| zone == ".") { Vec::new() } else { own };
     // Behind the last one everybody is allowed anyway.
     while entries.last().is_some_and(|entry| entry.action == "allow") {
         entries.pop();
     }
     let allowed: Vec<_> = entries.iter().filter(|entry| entry.action == "allow").cloned().collect();
     if !allowed.is_empty() {
-        return allow_list(&entries, &allowed, &zones, draft);
+        let is_for_all = is_alone && zones.is_empty();
+        return allow_list(&entries, &allowed, is_for_all, draft);
     }
     for Entry { action, types, clients } in entries {
         let with = match &*action {
@@ -154,17 +158,17 @@ struct Entry {
 fn allow_list(
     entries: &[Entry],
     allowed: &[Entry],
-    zones: &[String],
+    is_for_all: bool,
     draft: &mut Draft,
 ) -> Result<(), String> {
     let is_rest =
         |entry: &Entry| entry.action == "block" && entry.types.is_none() && entry.clients.is_none();
-    let is_list = zones.is_empty()
+    let is_list = is_for_all
         && entries.len() == allowed.len() + 1
         && entries.last().is_some_and(is_rest)
         && allowed.iter().all(|entry| entry.types.is_none() && entry.clients.is_some());
     if !is_list {
-        return Err("left out as a whole: an `allow` before other lines is carried over only where all else is blocked; \
+        return Err("left out as a whole: an `allow` before other lines is carried over only where all else is blocked, for all names; \
                     write rules with `clients`, `types` and `block`".into());
     }
     let networks = allowed.iter().flat_map(|entry| entry.clients.clone().unwrap_or_default());
@@ -206,7 +210,8 @@ pub(super) fn template(
     if !matches!(&*class.to_ascii_uppercase(), "IN" | "ANY") {
         return Err("only class IN is answered here".into());
     }
-    let zones = if own_zones.is_empty() { zones } else { own_zones };
+    let own_zones: Vec<_> = own_zones.iter().flat_map(|zone| super::zones_of(zone)).collect();
+    let zones = if own_zones.is_empty() { zones } else { &*own_zones };
     let (mut regexes, mut records, mut code) = (Vec::new(), Vec::new(), None);
     for line in &directive.lines {
         let words: Vec<&str> = line.words.iter().map(String::as_str).collect();

@@ -6,12 +6,14 @@ use std::{
 };
 
 use dnsproxy_api::{
-    units::{Network, Zone},
-    v1alpha1::{Forward, Match, NameMatch, OtherTypes, StaticAnswer, rule::Rule},
+    units::Zone,
+    v1alpha1::{
+        Block, BlockWith, Forward, Match, NameMatch, OtherTypes, Route, StaticAnswer, rule::Rule,
+    },
 };
 
 use super::{Opt, draft, nxdomain};
-use crate::import::{Draft, addresses::network};
+use crate::import::Draft;
 
 /// Which names an option is for.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -36,6 +38,8 @@ pub(super) enum Target {
     /// The servers for every name.
     Standard,
     Server(String),
+    /// A server that cannot be asked from here.
+    Unknown,
 }
 
 /// What is said about the names of one pattern.
@@ -44,6 +48,8 @@ struct Domain {
     servers: Vec<String>,
     is_standard: bool,
     is_local: bool,
+    /// Whether it has a server that cannot be asked from here.
+    is_lost: bool,
     addresses: Vec<IpAddr>,
     line: usize,
 }
@@ -140,6 +146,7 @@ impl Domains {
             match target {
                 Target::Nobody => domain.is_local = true,
                 Target::Standard => domain.is_standard = true,
+                Target::Unknown => domain.is_lost = true,
                 Target::Server(name) if domain.servers.contains(name) => {}
                 Target::Server(name) => domain.servers.push(name.clone()),
             }
@@ -198,30 +205,37 @@ impl Domains {
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_covered: impl Fn(&str) -> bool) {
         let mut domains: Vec<_> = self.0.iter().collect();
         domains.sort_by_key(|(pattern, _)| pattern.order());
+        let ruled: Vec<_> = domains
+            .iter()
+            .filter(|(pattern, domain)| {
+                !domain.is_asked()
+                    || !domain.addresses.is_empty()
+                    || !matches!(pattern, Pattern::Zone(_))
+            })
+            .map(|(pattern, _)| *pattern)
+            .collect();
         for (pattern, domain) in &domains {
             draft.at(domain.line);
             let matches = pattern.matches();
             if !domain.addresses.is_empty() {
                 let (matches, answer) = (matches.clone(), Some(domain.answer(ttl)));
-                draft.rule(pattern.hint(), Rule { matches, answer, ..Rule::default() });
+                draft.rule_for_more(pattern.hint(), Rule { matches, answer, ..Rule::default() });
             }
             if domain.is_asked() {
-                let is_ruled = domains.iter().any(|(other, its)| {
-                    (!its.is_asked()
-                        || !its.addresses.is_empty()
-                        || !matches!(other, Pattern::Zone(_)))
-                        && other.meets(pattern)
-                });
-                let needs_rule =
-                    is_ruled || is_covered(pattern.hint()) || !matches!(pattern, Pattern::Zone(_));
-                let route = domain.route(pattern, draft);
-                if needs_rule {
+                let is_ruled = ruled.iter().any(|other| other.meets(pattern));
+                let (route, has_zone) = domain.route(pattern, draft);
+                if !has_zone || is_ruled || is_covered(pattern.hint()) {
                     let forward = Some(Forward { route });
-                    draft.rule(pattern.hint(), Rule { matches, forward, ..Rule::default() });
+                    draft.rule_for_more(
+                        pattern.hint(),
+                        Rule { matches, forward, ..Rule::default() },
+                    );
                 }
             } else if domain.addresses.is_empty() {
-                let block = Some(nxdomain());
-                draft.rule(pattern.hint(), Rule { matches, block, ..Rule::default() });
+                let refused = Block { with: BlockWith::REFUSED, ttl: None };
+                let is_lost = domain.is_lost && !domain.is_local;
+                let block = Some(if is_lost { refused } else { nxdomain() });
+                draft.rule_for_more(pattern.hint(), Rule { matches, block, ..Rule::default() });
             }
         }
     }
@@ -244,10 +258,10 @@ impl Domain {
         draft::records(records.collect(), other_types)
     }
 
-    /// The name of the route to its servers.
-    fn route(&self, pattern: &Pattern, draft: &mut Draft) -> String {
+    /// The name of the route to its servers, and whether that has the domain as a zone.
+    fn route(&self, pattern: &Pattern, draft: &mut Draft) -> (String, bool) {
         if self.servers.is_empty() {
-            return self.standard(pattern, draft);
+            return (draft::DEFAULT.to_owned(), take_zone(pattern, draft.route(draft::DEFAULT)));
         }
         let routes = draft.spec.routes.as_deref().unwrap_or_default();
         let same = routes
@@ -261,44 +275,21 @@ impl Domain {
         let route = draft.route(&name);
         route.upstreams.clone_from(&self.servers);
         route.policy = policy;
-        if let Pattern::Zone(zone) = pattern {
+        let has_zone = take_zone(pattern, route);
+        (name, has_zone)
+    }
+}
+
+/// Gives a domain to a route, if it is one and there is room.
+fn take_zone(pattern: &Pattern, route: &mut Route) -> bool {
+    let has_room = route.zones.len() < dnsproxy_api::bounds::ZONES as usize;
+    match pattern {
+        Pattern::Zone(zone) if has_room => {
             route.zones.push(zone.clone());
+            true
         }
-        name
+        _ => false,
     }
-
-    fn standard(&self, pattern: &Pattern, draft: &mut Draft) -> String {
-        if let Pattern::Zone(zone) = pattern {
-            draft.route(draft::DEFAULT).zones.push(zone.clone());
-        }
-        draft::DEFAULT.to_owned()
-    }
-}
-
-/// The reverse zones of a network; several where it does not end at an octet.
-pub(super) fn reverse_zones(text: &str) -> Result<Vec<Pattern>, String> {
-    let network: Network = network(text.trim())?.parse().map_err(|_| "not a network")?;
-    let unit = if network.address().is_ipv4() { 8 } else { 4 };
-    let missing = (unit - network.prefix() % unit) % unit;
-    let prefix = network.prefix() + missing;
-    let parts = (0..1u32 << missing).map(|part| subnet(network.address(), prefix, part));
-    let zones = parts.map(|part| part.map(|part| Pattern::Zone(Zone::reverse(part).to_string())));
-    zones.collect()
-}
-
-fn subnet(base: IpAddr, prefix: u8, part: u32) -> Result<Network, String> {
-    let address: IpAddr = match base {
-        IpAddr::V4(v4) => {
-            let shift = 32 - u32::from(prefix);
-            Ipv4Addr::from_bits(v4.to_bits() | part.checked_shl(shift).unwrap_or_default()).into()
-        }
-        IpAddr::V6(v6) => {
-            let shift = 128 - u32::from(prefix);
-            let bits = u128::from(part).checked_shl(shift).unwrap_or_default();
-            std::net::Ipv6Addr::from_bits(v6.to_bits() | bits).into()
-        }
-    };
-    format!("{address}/{prefix}").parse().map_err(|_| "not a network".to_owned())
 }
 
 /// The pairs of networks of `alias=old[-end],new[,mask]`.
