@@ -9,15 +9,20 @@ use dnsproxy_api::{
     validate::weaker_fallbacks,
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt as _;
 
 use super::{Observed, upstreams};
-use crate::validate::{domain, lacks_cluster_dns};
+use crate::{
+    apply::{Rollout, rollout::DEADLINE_EXCEEDED},
+    render::labels,
+    validate::{domain, lacks_cluster_dns},
+};
 
 /// The manifest is valid.
 pub const ACCEPTED: &str = "Accepted";
 /// Everything that it refers to is there.
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
-/// Every ready pod runs its configuration.
+/// Every ready pod runs its configuration, and none is left of an older Deployment.
 pub const PROGRAMMED: &str = "Programmed";
 /// There are as many ready pods as wanted.
 pub const AVAILABLE: &str = "Available";
@@ -172,14 +177,36 @@ fn programmed(observed: &Observed<'_>) -> Finding {
     if let Some(message) = rejection(observed) {
         return Finding::no(PROGRAMMED, "Rejected", message);
     }
+    // Pods of an older Deployment may report the same configuration: a new image does not change its hash.
+    let deployment = observed.applied.deployment.as_deref();
+    let rollout = deployment.map_or(Rollout::Unseen, Rollout::of);
     let (ready, synced) = (observed.ready().count(), observed.synced().count());
     let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
     let message = format!("{synced} of {ready} ready pods run configuration {hash}");
-    match (ready, synced == ready) {
-        (0, _) => Finding::no(PROGRAMMED, NO_READY_PODS, "no pod is ready"),
-        (_, true) => Finding::yes(PROGRAMMED, "Programmed", message),
-        (_, false) => Finding::no(PROGRAMMED, PENDING, message),
+    match (rollout, ready) {
+        (Rollout::Stalled { message }, _) => {
+            Finding::no(PROGRAMMED, DEADLINE_EXCEEDED, stalled(observed, &message))
+        }
+        (_, 0) => Finding::no(PROGRAMMED, NO_READY_PODS, "no pod is ready"),
+        (Rollout::Unseen, _) => Finding::no(PROGRAMMED, PENDING, "the rollout has not begun yet"),
+        (Rollout::Underway { updated, replicas }, _) => {
+            let message = format!("{updated} of {replicas} pods are of the newest Deployment");
+            Finding::no(PROGRAMMED, PENDING, message)
+        }
+        (Rollout::Done, _) if synced < ready => Finding::no(PROGRAMMED, PENDING, message),
+        (Rollout::Done, _) => Finding::yes(PROGRAMMED, "Programmed", message),
     }
+}
+
+/// Nothing but a change ends it, so whoever reads this has to know where to look.
+fn stalled(observed: &Observed<'_>, message: &str) -> String {
+    let proxy = observed.proxy;
+    let (namespace, name) = (proxy.namespace().unwrap_or_default(), proxy.name_any());
+    format!(
+        "the rollout does not go on: {message}; ready pods serve meanwhile; see why others do not \
+         start: kubectl -n {namespace} describe pods -l {}",
+        labels::selector_text(&name)
+    )
 }
 
 /// What a pod has against the configuration that it should run.
@@ -232,7 +259,7 @@ fn ready(first: &[Finding]) -> Finding {
     }
 }
 
-/// Pods run another configuration than they should.
+/// Pods run another configuration than they should, or are still to be replaced.
 const PENDING: &str = "Pending";
 /// There is no pod that could run it.
 const NO_READY_PODS: &str = "NoReadyPods";

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use dnsproxy_api::v1alpha1::{Condition, UpstreamState};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{conditions::find, *};
 use crate::{
@@ -65,7 +65,9 @@ impl World {
 fn deployment(ready: i32) -> Deployment {
     serde_json::from_value(json!({
         "metadata": {"generation": 1}, "spec": {"replicas": 2, "selector": {}, "template": {}},
-        "status": {"replicas": 2, "readyReplicas": ready},
+        "status": {
+            "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": ready,
+        },
     }))
     .unwrap()
 }
@@ -197,6 +199,74 @@ fn programmed_means_every_ready_pod() {
     let mut none = World::new();
     none.pods.clear();
     assert_eq!(none.verdict("Programmed"), "False NoReadyPods");
+}
+
+/// A new image that cannot be pulled: the old pods serve, and report the hash that is wanted.
+fn rolling_out(conditions: &Value) -> World {
+    let deployment = serde_json::from_value(json!({
+        "metadata": {"generation": 2}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+        "status": {
+            "observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
+            "conditions": conditions,
+        },
+    }));
+    let mut world = World::new();
+    world.applied.deployment = Some(Arc::new(deployment.unwrap()));
+    world.pods.push(PodState { is_ready: false, report: None, ..pod("edge-c", HASH, "", None) });
+    world
+}
+
+#[test]
+fn a_rollout_is_not_ready_before_the_old_pods_are_gone() {
+    let world = rolling_out(&json!([{"type": "Progressing", "status": "True"}]));
+    assert_eq!(world.verdict("Programmed"), "False Pending");
+    assert_eq!(world.condition("Programmed").message, "1 of 3 pods are of the newest Deployment");
+    assert_eq!(world.verdict("Available"), "True MinimumReplicasAvailable", "old pods serve");
+    assert_eq!(world.verdict("Ready"), "False Pending");
+    assert!(is_moving(&world.status()));
+
+    let mut unseen = World::new();
+    let mut newer = deployment(2);
+    newer.metadata.generation = Some(2);
+    unseen.applied.deployment = Some(Arc::new(newer));
+    assert_eq!(unseen.verdict("Ready"), "False Pending", "its status is about the one before");
+}
+
+#[test]
+fn a_rollout_that_stands_still_says_where_to_look() {
+    let world = rolling_out(&json!([{
+        "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+        "message": "ReplicaSet \"edge-1\" has timed out progressing.",
+    }]));
+    assert_eq!(world.verdict("Programmed"), "False ProgressDeadlineExceeded");
+    let message = world.condition("Programmed").message;
+    assert!(message.contains("ReplicaSet \"edge-1\" has timed out progressing; "), "{message}");
+    assert!(
+        message.ends_with(
+            "kubectl -n resolvers describe pods -l \
+             app.kubernetes.io/instance=edge,app.kubernetes.io/name=dnsproxy"
+        ),
+        "{message}"
+    );
+    assert_eq!(world.verdict("Ready"), "False ProgressDeadlineExceeded");
+    assert!(!is_moving(&world.status()), "it does not pass by itself");
+
+    let mut first = world;
+    first.pods.clear();
+    assert_eq!(first.verdict("Programmed"), "False ProgressDeadlineExceeded", "no pod ever was");
+}
+
+#[test]
+fn a_pod_that_is_replaced_by_one_of_its_kind_is_no_rollout() {
+    let mut world = World::new();
+    let mut short = deployment(1);
+    let status = short.status.as_mut().unwrap();
+    (status.replicas, status.updated_replicas) = (Some(1), Some(1));
+    world.applied.deployment = Some(Arc::new(short));
+    world.pods.pop();
+
+    assert_eq!(world.verdict("Programmed"), "True Programmed");
+    assert_eq!(world.verdict("Ready"), "False MinimumReplicasUnavailable", "as ever");
 }
 
 #[test]
