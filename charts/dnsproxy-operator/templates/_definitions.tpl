@@ -42,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
-# Only metadata is asked for: whether a Secret that a DnsProxy refers to is there. There is no right for less.
+# Only metadata is asked for: whether a Secret that a DnsProxy refers to is there, with its keys. There is no right for less.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]

@@ -15,12 +15,13 @@ use super::{Observed, upstreams};
 use crate::{
     apply::{Rollout, rollout::DEADLINE_EXCEEDED},
     render::labels,
+    resolve::{Absence, Reference},
     validate::{domain, lacks_cluster_dns},
 };
 
 /// The manifest is valid.
 pub const ACCEPTED: &str = "Accepted";
-/// Everything that it refers to is there.
+/// Everything that it refers to is there, object and key.
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
 /// Every ready pod runs its configuration, and none is left of an older Deployment.
 pub const PROGRAMMED: &str = "Programmed";
@@ -144,14 +145,15 @@ fn valid(observed: &Observed<'_>) -> String {
 
 fn resolved_refs(observed: &Observed<'_>) -> Finding {
     let resolved = observed.resolved;
-    let mut missing: Vec<_> = resolved
-        .missing
-        .iter()
-        .map(|reference| format!("{} {}", reference.kind, reference.name))
-        .collect();
+    let missing = resolved.missing.iter();
+    let mut missing: Vec<_> =
+        missing.map(|(reference, absence)| absent(reference, *absence)).collect();
     missing.dedup();
     if !missing.is_empty() {
-        let message = format!("not found: {}; what needs it does not run", missing.join(", "));
+        let message = format!(
+            "not found: {}; what needs it does not run; add it, or refer to what there is",
+            missing.join(", ")
+        );
         return Finding::no(RESOLVED_REFS, "RefNotFound", message);
     }
     let spec = &observed.proxy.spec;
@@ -164,6 +166,14 @@ fn resolved_refs(observed: &Observed<'_>) -> Finding {
         return Finding::no(RESOLVED_REFS, "ClusterDNSNotFound", message);
     }
     Finding::yes(RESOLVED_REFS, "ResolvedRefs", "everything that the manifest refers to is there")
+}
+
+fn absent(reference: &Reference, absence: Absence) -> String {
+    let Reference { kind, name, key } = reference;
+    match absence {
+        Absence::Object => format!("{kind} {name}"),
+        Absence::Key => format!("key {key} of {kind} {name}"),
+    }
 }
 
 fn programmed(observed: &Observed<'_>) -> Finding {

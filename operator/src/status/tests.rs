@@ -10,7 +10,7 @@ use crate::{
     cluster::Facts,
     fixtures::{self, api_server::ApiServer},
     reports::{ConfigReport, Rejected, Report, ServerReport, UpstreamReport, UpstreamsReport},
-    resolve::{Kind, Reference},
+    resolve::{Absence, Kind, Reference},
 };
 
 const HASH: &str = "0123456789abcdef";
@@ -164,11 +164,24 @@ fn a_missing_reference_is_named() {
     let mut world = World::new();
     world.resolved.missing = ["tls.crt", "tls.key"]
         .map(|key| Reference { kind: Kind::Secret, name: "dot-client".into(), key: key.into() })
+        .map(|reference| (reference, Absence::Object))
         .into();
 
     assert_eq!(world.verdict("ResolvedRefs"), "False RefNotFound");
     let message = world.condition("ResolvedRefs").message;
     assert!(message.starts_with("not found: Secret dot-client;"), "{message}");
+}
+
+#[test]
+fn a_missing_key_is_named_with_its_object() {
+    let mut world = World::new();
+    let ca = Reference { kind: Kind::ConfigMap, name: "corp-ca".into(), key: "ca.pem".into() };
+    world.resolved.missing = [(ca, Absence::Key)].into();
+
+    assert_eq!(world.verdict("ResolvedRefs"), "False RefNotFound");
+    let message = world.condition("ResolvedRefs").message;
+    assert!(message.starts_with("not found: key ca.pem of ConfigMap corp-ca;"), "{message}");
+    assert_eq!(world.verdict("Ready"), "False RefNotFound");
 }
 
 #[test]
