@@ -28,7 +28,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [list, watch]
 - apiGroups: [dnsproxy.io]
   resources: [dnsproxies/status]
-  verbs: [patch]
+  verbs: [get, patch]
 # Owner references that block the owner's deletion take this where the API server checks it (OpenShift).
 - apiGroups: [dnsproxy.io]
   resources: [dnsproxies/finalizers]

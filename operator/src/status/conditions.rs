@@ -111,12 +111,17 @@ pub(super) fn all(
 }
 
 /// For an object that cannot be read: nothing else can be said about it.
-pub(super) fn unreadable(error: &str, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+pub(super) fn unreadable(
+    error: &str,
+    before: &DnsProxyStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     let message =
         format!("this operator cannot read the object, is it older than the object? {error}");
     let accepted = Finding::no(ACCEPTED, "Unreadable", message.clone());
     let ready = Finding::no(READY, "Unreadable", message);
-    [accepted, ready].map(|finding| finding.into_condition(None, generation, now)).into()
+    [accepted, ready].map(|finding| finding.into_condition(Some(before), generation, now)).into()
 }
 
 fn accepted(observed: &Observed<'_>) -> Finding {

@@ -430,6 +430,18 @@ async fn is_written_only_when_it_differs() {
     assert_eq!(asked, Vec::<String>::new());
 }
 
+#[test]
+fn an_object_that_cannot_be_read_keeps_the_time_since_when() {
+    let metadata = World::new().proxy.metadata;
+    let object = InvalidObject { error: "no QUIC".into(), metadata };
+    let at = |second| Timestamp::from_second(second).unwrap();
+
+    let first = unreadable(&object, &World::new().status_at(1000), at(2000));
+    let accepted = find(&first, "Accepted").unwrap();
+    assert_eq!(accepted.last_transition_time.0, at(2000), "it was true before");
+    assert_eq!(unreadable(&object, &first, at(3000)), first, "nothing changed");
+}
+
 #[tokio::test]
 async fn an_object_that_is_gone_is_no_error() {
     let world = World::new();
