@@ -16,7 +16,7 @@ use crate::{
     apply::{Rollout, rollout::DEADLINE_EXCEEDED},
     render::labels,
     resolve::{Absence, Reference},
-    validate::{domain, lacks_cluster_dns},
+    validate::{domain, lacks_cluster_dns, left_out},
 };
 
 /// The manifest is valid.
@@ -136,16 +136,25 @@ fn accepted(observed: &Observed<'_>) -> Finding {
     Finding::no(ACCEPTED, "Invalid", problems.join("\n"))
 }
 
-/// What was allowed on purpose is said all the same: who reads the status need not have written the manifest.
+/// What was allowed on purpose, or could not be, is said all the same: who reads the status need not have written the manifest.
 fn valid(observed: &Observed<'_>) -> String {
-    let weaker: Vec<_> = weaker_fallbacks(&observed.proxy.spec).collect();
-    if weaker.is_empty() {
-        return "the manifest is valid".to_owned();
+    let spec = &observed.proxy.spec;
+    let mut said = vec!["the manifest is valid".to_owned()];
+    let weaker: Vec<_> = weaker_fallbacks(spec).collect();
+    if !weaker.is_empty() {
+        said.push(format!(
+            "by allowWeaker the fallback of these routes is weaker than their own upstreams: {}",
+            weaker.join(", ")
+        ));
     }
-    format!(
-        "the manifest is valid; by allowWeaker the fallback of these routes is weaker than their own upstreams: {}",
-        weaker.join(", ")
-    )
+    let left_out = left_out(spec, &observed.resolved.facts);
+    if left_out > 0 {
+        said.push(format!(
+            "networks of the cluster's nodes and pods that may not ask, as there is no room for so many: {left_out}; \
+             set spec.access.allow"
+        ));
+    }
+    said.join("; ")
 }
 
 fn resolved_refs(observed: &Observed<'_>) -> Finding {

@@ -160,6 +160,20 @@ fn a_weaker_fallback_is_accepted_and_told() {
 }
 
 #[test]
+fn nodes_that_may_not_ask_are_told() {
+    let mut world = World::new();
+    let node = |it: u32| std::net::Ipv4Addr::from_bits(0xc633_6400 + 2 * it);
+    let node_addresses = (0..248).map(|it| node(it).into()).collect();
+    world.resolved.facts = Facts { node_addresses, ..fixtures::facts() }.into();
+
+    assert_eq!(
+        world.condition("Accepted").message,
+        "the manifest is valid; networks of the cluster's nodes and pods that may not ask, as there is no room for so \
+         many: 1; set spec.access.allow"
+    );
+}
+
+#[test]
 fn a_missing_reference_is_named() {
     let mut world = World::new();
     world.resolved.missing = ["tls.crt", "tls.key"]
