@@ -22,12 +22,14 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use memory::Memory;
+pub use rollout::Rollout;
 
 use crate::{context::Context, render::Manifests};
 
 pub mod hasten;
 mod memory;
 mod prune;
+pub mod rollout;
 
 /// What is there after applying.
 #[derive(Debug, Default)]

@@ -50,8 +50,9 @@ pub async fn reconcile(
             timeout(LIMIT, steps(proxy, &context)).await.map_err(|_| ReconcileError::TooLong)?
         }
         Err(unreadable) => {
-            status::patch_unreadable(unreadable, &context.client).await?;
-            events::publish_unreadable(&*guarded, unreadable, &context).await;
+            if status::patch_unreadable(unreadable, &context.client).await? {
+                events::publish_unreadable(&*guarded, unreadable, &context).await;
+            }
             Ok(Action::await_change())
         }
     }

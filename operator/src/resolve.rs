@@ -1,13 +1,17 @@
 //! Resolving: everything that one reconcile has to know beyond the object itself.
 //!
-//! Talks to the API, but never reads the contents of what a spec refers to: whether it exists is all
-//! that the operator may know; the kubelet delivers it to the pods.
+//! Talks to the API, but never reads the contents of what a spec refers to: whether it exists, and with
+//! which keys, is all that the operator may know; the kubelet delivers it to the pods.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use dnsproxy_api::DnsProxy;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _, api::ObjectMeta};
 
 pub use reference::{Kind, Reference};
 
@@ -16,6 +20,7 @@ use crate::{
     context::Context,
 };
 
+mod keys;
 mod reference;
 
 /// What is known beyond the object.
@@ -24,9 +29,18 @@ pub struct Resolved {
     /// What all objects share.
     pub facts: Arc<Facts>,
     /// What the spec refers to and does not exist.
-    pub missing: BTreeSet<Reference>,
+    pub missing: BTreeMap<Reference, Absence>,
     /// The addresses of the Services that the operator made, each with the `DnsProxy` it belongs to.
     pub own_services: Vec<(IpAddr, String)>,
+}
+
+/// What of a reference does not exist.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Absence {
+    /// The object.
+    Object,
+    /// The key in it.
+    Key,
 }
 
 /// Why something could not be found out.
@@ -67,36 +81,48 @@ async fn missing(
     client: &Client,
     namespace: &str,
     references: BTreeSet<Reference>,
-) -> Result<BTreeSet<Reference>, ResolveError> {
-    let mut missing = BTreeSet::new();
+) -> Result<BTreeMap<Reference, Absence>, ResolveError> {
+    let mut missing = BTreeMap::new();
     for reference in references {
-        let exists = exists(client, namespace, &reference).await;
-        if !exists
-            .map_err(|source| ResolveError::Lookup { reference: reference.clone(), source })?
-        {
-            missing.insert(reference);
+        match absence(client, namespace, &reference).await {
+            Ok(Some(absence)) => drop(missing.insert(reference, absence)),
+            Ok(None) => {}
+            Err(source) => return Err(ResolveError::Lookup { reference, source }),
         }
     }
     Ok(missing)
 }
 
-async fn exists(
+async fn absence(
     client: &Client,
     namespace: &str,
     reference: &Reference,
-) -> Result<bool, kube::Error> {
+) -> Result<Option<Absence>, kube::Error> {
+    let Some(metadata) = metadata(client, namespace, reference).await? else {
+        return Ok(Some(Absence::Object));
+    };
+    // A key that is not told may be there.
+    let lacks_key = keys::of(&metadata).is_some_and(|keys| !keys.contains(&*reference.key));
+    Ok(lacks_key.then_some(Absence::Key))
+}
+
+async fn metadata(
+    client: &Client,
+    namespace: &str,
+    reference: &Reference,
+) -> Result<Option<ObjectMeta>, kube::Error> {
     // A name that cannot be one must not become part of a request's path.
     if !reference.is_possible() {
-        return Ok(false);
+        return Ok(None);
     }
     Ok(match reference.kind {
         Kind::ConfigMap => {
             let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-            api.get_metadata_opt(&reference.name).await?.is_some()
+            api.get_metadata_opt(&reference.name).await?.map(|object| object.metadata)
         }
         Kind::Secret => {
             let api = Api::<Secret>::namespaced(client.clone(), namespace);
-            api.get_metadata_opt(&reference.name).await?.is_some()
+            api.get_metadata_opt(&reference.name).await?.map(|object| object.metadata)
         }
     })
 }
@@ -135,7 +161,7 @@ mod tests {
             })
             .await;
 
-        let missing: Vec<_> = resolved.missing.iter().map(ToString::to_string).collect();
+        let missing: Vec<_> = resolved.missing.keys().map(ToString::to_string).collect();
         assert_eq!(
             missing,
             [
@@ -146,6 +172,41 @@ mod tests {
             ]
         );
         assert!(asked.contains(&format!("GET {CA} as metadata")), "{asked:#?}");
+        assert!(asked.iter().all(|line| line.ends_with(" as metadata")), "{asked:#?}");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_an_object_does_not_have_is_missing() {
+        let ads = json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {
+                "name": "ads", "namespace": "resolvers",
+                "managedFields": [{"fieldsV1": {"f:data": {".": {}, "f:hosts": {}}}}],
+            },
+        });
+        let untold = json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"name": "corp-ca", "namespace": "resolvers"},
+        });
+        let (resolved, asked) = ApiServer::default()
+            .with("/api/v1/namespaces/resolvers/configmaps/ads", ads)
+            .with(CA, untold)
+            .during(async |client| {
+                resolve(&fixtures::proxy("full"), &fixtures::context(client)).await.unwrap()
+            })
+            .await;
+
+        let missing = resolved.missing.iter();
+        let missing: Vec<_> =
+            missing.map(|(reference, absence)| (reference.to_string(), *absence)).collect();
+        assert_eq!(
+            missing,
+            [
+                ("ConfigMap ads (key ads.txt.gz)".to_owned(), Absence::Key),
+                ("Secret dot-client (key tls.crt)".to_owned(), Absence::Object),
+                ("Secret dot-client (key tls.key)".to_owned(), Absence::Object),
+            ]
+        );
         assert!(asked.iter().all(|line| line.ends_with(" as metadata")), "{asked:#?}");
     }
 }

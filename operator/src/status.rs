@@ -12,10 +12,10 @@ use dnsproxy_api::{
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
-    api::{PartialObjectMeta, Patch, PatchParams},
+    api::{ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams},
     core::error_boundary::InvalidObject,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     apply::Applied,
@@ -136,23 +136,61 @@ pub async fn patch(
     ignore_gone(api.patch_status(&proxy.name_any(), &params, &Patch::Apply(body)).await.map(drop))
 }
 
-/// Says that an object cannot be read. What else its status says, about what runs, stays.
+/// Says that an object cannot be read, and gives whether that is news. What else its status says, about
+/// what runs, stays.
 ///
 /// # Errors
-/// When the API server does not take it.
-pub async fn patch_unreadable(object: &InvalidObject, client: &Client) -> Result<(), StatusError> {
+/// When the API server does not say what the status is, or does not take it.
+pub async fn patch_unreadable(
+    object: &InvalidObject,
+    client: &Client,
+) -> Result<bool, StatusError> {
     let metadata = &object.metadata;
     let name = metadata.name.clone().unwrap_or_default();
     let namespace = metadata.namespace.clone().unwrap_or_default();
+    let Some(before) = told(&namespace, &name, client).await? else { return Ok(false) };
+    let new = unreadable(object, &before, Timestamp::now());
+    if new == before {
+        return Ok(false);
+    }
     // Only the metadata comes back: the rest is what could not be read.
     let api = Api::<PartialObjectMeta<DnsProxy>>::namespaced(client.clone(), &namespace);
-    let conditions = conditions::unreadable(&object.error, metadata.generation, Timestamp::now());
-    let body = json!({
-        "status": {"observedGeneration": metadata.generation, "conditions": conditions},
-    });
+    let body = json!({"status": new});
     let params =
         PatchParams { field_manager: Some(crate::NAME.to_owned()), ..PatchParams::default() };
-    ignore_gone(api.patch_status(&name, &params, &Patch::Merge(body)).await.map(drop))
+    ignore_gone(api.patch_status(&name, &params, &Patch::Merge(body)).await.map(drop))?;
+    Ok(true)
+}
+
+fn unreadable(object: &InvalidObject, before: &DnsProxyStatus, now: Timestamp) -> DnsProxyStatus {
+    let generation = object.metadata.generation;
+    DnsProxyStatus {
+        observed_generation: generation,
+        conditions: Some(conditions::unreadable(&object.error, before, generation, now)),
+        ..DnsProxyStatus::default()
+    }
+}
+
+/// What the status says of what [`unreadable`] says; none when the object is gone. The rest of it may be
+/// what cannot be read.
+async fn told(
+    namespace: &str,
+    name: &str,
+    client: &Client,
+) -> Result<Option<DnsProxyStatus>, StatusError> {
+    let kind = ApiResource::erase::<DnsProxy>(&());
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
+    let object = match api.get_status(name).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
+        outcome => outcome.map_err(StatusError)?,
+    };
+    let status = object.data.get("status").cloned().unwrap_or_default();
+    let conditions = status.get("conditions").cloned().unwrap_or_default();
+    Ok(Some(DnsProxyStatus {
+        observed_generation: status.get("observedGeneration").and_then(Value::as_i64),
+        conditions: serde_json::from_value(conditions).ok(),
+        ..DnsProxyStatus::default()
+    }))
 }
 
 fn ignore_gone(outcome: Result<(), kube::Error>) -> Result<(), StatusError> {

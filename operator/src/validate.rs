@@ -12,6 +12,7 @@ use dnsproxy_api::{
     v1alpha1::{ClusterDns, ClusterDnsMode},
     validate::{Place, Problem},
 };
+use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
@@ -150,25 +151,41 @@ fn written(
     list(block).clone().filter(|list| !list.is_empty())
 }
 
-/// The defaults and the cluster's own networks, unless it was written who may ask. Those that are denied as a whole would be
-/// none: pods would refuse the manifest.
+/// How many of the cluster's own networks may not ask, because a manifest has no room for them.
+#[must_use]
+pub fn left_out(spec: &DnsProxySpec, facts: &Facts) -> usize {
+    fitting(spec, facts).map_or(0, |(_, left_out)| left_out)
+}
+
 fn allow(spec: &DnsProxySpec, facts: &Facts) -> Option<Vec<String>> {
+    fitting(spec, facts).map(|(networks, _)| networks)
+}
+
+/// The defaults and the cluster's own networks, unless it was written who may ask, and how many are left out. Those that are
+/// denied as a whole would be none: pods would refuse the manifest.
+fn fitting(spec: &DnsProxySpec, facts: &Facts) -> Option<(Vec<String>, usize)> {
     let access = spec.access.as_ref();
     if access.is_some_and(|access| access.allow.is_some()) {
         return None;
     }
     let denied = access.and_then(|access| access.deny.as_deref()).unwrap_or_default();
     let denied: Vec<Network> = denied.iter().filter_map(|network| network.parse().ok()).collect();
-    let is_denied = |text: &String| {
-        let network = text.parse::<Network>();
+    let is_denied = |network: &IpNet| {
+        let network = network.to_string().parse::<Network>();
         network.is_ok_and(|network| denied.iter().any(|denied| denied.covers(&network)))
     };
-    let defaults: Vec<_> =
+    let mut defaults: Vec<IpNet> =
         defaults::ACCESS_ALLOW.iter().filter_map(|network| network.parse().ok()).collect();
-    let beyond = networks::beyond(&defaults, &facts.pod_networks, &facts.node_addresses);
-    let networks = defaults.iter().chain(&beyond).map(ToString::to_string);
-    let networks: Vec<_> = networks.filter(|network| !is_denied(network)).collect();
-    (!beyond.is_empty() && !networks.is_empty()).then_some(networks)
+    let mut beyond = networks::beyond(&defaults, &facts.pod_networks, &facts.node_addresses);
+    if beyond.is_empty() {
+        return None;
+    }
+    defaults.retain(|network| !is_denied(network));
+    beyond.retain(|network| !is_denied(network));
+    let room = (bounds::NETWORKS as usize).saturating_sub(defaults.len());
+    let (beyond, left_out) = networks::fitting(beyond, room);
+    let networks: Vec<_> = defaults.iter().chain(&beyond).map(ToString::to_string).collect();
+    (!networks.is_empty()).then_some((networks, left_out))
 }
 
 /// What the proxy needs after SIGTERM, and a little more before the kubelet kills it.
@@ -310,6 +327,24 @@ mod tests {
 
         let rendered = cluster_dns(&fixtures::proxy("minimal").spec, &facts).unwrap();
         assert_eq!(rendered.endpoints.unwrap().len(), bounds::ENDPOINTS as usize);
+    }
+
+    #[test]
+    fn a_cluster_with_more_networks_than_a_manifest_may_have_is_allowed_in_part() {
+        let mut facts = fixtures::facts();
+        let node = |it: u32| std::net::Ipv4Addr::from_bits(0xc633_6400 + 2 * it);
+        facts.node_addresses = (0..300).map(|it| node(it).into()).collect();
+        let mut spec = fixtures::proxy("minimal").spec;
+
+        assert_eq!(allow(&spec, &facts).unwrap().len(), bounds::NETWORKS as usize);
+        assert_eq!(left_out(&spec, &facts), 300 + 9 - 256);
+
+        spec.access =
+            Some(Access { deny: Some(vec!["198.51.101.0/24".into()]), ..Access::default() });
+        assert_eq!(left_out(&spec, &facts), 0, "who is denied needs no room");
+        spec.access =
+            Some(Access { allow: Some(vec!["198.51.0.0/16".into()]), ..Access::default() });
+        assert_eq!(left_out(&spec, &facts), 0, "it was written who may ask");
     }
 
     #[test]

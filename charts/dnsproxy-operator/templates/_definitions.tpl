@@ -28,7 +28,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [list, watch]
 - apiGroups: [dnsproxy.io]
   resources: [dnsproxies/status]
-  verbs: [patch]
+  verbs: [get, patch]
 # Owner references that block the owner's deletion take this where the API server checks it (OpenShift).
 - apiGroups: [dnsproxy.io]
   resources: [dnsproxies/finalizers]
@@ -42,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
-# Only metadata is asked for: whether a Secret that a DnsProxy refers to is there. There is no right for less.
+# Only metadata is asked for: whether a Secret that a DnsProxy refers to is there, with its keys. There is no right for less.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]

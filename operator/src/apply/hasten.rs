@@ -5,7 +5,7 @@
 //! seconds for as long as the pod has something else than it should, later and later if that does not
 //! help. Only where the operator may annotate pods: the chart grants that for this one annotation.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
@@ -19,19 +19,19 @@ use super::Applied;
 use crate::{
     context::Context,
     reports::{ConfigReport, PodState},
-    resolve::Reference,
+    resolve::{Absence, Reference},
 };
 
 /// The annotation: the hash of the configuration that the pod should run, when the kubelet was asked
 /// last, and how often before.
 pub const ANNOTATION: &str = "dnsproxy.io/config-hash";
 
-/// Annotates the pods that do not have what they should, and tells whether there are any. A failure is
-/// no more than a delay.
+/// Annotates the pods that do not have what they should, and tells whether any is to be looked at again
+/// soon. A failure is no more than a delay.
 pub async fn pods(
     pods: &[PodState],
     applied: &Applied,
-    missing: &BTreeSet<Reference>,
+    missing: &BTreeMap<Reference, Absence>,
     context: &Context,
 ) -> bool {
     let (Some(hash), Some(config_map)) = (&applied.config_hash, &applied.config_map) else {
@@ -39,10 +39,11 @@ pub async fn pods(
     };
     let behind: Vec<_> =
         pods.iter().filter(|pod| is_behind(pod, hash, config_map, missing)).collect();
-    if context.settings.fast_reload {
-        annotate_due(&behind, hash, context).await;
+    if !context.settings.fast_reload {
+        return false;
     }
-    !behind.is_empty()
+    annotate_due(&behind, hash, context).await;
+    behind.iter().any(|pod| is_asked_often(pod.annotation.as_deref(), hash))
 }
 
 async fn annotate_due(behind: &[&PodState], hash: &str, context: &Context) {
@@ -58,7 +59,12 @@ async fn annotate_due(behind: &[&PodState], hash: &str, context: &Context) {
 
 /// Whether the kubelet has something for this pod that it has not delivered: a configuration that the
 /// pod has not seen, or a file that now exists.
-fn is_behind(pod: &PodState, hash: &str, config_map: &str, missing: &BTreeSet<Reference>) -> bool {
+fn is_behind(
+    pod: &PodState,
+    hash: &str,
+    config_map: &str,
+    missing: &BTreeMap<Reference, Absence>,
+) -> bool {
     let report = pod.report.as_ref().and_then(|report| report.config.as_ref());
     let Some(ConfigReport { hash: loaded, rejected, files }) = report else { return false };
     if pod.config_map.as_deref() != Some(config_map) {
@@ -68,7 +74,7 @@ fn is_behind(pod: &PodState, hash: &str, config_map: &str, missing: &BTreeSet<Re
     if loaded.as_deref() != Some(hash) {
         return rejected != Some(hash);
     }
-    let is_missing = |path: &str| missing.iter().any(|reference| reference.file() == path);
+    let is_missing = |path: &str| missing.keys().any(|reference| reference.file() == path);
     files.iter().any(|file| file.sha256.is_none() && !is_missing(&file.path))
 }
 
@@ -91,6 +97,11 @@ fn next(current: Option<&str>, hash: &str, now: Timestamp) -> Option<String> {
     (now >= last.saturating_add(pause(times))).then(|| format!("{hash}.{now}.{}", times + 1))
 }
 
+/// Whether the kubelet is still asked without a longer pause: what has not come by then may never come.
+fn is_asked_often(current: Option<&str>, hash: &str) -> bool {
+    current.and_then(|value| parse(value, hash)).is_none_or(|(_, times)| times < PATIENCE)
+}
+
 /// The seconds until the kubelet is asked again.
 fn pause(times: u32) -> i64 {
     let doublings = times.saturating_sub(PATIENCE).min(MAX_DOUBLINGS);
@@ -106,7 +117,8 @@ fn parse(value: &str, hash: &str) -> Option<(i64, u32)> {
 const AGAIN_AFTER: i64 = 2;
 /// So often without a longer pause: half a minute, more than a busy node takes. Our guess.
 const PATIENCE: u32 = 15;
-/// Up to eight minutes: a key that an existing object does not have never comes.
+/// Up to eight minutes: a key that an existing object does not have never comes, and not every object tells
+/// which it has.
 const MAX_DOUBLINGS: u32 = 8;
 /// Pods of one object that are annotated at the same time. Our guess.
 const CONCURRENCY: usize = 8;
@@ -115,9 +127,27 @@ const CONCURRENCY: usize = 8;
 mod tests {
     use super::*;
     use crate::{
+        fixtures::{self, api_server::ApiServer},
         reports::{FileReport, Rejected, Report},
         resolve::Kind,
     };
+
+    fn ca() -> Reference {
+        Reference { kind: Kind::ConfigMap, name: "ca".into(), key: "ca.crt".into() }
+    }
+
+    fn pod(hash: &str, rejected: Option<&str>, sha256: Option<&str>) -> PodState {
+        let config = ConfigReport {
+            hash: Some(hash.into()),
+            rejected: rejected.map(|hash| Rejected { hash: Some(hash.into()), error: "no".into() }),
+            files: vec![FileReport { path: ca().file(), sha256: sha256.map(Into::into) }],
+        };
+        PodState {
+            config_map: Some("edge-1".into()),
+            report: Some(Report { config: Some(config), upstreams: None }),
+            ..PodState::default()
+        }
+    }
 
     #[test]
     fn is_repeated_every_two_seconds_and_later_less_often() {
@@ -141,20 +171,7 @@ mod tests {
 
     #[test]
     fn a_pod_is_behind_when_the_kubelet_has_something_for_it() {
-        let ca = Reference { kind: Kind::ConfigMap, name: "ca".into(), key: "ca.crt".into() };
-        let pod = |hash: &str, rejected: Option<&str>, sha256: Option<&str>| {
-            let config = ConfigReport {
-                hash: Some(hash.into()),
-                rejected: rejected
-                    .map(|hash| Rejected { hash: Some(hash.into()), error: "no".into() }),
-                files: vec![FileReport { path: ca.file(), sha256: sha256.map(Into::into) }],
-            };
-            PodState {
-                config_map: Some("edge-1".into()),
-                report: Some(Report { config: Some(config), upstreams: None }),
-                ..PodState::default()
-            }
-        };
+        let ca = ca();
         let mut replaced = pod("old", None, None);
         replaced.config_map = Some("edge-0".into());
         let cases = [
@@ -173,8 +190,35 @@ mod tests {
         ];
 
         for (why, pod, is_missing, expected) in cases {
-            let missing = is_missing.then(|| ca.clone()).into_iter().collect();
+            let missing = is_missing.then(|| (ca.clone(), Absence::Key)).into_iter().collect();
             assert_eq!(is_behind(&pod, "abc", "edge-1", &missing), expected, "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_does_not_come_is_looked_for_less_often() {
+        let now = Timestamp::now().as_second();
+        let cases = [
+            ("never asked", None, true),
+            ("asked a few times", Some(format!("abc.{now}.14")), true),
+            ("asked for half a minute", Some(format!("abc.{now}.15")), false),
+        ];
+        let applied = Applied {
+            config_hash: Some("abc".into()),
+            config_map: Some("edge-1".into()),
+            ..Applied::default()
+        };
+
+        for (why, annotation, expected) in cases {
+            let pods = [PodState { annotation, ..pod("abc", None, None) }];
+            let (is_soon, _) = ApiServer::default()
+                .during(async |client| {
+                    let mut context = fixtures::context(client);
+                    context.settings.fast_reload = true;
+                    super::pods(&pods, &applied, &BTreeMap::new(), &context).await
+                })
+                .await;
+            assert_eq!(is_soon, expected, "{why}");
         }
     }
 }

@@ -14,7 +14,7 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 
-use super::{Applied, ApplyError, has_same_owner};
+use super::{Applied, ApplyError, Rollout, has_same_owner};
 use crate::{context::Context, render::Manifests, reports::config_map_of};
 
 pub(super) async fn config_maps(
@@ -54,12 +54,11 @@ async fn delete(api: &Api<ConfigMap>, config_map: &ConfigMap) -> Result<(), Appl
     }
 }
 
-/// Whether only pods of the newest template are left.
+/// Whether only pods of the newest template are left, and all of them are there.
 fn is_rolled_out(deployment: &Deployment) -> bool {
     let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
-    let is_seen = status.observed_generation >= deployment.metadata.generation;
     let updated = status.updated_replicas.unwrap_or_default();
-    is_seen && spec.replicas == Some(updated) && status.replicas.unwrap_or_default() == updated
+    Rollout::of(deployment) == Rollout::Done && spec.replicas == Some(updated)
 }
 
 fn used(pods: &[Arc<Pod>], namespace: &str) -> BTreeSet<String> {

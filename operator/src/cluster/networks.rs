@@ -3,9 +3,9 @@
 //! Reverse zones are as narrow as zones can be: whoever sends the whole of in-addr.arpa to the
 //! cluster's DNS takes the names of every other network away (RFC 6303 is about those).
 
-use std::{borrow::Borrow, net::IpAddr};
+use std::{borrow::Borrow, cmp::Reverse, net::IpAddr};
 
-use dnsproxy_api::{bounds, defaults};
+use dnsproxy_api::bounds;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use k8s_openapi::api::{core::v1::Node, networking::v1::ServiceCIDR};
 
@@ -140,7 +140,7 @@ fn cut(prefix: u8, bits: u8, shortest: u8) -> Option<u8> {
     Some(if is_few { below } else { below - bits })
 }
 
-/// What the default access does not cover of the cluster's own networks, at most [`MAX_ALLOWED`].
+/// What the default access does not cover of the cluster's own networks.
 pub fn beyond(defaults: &[IpNet], pods: &[IpNet], nodes: &[IpAddr]) -> Vec<IpNet> {
     let hosts = nodes.iter().map(|address| IpNet::from(*address));
     let uncovered = pods
@@ -148,9 +148,21 @@ pub fn beyond(defaults: &[IpNet], pods: &[IpNet], nodes: &[IpAddr]) -> Vec<IpNet
         .copied()
         .chain(hosts)
         .filter(|network| !defaults.iter().any(|default| default.contains(network)));
-    let mut networks = IpNet::aggregate(&uncovered.collect());
-    networks.truncate(MAX_ALLOWED);
-    networks
+    IpNet::aggregate(&uncovered.collect())
+}
+
+/// As many networks as there is room for, and how many are left out.
+///
+/// The widest stay, pods before single nodes. None is widened to make room: what the defaults do not
+/// cover is not private, and its neighbours are strangers.
+pub fn fitting(mut networks: Vec<IpNet>, room: usize) -> (Vec<IpNet>, usize) {
+    let left_out = networks.len().saturating_sub(room);
+    if left_out > 0 {
+        networks.sort_by_key(|network| Reverse(network.max_prefix_len() - network.prefix_len()));
+        networks.truncate(room);
+        networks.sort_unstable();
+    }
+    (networks, left_out)
 }
 
 /// kubeadm's default is a /12, managed clusters have /16 to /20: our guess between them.
@@ -176,8 +188,6 @@ const SHORTEST_V6: u8 = 16;
 
 /// The manifest's own bound for `clusterDNS.reverseZones`.
 const MAX_ZONES: usize = bounds::ZONES as usize;
-/// The manifest's own bound for `access.allow`, with room for the defaults.
-const MAX_ALLOWED: usize = bounds::NETWORKS as usize - defaults::ACCESS_ALLOW.len();
 
 #[cfg(test)]
 mod tests {
@@ -280,6 +290,25 @@ mod tests {
             beyond(&defaults, &networks(&["10.244.0.0/16", "198.51.100.0/24"]), &nodes),
             networks(&["192.0.2.1/32", "198.51.100.0/24"])
         );
+    }
+
+    #[test]
+    fn neighbours_are_joined_before_anything_is_left_out_and_the_widest_stay() {
+        let nodes: Vec<IpAddr> = (0..8_u8)
+            .map(|n| IpAddr::from([192, 0, 2, n]))
+            .chain(["198.51.100.1".parse().unwrap()])
+            .collect();
+        let networks = beyond(&[], &networks(&["203.0.113.0/24", "2001:db8::/48"]), &nodes);
+        let texts = |networks: &[IpNet]| {
+            networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+
+        let (all, left_out) = fitting(networks.clone(), 4);
+        assert_eq!(texts(&all), "192.0.2.0/29 198.51.100.1/32 203.0.113.0/24 2001:db8::/48");
+        assert_eq!(left_out, 0);
+        let (widest, left_out) = fitting(networks, 2);
+        assert_eq!(texts(&widest), "203.0.113.0/24 2001:db8::/48");
+        assert_eq!(left_out, 2);
     }
 
     #[test]

@@ -64,6 +64,30 @@ async fn an_object_of_a_newer_version_is_told_that_it_cannot_be_read() {
 }
 
 #[tokio::test]
+async fn an_object_that_cannot_be_read_is_told_so_once_for_each_generation() {
+    let mut proxy = object("minimal");
+    proxy["spec"]["upstreams"][0]["protocol"] = json!("QUIC");
+    let mut edited = proxy.clone();
+    edited["metadata"]["generation"] = json!(4);
+    let server = ApiServer::default().with(STATUS, proxy.clone());
+    let ((), asked) = server
+        .during(async |client| {
+            let context = Arc::new(fixtures::context(client));
+            for object in [&proxy, &proxy, &edited, &edited] {
+                let guarded: DeserializeGuard<DnsProxy> =
+                    serde_json::from_value(object.clone()).unwrap();
+                reconcile(guarded.into(), context.clone()).await.unwrap();
+            }
+        })
+        .await;
+
+    let written = asked.iter().filter(|line| **line == format!("PATCH {STATUS}"));
+    assert_eq!(written.count(), 2, "{asked:#?}");
+    let told = asked.iter().filter(|line| line.contains("/events"));
+    assert_eq!(told.count(), 2, "{asked:#?}");
+}
+
+#[tokio::test]
 async fn an_object_that_is_being_deleted_is_left_to_the_garbage_collector() {
     let mut proxy = object("minimal");
     proxy["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");

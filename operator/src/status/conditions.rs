@@ -9,15 +9,21 @@ use dnsproxy_api::{
     validate::weaker_fallbacks,
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt as _;
 
 use super::{Observed, upstreams};
-use crate::validate::{domain, lacks_cluster_dns};
+use crate::{
+    apply::{Rollout, rollout::DEADLINE_EXCEEDED},
+    render::labels,
+    resolve::{Absence, Reference},
+    validate::{domain, lacks_cluster_dns, left_out},
+};
 
 /// The manifest is valid.
 pub const ACCEPTED: &str = "Accepted";
-/// Everything that it refers to is there.
+/// Everything that it refers to is there, object and key.
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
-/// Every ready pod runs its configuration.
+/// Every ready pod runs its configuration, and none is left of an older Deployment.
 pub const PROGRAMMED: &str = "Programmed";
 /// There are as many ready pods as wanted.
 pub const AVAILABLE: &str = "Available";
@@ -105,12 +111,17 @@ pub(super) fn all(
 }
 
 /// For an object that cannot be read: nothing else can be said about it.
-pub(super) fn unreadable(error: &str, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+pub(super) fn unreadable(
+    error: &str,
+    before: &DnsProxyStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     let message =
         format!("this operator cannot read the object, is it older than the object? {error}");
     let accepted = Finding::no(ACCEPTED, "Unreadable", message.clone());
     let ready = Finding::no(READY, "Unreadable", message);
-    [accepted, ready].map(|finding| finding.into_condition(None, generation, now)).into()
+    [accepted, ready].map(|finding| finding.into_condition(Some(before), generation, now)).into()
 }
 
 fn accepted(observed: &Observed<'_>) -> Finding {
@@ -125,28 +136,38 @@ fn accepted(observed: &Observed<'_>) -> Finding {
     Finding::no(ACCEPTED, "Invalid", problems.join("\n"))
 }
 
-/// What was allowed on purpose is said all the same: who reads the status need not have written the manifest.
+/// What was allowed on purpose, or could not be, is said all the same: who reads the status need not have written the manifest.
 fn valid(observed: &Observed<'_>) -> String {
-    let weaker: Vec<_> = weaker_fallbacks(&observed.proxy.spec).collect();
-    if weaker.is_empty() {
-        return "the manifest is valid".to_owned();
+    let spec = &observed.proxy.spec;
+    let mut said = vec!["the manifest is valid".to_owned()];
+    let weaker: Vec<_> = weaker_fallbacks(spec).collect();
+    if !weaker.is_empty() {
+        said.push(format!(
+            "by allowWeaker the fallback of these routes is weaker than their own upstreams: {}",
+            weaker.join(", ")
+        ));
     }
-    format!(
-        "the manifest is valid; by allowWeaker the fallback of these routes is weaker than their own upstreams: {}",
-        weaker.join(", ")
-    )
+    let left_out = left_out(spec, &observed.resolved.facts);
+    if left_out > 0 {
+        said.push(format!(
+            "networks of the cluster's nodes and pods that may not ask, as there is no room for so many: {left_out}; \
+             set spec.access.allow"
+        ));
+    }
+    said.join("; ")
 }
 
 fn resolved_refs(observed: &Observed<'_>) -> Finding {
     let resolved = observed.resolved;
-    let mut missing: Vec<_> = resolved
-        .missing
-        .iter()
-        .map(|reference| format!("{} {}", reference.kind, reference.name))
-        .collect();
+    let missing = resolved.missing.iter();
+    let mut missing: Vec<_> =
+        missing.map(|(reference, absence)| absent(reference, *absence)).collect();
     missing.dedup();
     if !missing.is_empty() {
-        let message = format!("not found: {}; what needs it does not run", missing.join(", "));
+        let message = format!(
+            "not found: {}; what needs it does not run; add it, or refer to what there is",
+            missing.join(", ")
+        );
         return Finding::no(RESOLVED_REFS, "RefNotFound", message);
     }
     let spec = &observed.proxy.spec;
@@ -161,6 +182,14 @@ fn resolved_refs(observed: &Observed<'_>) -> Finding {
     Finding::yes(RESOLVED_REFS, "ResolvedRefs", "everything that the manifest refers to is there")
 }
 
+fn absent(reference: &Reference, absence: Absence) -> String {
+    let Reference { kind, name, key } = reference;
+    match absence {
+        Absence::Object => format!("{kind} {name}"),
+        Absence::Key => format!("key {key} of {kind} {name}"),
+    }
+}
+
 fn programmed(observed: &Observed<'_>) -> Finding {
     if !observed.problems.is_empty() {
         let message = "pods go on with the configuration that was accepted before";
@@ -172,14 +201,36 @@ fn programmed(observed: &Observed<'_>) -> Finding {
     if let Some(message) = rejection(observed) {
         return Finding::no(PROGRAMMED, "Rejected", message);
     }
+    // Pods of an older Deployment may report the same configuration: a new image does not change its hash.
+    let deployment = observed.applied.deployment.as_deref();
+    let rollout = deployment.map_or(Rollout::Unseen, Rollout::of);
     let (ready, synced) = (observed.ready().count(), observed.synced().count());
     let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
     let message = format!("{synced} of {ready} ready pods run configuration {hash}");
-    match (ready, synced == ready) {
-        (0, _) => Finding::no(PROGRAMMED, NO_READY_PODS, "no pod is ready"),
-        (_, true) => Finding::yes(PROGRAMMED, "Programmed", message),
-        (_, false) => Finding::no(PROGRAMMED, PENDING, message),
+    match (rollout, ready) {
+        (Rollout::Stalled { message }, _) => {
+            Finding::no(PROGRAMMED, DEADLINE_EXCEEDED, stalled(observed, &message))
+        }
+        (_, 0) => Finding::no(PROGRAMMED, NO_READY_PODS, "no pod is ready"),
+        (Rollout::Unseen, _) => Finding::no(PROGRAMMED, PENDING, "the rollout has not begun yet"),
+        (Rollout::Underway { updated, replicas }, _) => {
+            let message = format!("{updated} of {replicas} pods are of the newest Deployment");
+            Finding::no(PROGRAMMED, PENDING, message)
+        }
+        (Rollout::Done, _) if synced < ready => Finding::no(PROGRAMMED, PENDING, message),
+        (Rollout::Done, _) => Finding::yes(PROGRAMMED, "Programmed", message),
     }
+}
+
+/// Nothing but a change ends it, so whoever reads this has to know where to look.
+fn stalled(observed: &Observed<'_>, message: &str) -> String {
+    let proxy = observed.proxy;
+    let (namespace, name) = (proxy.namespace().unwrap_or_default(), proxy.name_any());
+    format!(
+        "the rollout does not go on: {message}; ready pods serve meanwhile; see why others do not \
+         start: kubectl -n {namespace} describe pods -l {}",
+        labels::selector_text(&name)
+    )
 }
 
 /// What a pod has against the configuration that it should run.
@@ -232,7 +283,7 @@ fn ready(first: &[Finding]) -> Finding {
     }
 }
 
-/// Pods run another configuration than they should.
+/// Pods run another configuration than they should, or are still to be replaced.
 const PENDING: &str = "Pending";
 /// There is no pod that could run it.
 const NO_READY_PODS: &str = "NoReadyPods";

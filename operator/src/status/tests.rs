@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use dnsproxy_api::v1alpha1::{Condition, UpstreamState};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{conditions::find, *};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     cluster::Facts,
     fixtures::{self, api_server::ApiServer},
     reports::{ConfigReport, Rejected, Report, ServerReport, UpstreamReport, UpstreamsReport},
-    resolve::{Kind, Reference},
+    resolve::{Absence, Kind, Reference},
 };
 
 const HASH: &str = "0123456789abcdef";
@@ -65,7 +65,9 @@ impl World {
 fn deployment(ready: i32) -> Deployment {
     serde_json::from_value(json!({
         "metadata": {"generation": 1}, "spec": {"replicas": 2, "selector": {}, "template": {}},
-        "status": {"replicas": 2, "readyReplicas": ready},
+        "status": {
+            "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": ready,
+        },
     }))
     .unwrap()
 }
@@ -158,15 +160,42 @@ fn a_weaker_fallback_is_accepted_and_told() {
 }
 
 #[test]
+fn nodes_that_may_not_ask_are_told() {
+    let mut world = World::new();
+    let node = |it: u32| std::net::Ipv4Addr::from_bits(0xc633_6400 + 2 * it);
+    let node_addresses = (0..248).map(|it| node(it).into()).collect();
+    world.resolved.facts = Facts { node_addresses, ..fixtures::facts() }.into();
+
+    assert_eq!(
+        world.condition("Accepted").message,
+        "the manifest is valid; networks of the cluster's nodes and pods that may not ask, as there is no room for so \
+         many: 1; set spec.access.allow"
+    );
+}
+
+#[test]
 fn a_missing_reference_is_named() {
     let mut world = World::new();
     world.resolved.missing = ["tls.crt", "tls.key"]
         .map(|key| Reference { kind: Kind::Secret, name: "dot-client".into(), key: key.into() })
+        .map(|reference| (reference, Absence::Object))
         .into();
 
     assert_eq!(world.verdict("ResolvedRefs"), "False RefNotFound");
     let message = world.condition("ResolvedRefs").message;
     assert!(message.starts_with("not found: Secret dot-client;"), "{message}");
+}
+
+#[test]
+fn a_missing_key_is_named_with_its_object() {
+    let mut world = World::new();
+    let ca = Reference { kind: Kind::ConfigMap, name: "corp-ca".into(), key: "ca.pem".into() };
+    world.resolved.missing = [(ca, Absence::Key)].into();
+
+    assert_eq!(world.verdict("ResolvedRefs"), "False RefNotFound");
+    let message = world.condition("ResolvedRefs").message;
+    assert!(message.starts_with("not found: key ca.pem of ConfigMap corp-ca;"), "{message}");
+    assert_eq!(world.verdict("Ready"), "False RefNotFound");
 }
 
 #[test]
@@ -197,6 +226,74 @@ fn programmed_means_every_ready_pod() {
     let mut none = World::new();
     none.pods.clear();
     assert_eq!(none.verdict("Programmed"), "False NoReadyPods");
+}
+
+/// A new image that cannot be pulled: the old pods serve, and report the hash that is wanted.
+fn rolling_out(conditions: &Value) -> World {
+    let deployment = serde_json::from_value(json!({
+        "metadata": {"generation": 2}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+        "status": {
+            "observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
+            "conditions": conditions,
+        },
+    }));
+    let mut world = World::new();
+    world.applied.deployment = Some(Arc::new(deployment.unwrap()));
+    world.pods.push(PodState { is_ready: false, report: None, ..pod("edge-c", HASH, "", None) });
+    world
+}
+
+#[test]
+fn a_rollout_is_not_ready_before_the_old_pods_are_gone() {
+    let world = rolling_out(&json!([{"type": "Progressing", "status": "True"}]));
+    assert_eq!(world.verdict("Programmed"), "False Pending");
+    assert_eq!(world.condition("Programmed").message, "1 of 3 pods are of the newest Deployment");
+    assert_eq!(world.verdict("Available"), "True MinimumReplicasAvailable", "old pods serve");
+    assert_eq!(world.verdict("Ready"), "False Pending");
+    assert!(is_moving(&world.status()));
+
+    let mut unseen = World::new();
+    let mut newer = deployment(2);
+    newer.metadata.generation = Some(2);
+    unseen.applied.deployment = Some(Arc::new(newer));
+    assert_eq!(unseen.verdict("Ready"), "False Pending", "its status is about the one before");
+}
+
+#[test]
+fn a_rollout_that_stands_still_says_where_to_look() {
+    let world = rolling_out(&json!([{
+        "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+        "message": "ReplicaSet \"edge-1\" has timed out progressing.",
+    }]));
+    assert_eq!(world.verdict("Programmed"), "False ProgressDeadlineExceeded");
+    let message = world.condition("Programmed").message;
+    assert!(message.contains("ReplicaSet \"edge-1\" has timed out progressing; "), "{message}");
+    assert!(
+        message.ends_with(
+            "kubectl -n resolvers describe pods -l \
+             app.kubernetes.io/instance=edge,app.kubernetes.io/name=dnsproxy"
+        ),
+        "{message}"
+    );
+    assert_eq!(world.verdict("Ready"), "False ProgressDeadlineExceeded");
+    assert!(!is_moving(&world.status()), "it does not pass by itself");
+
+    let mut first = world;
+    first.pods.clear();
+    assert_eq!(first.verdict("Programmed"), "False ProgressDeadlineExceeded", "no pod ever was");
+}
+
+#[test]
+fn a_pod_that_is_replaced_by_one_of_its_kind_is_no_rollout() {
+    let mut world = World::new();
+    let mut short = deployment(1);
+    let status = short.status.as_mut().unwrap();
+    (status.replicas, status.updated_replicas) = (Some(1), Some(1));
+    world.applied.deployment = Some(Arc::new(short));
+    world.pods.pop();
+
+    assert_eq!(world.verdict("Programmed"), "True Programmed");
+    assert_eq!(world.verdict("Ready"), "False MinimumReplicasUnavailable", "as ever");
 }
 
 #[test]
@@ -345,6 +442,18 @@ async fn is_written_only_when_it_differs() {
     let (_, asked) =
         ApiServer::default().during(async |client| patch(&world.proxy, &new, &client).await).await;
     assert_eq!(asked, Vec::<String>::new());
+}
+
+#[test]
+fn an_object_that_cannot_be_read_keeps_the_time_since_when() {
+    let metadata = World::new().proxy.metadata;
+    let object = InvalidObject { error: "no QUIC".into(), metadata };
+    let at = |second| Timestamp::from_second(second).unwrap();
+
+    let first = unreadable(&object, &World::new().status_at(1000), at(2000));
+    let accepted = find(&first, "Accepted").unwrap();
+    assert_eq!(accepted.last_transition_time.0, at(2000), "it was true before");
+    assert_eq!(unreadable(&object, &first, at(3000)), first, "nothing changed");
 }
 
 #[tokio::test]
