@@ -98,7 +98,11 @@ impl Hosts {
         if is_first && !address.is_unspecified() {
             let reverse = Zone::reverse(Network::containing(address, u8::MAX));
             let name = Name::from_wire(wire.to_vec()).map_err(|error| error.to_string())?;
-            add(self.reverse.entry(reverse.as_wire().into()).or_default(), name)?;
+            let names = self.reverse.entry(reverse.as_wire().into()).or_default();
+            // More do not fit into an answer, as where a list has 127.0.0.1 for all it blocks. Each name is answered.
+            if names.len() < MAX_RECORDS {
+                add(names, name)?;
+            }
         }
         Ok(())
     }
@@ -309,6 +313,17 @@ mod tests {
         assert_eq!(hosts.problems().count, 0, "{:?}", hosts.problems());
         let reverse = get(&hosts, "7.0.0.10.in-addr.arpa.", Qtype::PTR);
         assert_eq!(reverse.as_deref(), Some("apps.example."));
+    }
+
+    #[test]
+    fn an_address_may_have_more_names_than_an_answer_has_room_for() {
+        let lines: String =
+            (0..2 * MAX_RECORDS).map(|i| format!("127.0.0.1 a{i}.example\n")).collect();
+        let hosts = hosts(&lines);
+
+        assert_eq!(hosts.problems().count, 0, "{:?}", hosts.problems());
+        let last = format!("a{}.example.", 2 * MAX_RECORDS - 1);
+        assert_eq!(get(&hosts, &last, Qtype::A).as_deref(), Some("127.0.0.1"));
     }
 
     #[test]

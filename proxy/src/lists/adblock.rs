@@ -6,7 +6,7 @@
 //! | `\|name^`, `\|name\|`, `name`, `0.0.0.0 name` | the name |
 //! | `*.name^`, `\|\|*.name^` | what is below it |
 //! | `\|\|ads*.name^`, `ad-.name^`, `/regex/` | patterns, at most 1,024 |
-//! | `@@...` | an exception |
+//! | `@@...` | an exception; `@@name` for the name and all below it |
 //! | `...$important` | above exceptions; `@@...$important` above those |
 //! | `...$badfilter` | takes the same filter out |
 
@@ -35,7 +35,12 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
         (false, true) => Level::Important,
         (false, false) => Level::Listed,
     };
-    let filter = filter(pattern)?;
+    let filter = match filter(pattern)? {
+        // A name alone is one of a list of hosts; as a filter it is looked for, which we do by labels.
+        Filter::Plain(name) if level == Level::Listed => Filter::Name(name, Reach::Name),
+        Filter::Plain(name) => Filter::Name(name, Reach::Zone),
+        other => other,
+    };
     let key = || format!("{level:?} {pattern}");
     if modifiers.is_disabled {
         return builder.disable(key());
@@ -45,6 +50,7 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
     }
     match filter {
         Filter::Name(name, reach) => builder.add(name, level, reach),
+        Filter::Plain(name) => builder.add(name, level, Reach::Name),
         Filter::Hosts if level == Level::Listed => domains::hosts_line(text, builder),
         Filter::Hosts => Err("a line of /etc/hosts has no modifiers".into()),
         Filter::Pattern(regex) => builder.add_pattern(regex, level),
@@ -99,6 +105,8 @@ impl Modifiers {
 
 enum Filter<'t> {
     Name(&'t str, Reach),
+    /// A name and nothing else.
+    Plain(&'t str),
     Hosts,
     Pattern(String),
 }
@@ -128,7 +136,7 @@ fn filter(text: &str) -> Result<Filter<'_>, String> {
         (Start::Anywhere, false, Some(below)) => Ok(Filter::Name(below, Reach::Below)),
         (Start::Label, true, None) if is_plain(name) => Ok(Filter::Name(name, Reach::Zone)),
         (Start::Name, true, None) if is_plain(name) => Ok(Filter::Name(name, Reach::Name)),
-        (Start::Anywhere, false, None) if is_name(name) => Ok(Filter::Name(name, Reach::Name)),
+        (Start::Anywhere, false, None) if is_name(name) => Ok(Filter::Plain(name)),
         _ => pattern(start, rest).map(Filter::Pattern),
     }
 }
@@ -202,7 +210,12 @@ mod tests {
 
     #[test]
     fn filters_match_the_names_that_ad_blockers_say() {
-        let cases: [(&[&str], &[&str], &[&str]); 23] = [
+        let cases: [(&[&str], &[&str], &[&str]); 24] = [
+            (
+                &["||ads.example^", "@@ads.example", "b.example$important"],
+                &["x.b.example"],
+                &["ads.example", "x.ads.example"],
+            ),
             (
                 &["/^ad1\\.example$|^ad2\\.example$/", "/^(.+\\.)?(ads3\\.com$|ads4\\.net$)/"],
                 &["ad1.example", "ad2.example", "x.ads3.com", "ads4.net"],

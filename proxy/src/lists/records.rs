@@ -21,6 +21,8 @@ const CNAME: u16 = 5;
 pub(super) struct Builder {
     /// Which set a name has: by its position, and whether it is for what is below the name.
     of_names: HashMap<(u32, bool), u32, FixedState>,
+    /// Names with several records, which become sets in the end: there is none for each step on the way.
+    several: HashMap<(u32, bool), Vec<Record>, FixedState>,
     sets: Vec<Arc<[Record]>>,
     known: HashMap<Arc<[Record]>, u32>,
     /// The text and the origin that were read last, and the record.
@@ -50,24 +52,23 @@ impl Builder {
         is_below: bool,
         record: Record,
     ) -> Result<(), String> {
-        let set =
-            self.of_names.get(&(position, is_below)).and_then(|set| self.sets.get(*set as usize));
-        let mut records = set.map(|set| set.to_vec()).unwrap_or_default();
-        if records.is_empty() {
+        let key = (position, is_below);
+        let Some(set) = self.of_names.get(&key) else {
             let set = self.single(record);
-            self.of_names.insert((position, is_below), set);
+            self.of_names.insert(key, set);
             return Ok(());
-        }
-        let is_alias = record.rtype == CNAME;
-        if is_alias || records.iter().any(|known| known.rtype == CNAME) {
+        };
+        let first = self.sets.get(*set as usize);
+        let is_alias = |record: &Record| record.rtype == CNAME;
+        if is_alias(&record) || first.is_some_and(|set| set.iter().any(is_alias)) {
             return Err("a CNAME record is alone (RFC 2181 section 10.1)".into());
         }
+        let known = || first.map(|set| set.to_vec()).unwrap_or_default();
+        let records = self.several.entry(key).or_insert_with(known);
         if records.len() >= MAX_RECORDS {
             return Err(format!("the name has {MAX_RECORDS} records already"));
         }
         records.push(record);
-        let set = self.intern(records.into());
-        self.of_names.insert((position, is_below), set);
         Ok(())
     }
 
@@ -93,7 +94,14 @@ impl Builder {
     }
 
     /// What is looked up from now on.
-    pub(super) fn finish(self) -> Records {
+    pub(super) fn finish(mut self) -> Records {
+        let mut several: Vec<_> = std::mem::take(&mut self.several).into_iter().collect();
+        // In one order, so that the same text has the same hash.
+        several.sort_unstable_by_key(|(key, _)| *key);
+        for (key, records) in several {
+            let set = self.intern(records.into());
+            self.of_names.insert(key, set);
+        }
         drop(self.known);
         let mut of_names: Vec<_> = self
             .of_names
@@ -137,5 +145,33 @@ impl Hash for Records {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.of_names.hash(state);
         self.content.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sets on the way to the last one were kept: a small file made a large list.
+    #[test]
+    fn a_name_with_many_records_has_one_set() {
+        let mut builder = Builder::default();
+        for octet in 0..MAX_RECORDS {
+            for position in 0..2 {
+                let text = format!("60 A 192.0.2.{octet}");
+                let record = builder.read(text, "example.").unwrap();
+                builder.add(position, false, record).unwrap();
+            }
+        }
+        let further = builder.read("60 A 198.51.100.1".into(), "example.").unwrap();
+        assert!(builder.add(0, false, further).is_err());
+        let alias = builder.read("60 CNAME other".into(), "example.").unwrap();
+        assert!(builder.add(1, false, alias).is_err());
+
+        let records = builder.finish();
+
+        assert_eq!(records.sets.len(), 2, "the first record, and all");
+        assert!(records.get(0, false).is_some() && records.get(1, false).is_some());
+        assert!(records.get(0, true).is_none());
     }
 }
