@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dnsproxy_api::DnsProxy;
+use dnsproxy_api::{DnsProxy, validate::Problem};
 use k8s_openapi::jiff::Timestamp;
 use kube::{core::DeserializeGuard, runtime::controller::Action};
 use tokio::time::timeout;
@@ -13,9 +13,9 @@ use crate::{
     events,
     render::render,
     reports,
-    resolve::{ResolveError, resolve},
+    resolve::{ResolveError, Resolved, resolve},
     status::{self, Observed, StatusError},
-    validate::validate,
+    validate::{ValidatedDnsProxy, validate},
 };
 
 /// Why one reconcile ended early; it is tried again.
@@ -60,7 +60,7 @@ pub async fn reconcile(
 
 async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileError> {
     let resolved = resolve(proxy, context).await?;
-    let valid = validate(proxy, &resolved, &context.settings.image);
+    let valid = validated(proxy, &resolved, context).await;
     let manifests = valid.as_ref().map(render);
     let applied = match &manifests {
         Ok(manifests) => apply::apply(proxy, manifests, context).await?,
@@ -81,6 +81,20 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     events::publish(proxy, &new, context).await;
     let is_moving = is_delivering || status::is_moving(&new);
     Ok(Action::requeue(if is_moving { IN_MOTION } else { AT_REST }))
+}
+
+/// On a thread of its own: a manifest may have thousands of patterns and tests, and other objects wait.
+async fn validated(
+    proxy: &DnsProxy,
+    resolved: &Resolved,
+    context: &Context,
+) -> Result<ValidatedDnsProxy, Vec<Problem>> {
+    let (proxy, resolved) = (proxy.clone(), resolved.clone());
+    let image = context.settings.image.clone();
+    match tokio::task::spawn_blocking(move || validate(&proxy, &resolved, &image)).await {
+        Ok(valid) => valid,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// An object is reconciled once at a time, so a request that hangs would keep it from ever being looked at

@@ -10,7 +10,11 @@ use regex::bytes::{Captures, RegexBuilder};
 
 /// A compiled regular expression.
 #[derive(Clone)]
-pub struct Regex(regex::bytes::Regex);
+pub struct Regex {
+    compiled: regex::bytes::Regex,
+    /// What its size was bounded by, in octets.
+    size: usize,
+}
 
 /// The groups of a match.
 #[derive(Debug)]
@@ -30,8 +34,8 @@ pub enum RegexError {
     Form(String),
 }
 
-/// Octets of a compiled expression; our guess at several times of what a name needs.
-const MAX_SIZE: usize = 1 << 19;
+/// Octets of a compiled expression: what nearly all need, and our guess at several times of what a name needs.
+const SIZES: [usize; 3] = [1 << 13, 1 << 16, 1 << 19];
 
 /// How deep groups may lie in one another; our guess.
 const MAX_NESTING: u32 = 32;
@@ -39,22 +43,38 @@ const MAX_NESTING: u32 = 32;
 impl Regex {
     /// Whether it matches somewhere in the text of a name.
     pub fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text.as_bytes())
+        self.compiled.is_match(text.as_bytes())
     }
 
     /// The groups of its first match in the text of a name.
     pub fn captures<'t>(&self, text: &'t str) -> Option<Groups<'t>> {
-        self.0.captures(text.as_bytes()).map(Groups)
+        self.compiled.captures(text.as_bytes()).map(Groups)
     }
 
     /// How many groups it has.
     pub fn groups(&self) -> usize {
-        self.0.captures_len().saturating_sub(1)
+        self.compiled.captures_len().saturating_sub(1)
     }
 
     /// As it was written.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.compiled.as_str()
+    }
+
+    /// Octets that it takes at most, those aside that each thread has for a match.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    fn within(text: &str, size: usize) -> Result<Self, regex::Error> {
+        // Names are ASCII here: without Unicode `\w` and `\d` are what they look like.
+        let compiled = RegexBuilder::new(text)
+            .unicode(false)
+            .size_limit(size)
+            .dfa_size_limit(SIZES[2])
+            .nest_limit(MAX_NESTING)
+            .build();
+        compiled.map(|compiled| Self { compiled, size })
     }
 }
 
@@ -72,17 +92,14 @@ impl FromStr for Regex {
         if text.is_empty() {
             return Err(RegexError::Empty);
         }
-        // Names are ASCII here: without Unicode `\w` and `\d` are what they look like.
-        let compiled = RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(MAX_SIZE)
-            .dfa_size_limit(MAX_SIZE)
-            .nest_limit(MAX_NESTING)
-            .build();
-        compiled.map(Self).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => RegexError::TooLarge,
-            other => RegexError::Form(last_line(&other.to_string())),
-        })
+        for size in SIZES {
+            match Self::within(text, size) {
+                Ok(regex) => return Ok(regex),
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(other) => return Err(RegexError::Form(last_line(&other.to_string()))),
+            }
+        }
+        Err(RegexError::TooLarge)
     }
 }
 
@@ -123,6 +140,15 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(text.parse::<Regex>().unwrap_err().to_string(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn its_size_is_told_as_a_step() {
+        let size = |text: &str| text.parse::<Regex>().unwrap().size();
+
+        assert_eq!(size("^(.*)\\.old\\.example\\.$"), SIZES[0]);
+        assert_eq!(size("^([a-z]{60}){4}"), SIZES[1]);
+        assert_eq!(size("^([a-z]{60}){90}"), SIZES[2]);
     }
 
     #[test]

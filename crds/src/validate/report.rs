@@ -3,12 +3,14 @@
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use super::{CLUSTER_DNS, Problem};
-use crate::units::{Duration, Name};
+use crate::units::{Duration, Name, Regex};
 
 /// Collects problems.
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) problems: Vec<Problem>,
+    /// Octets of all regular expressions.
+    pub(super) regexes: usize,
 }
 
 impl Report {
@@ -35,6 +37,13 @@ impl Report {
         text: &str,
     ) -> Option<T> {
         text.parse().map_err(|error: T::Err| self.add(path, quoted(text, &error))).ok()
+    }
+
+    /// Parses a regular expression, of which all together are bounded.
+    pub(super) fn regex(&mut self, path: &str, text: &str) -> Option<Regex> {
+        let regex = self.parse::<Regex>(path, text)?;
+        self.regexes += regex.size();
+        Some(regex)
     }
 
     /// Parses a list of texts that must all differ by what they mean, each with its index.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{Report, report::quoted};
 use crate::{
     bounds,
-    units::{Duration, NamePart, Network, QueryType, Record, Regex, Template, Zone},
+    units::{Duration, NamePart, Network, QueryType, Record, Template, Zone},
     v1alpha1::{
         Allow, Block, ClusterDnsMode, DnsProxySpec, Forward, Match, NameChange, NameMatch,
         RcodeChange, ResponseChange, Rewrite, StaticAnswer, TtlRange, rule::Rule,
@@ -19,6 +19,15 @@ pub(super) fn check(rules: Option<&[Rule]>, spec: &DnsProxySpec, report: &mut Re
     for (index, rule) in rules.iter().enumerate() {
         check_rule(&format!("spec.rules[{index}]"), rule, spec, report);
     }
+    let (size, most) = (report.regexes >> 20, bounds::REGEXES >> 20);
+    report.require(
+        report.regexes <= bounds::REGEXES,
+        "spec.rules",
+        format!(
+            "the regular expressions take up to {size} MiB when compiled, more than {most} together: \
+             shorten those with repetitions such as `{{1,200}}`, or match by zone, suffix and lists"
+        ),
+    );
 }
 
 fn check_rule(path: &str, rule: &Rule, spec: &DnsProxySpec, report: &mut Report) {
@@ -137,7 +146,7 @@ fn check_names(
     report.count(&format!("{path}.maxLabels"), *max_labels, bounds::LABELS);
     let mut groups = None::<usize>;
     for (index, text) in regex.iter().flatten().enumerate() {
-        if let Some(regex) = report.parse::<Regex>(&format!("{path}.regex[{index}]"), text) {
+        if let Some(regex) = report.regex(&format!("{path}.regex[{index}]"), text) {
             let count = regex.groups();
             groups = Some(groups.map_or(count, |least| least.min(count)));
         }
@@ -268,7 +277,7 @@ fn check_template(
 
 fn check_change(path: &str, change: &NameChange, report: &mut Report) {
     let NameChange { regex, to } = change;
-    let regex = report.parse::<Regex>(&format!("{path}.regex"), regex);
+    let regex = report.regex(&format!("{path}.regex"), regex);
     let template = parse_template(to);
     let path = format!("{path}.to");
     if let Some(regex) = regex {

@@ -890,6 +890,30 @@ fn what_is_probably_not_meant_is_warned_of() {
     }
 }
 
+/// Each alone would do: whoever has many manifests of many people must not run out of memory for one of them.
+#[test]
+fn regular_expressions_are_bounded_together() {
+    let rules = |count: usize, repetitions: usize| {
+        let texts = (0..count).map(|number| format!("'^([a-z]{{60}}){{{repetitions}}}x{number}'"));
+        let texts = texts.collect::<Vec<_>>().join(", ");
+        format!("rules: [{{name: r, match: {{names: {{regex: [{texts}]}}}}, block: {{}}}}]")
+    };
+    assert_problems(
+        Place::File,
+        &[
+            ("a few large ones", rules(30, 90), &[]),
+            (
+                "many of them",
+                rules(40, 90),
+                &[
+                    "spec.rules: the regular expressions take up to 20 MiB when compiled, more than 16",
+                ],
+            ),
+            ("as many small ones as a rule may have", rules(256, 1), &[]),
+        ],
+    );
+}
+
 #[test]
 fn a_long_text_is_quoted_in_part() {
     let long = "ü".repeat(500);

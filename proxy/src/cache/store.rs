@@ -42,6 +42,9 @@ struct Locked(RwLock<Shard>);
 /// them takes a moment.
 const SHARD_BYTES: u64 = 1 << 20;
 
+/// What a manifest has that says nothing.
+const DEFAULT_BYTES: u64 = dnsproxy_api::defaults::CACHE_SIZE.octets();
+
 /// Enough that workers seldom meet, and so few that empty ones cost nothing.
 const MIN_SHARDS: u64 = 4;
 const MAX_SHARDS: u64 = 256;
@@ -50,7 +53,9 @@ const UNUSED_BITS: u32 = u64::BITS - MAX_SHARDS.ilog2();
 impl Store {
     /// A store for so many octets, every overhead counted. Nothing is allocated for entries that are not there.
     pub(super) fn new(capacity: u64, metrics: &CacheMetrics) -> Self {
-        let count = (capacity / SHARD_BYTES).clamp(MIN_SHARDS, MAX_SHARDS);
+        // One that keeps nothing may become one of any size.
+        let expected = if capacity == 0 { DEFAULT_BYTES } else { capacity };
+        let count = (expected / SHARD_BYTES).clamp(MIN_SHARDS, MAX_SHARDS);
         let count = 1 << count.ilog2();
         let shard = || Locked(RwLock::new(Shard::new(capacity / count)));
         let shards = (0..count).map(|_| shard()).collect();
@@ -117,9 +122,14 @@ impl Store {
     pub(super) fn set_capacity(&self, capacity: u64) {
         let count = u64::try_from(self.shards.len()).unwrap_or(u64::MAX);
         for shard in &self.shards {
-            let mut gone = Gone::new();
-            let evicted = shard.write().set_capacity(capacity / count, &mut gone);
-            self.evictions.add(evicted);
+            loop {
+                let mut gone = Gone::new();
+                let evicted = shard.write().set_capacity(capacity / count, &mut gone);
+                if evicted == 0 {
+                    break;
+                }
+                self.evictions.add(evicted);
+            }
         }
     }
 

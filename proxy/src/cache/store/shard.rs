@@ -44,6 +44,9 @@ const MAX_SPARED: usize = 32;
 /// Fewer outdated hashes than this are not worth the tidying.
 const TOLERATED: usize = 64;
 
+/// Entries that go at a time where the capacity has become smaller: our guess at a moment's work.
+const MAX_EVICTED: u64 = 1024;
+
 impl Shard {
     /// One for so many octets.
     pub(super) fn new(capacity: u64) -> Self {
@@ -78,7 +81,7 @@ impl Shard {
             return 0;
         }
         let before = self.get(hash).map_or(0, |entry| weigh(entry.octets().len()));
-        let evicted = self.make_room(weight.saturating_sub(before), gone);
+        let evicted = self.make_room(weight.saturating_sub(before), u64::MAX, gone);
         if let Some(place) = self.table.find_mut(position(hash), |place| place.hash == hash) {
             entry.inherit_uses(&place.entry);
             gone.push(mem::replace(&mut place.entry, entry));
@@ -86,7 +89,7 @@ impl Shard {
             return evicted;
         }
         // It may have been among those that had to go.
-        let evicted = evicted + self.make_room(weight, gone);
+        let evicted = evicted + self.make_room(weight, u64::MAX, gone);
         let queue = if self.ghosts.take(hash) { &mut self.kept } else { &mut self.probation };
         queue.push_back(hash);
         if self.table.len() == self.table.capacity() {
@@ -139,15 +142,17 @@ impl Shard {
         self.table.capacity() + queues + self.ghosts.0.len()
     }
 
-    /// Takes up to so many octets from now on, and tells how many entries had to go.
+    /// Takes up to so many octets from now on, and tells how many entries had to go. There may be more: no lock is held for
+    /// thousands of them.
     pub(super) fn set_capacity(&mut self, capacity: u64, gone: &mut Gone) -> u64 {
         self.capacity = capacity;
-        self.make_room(0, gone)
+        self.make_room(0, MAX_EVICTED, gone)
     }
 
-    fn make_room(&mut self, octets: u64, gone: &mut Gone) -> u64 {
+    fn make_room(&mut self, octets: u64, most: u64, gone: &mut Gone) -> u64 {
         let mut evicted = 0;
         while self.bytes + octets > self.capacity
+            && evicted < most
             && let Some(entry) = self.evict()
         {
             gone.push(entry);
