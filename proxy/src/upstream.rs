@@ -250,6 +250,7 @@ impl Upstream {
             TimeLimits { connect: settings.connect_timeout, query: settings.query_timeout };
         let servers = settings.servers.iter().map(|&address| {
             let (security, handshakes) = (security.clone(), Arc::clone(&handshakes));
+            let series = metrics.server(&settings.name, address);
             let core = Core {
                 upstream: Arc::clone(&settings.name),
                 dialer: Dialer { address, security, limit: limits.connect, handshakes },
@@ -261,7 +262,8 @@ impl Upstream {
                 health: Health::unknown(settings.health_check.failure_threshold),
                 health_check: settings.health_check.clone(),
                 latency: Latency::default(),
-                series: metrics.server(&settings.name, address),
+                term: series.begin_term(),
+                series,
                 upstream_series: Arc::clone(&upstream_series),
             };
             Arc::new(Server::new(core, tasks.clone(), placement.clone()))

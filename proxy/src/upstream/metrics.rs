@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -153,6 +153,8 @@ pub(super) struct ServerSeries {
     /// Questions that wait for an answer.
     pub(super) in_flight: Gauge,
     is_healthy: AtomicBool,
+    /// See [`ServerSeries::begin_term`].
+    term: AtomicU64,
     /// Seconds since 1970; zero while unknown.
     not_after: AtomicI64,
 }
@@ -168,6 +170,7 @@ impl ServerSeries {
             loops: Counter::default(),
             in_flight: Gauge::default(),
             is_healthy: AtomicBool::new(true),
+            term: AtomicU64::new(0),
             not_after: AtomicI64::new(0),
         }
     }
@@ -186,8 +189,16 @@ impl ServerSeries {
         count(outcome_words().zip(&self.outcomes), ABANDONED);
     }
 
-    pub(super) fn set_healthy(&self, is_healthy: bool) {
-        self.is_healthy.store(is_healthy, Ordering::Relaxed);
+    /// What counts from now on is what the server says that gets this number: after a reload the one before it may still
+    /// have questions out.
+    pub(super) fn begin_term(&self) -> u64 {
+        self.term.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn set_healthy(&self, term: u64, is_healthy: bool) {
+        if self.term.load(Ordering::Relaxed) == term {
+            self.is_healthy.store(is_healthy, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn set_not_after(&self, not_after: Option<Timestamp>) {

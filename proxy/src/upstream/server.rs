@@ -55,6 +55,8 @@ pub(super) struct Core {
     pub(super) health: Health,
     pub(super) latency: Latency,
     pub(super) series: Arc<ServerSeries>,
+    /// See [`ServerSeries::begin_term`].
+    pub(super) term: u64,
     pub(super) upstream_series: Arc<UpstreamSeries>,
 }
 
@@ -70,7 +72,7 @@ pub(super) struct TimeLimits {
 impl Server {
     /// A server that nothing is known of.
     pub(super) fn new(core: Core, tasks: Tasks, placement: Placement) -> Self {
-        core.series.set_healthy(true);
+        core.set_healthy(true);
         if let Security::Unusable(error) = &core.dialer.security {
             let now = Instant::now();
             core.note_failure(&error.clone().into(), now, now);
@@ -212,7 +214,7 @@ impl Server {
     /// A question of ours has come back to us: nobody is sent there.
     pub(super) fn take_out(&self, now: Instant) {
         if self.core.health.looped(now) {
-            self.core.series.set_healthy(false);
+            self.core.set_healthy(false);
             self.core.series.loops.inc();
             warn!(
                 upstream = %self.core.upstream,
@@ -410,14 +412,18 @@ impl Core {
         }
     }
 
+    fn set_healthy(&self, is_healthy: bool) {
+        self.series.set_healthy(self.term, is_healthy);
+    }
+
     fn tell_healthy(&self) {
-        self.series.set_healthy(true);
+        self.set_healthy(true);
         info!(upstream = %self.upstream, server = %self.dialer.address, "upstream server is reached");
     }
 
     pub(super) fn note_failure(&self, error: &ExchangeError, begun: Instant, now: Instant) {
         if self.health.failed(error, begun, now) {
-            self.series.set_healthy(false);
+            self.set_healthy(false);
             warn!(
                 upstream = %self.upstream,
                 server = %self.dialer.address,

@@ -43,6 +43,34 @@ async fn the_longest_zone_wins_and_ds_goes_to_the_parent() {
     }
 }
 
+/// After a reload that changes how a server is asked, questions of the old one may still fail.
+#[tokio::test]
+async fn what_becomes_of_an_old_server_says_nothing_about_the_new_one() {
+    let surroundings = Surroundings::default();
+    let build = |previous: Option<&Upstreams>, transport: Transport| {
+        let upstream = settings("lab", transport, &["192.0.2.1:53".parse().unwrap()]);
+        Upstreams::build(previous, vec![upstream], vec![route(&["lab"], &[])], &surroundings)
+    };
+    let fail = |upstreams: &Upstreams| {
+        let (server, now) = (&upstreams.routing.upstreams[0].servers[0], Instant::now());
+        for _ in 0..100 {
+            server.note(Err(&ExchangeError::Refused), false, now, now);
+        }
+    };
+    let is_healthy = || {
+        let series = "dnsproxy_upstream_healthy{upstream=\"lab\",server=\"192.0.2.1:53\"} 1";
+        metrics_text(surroundings.metrics.clone()).contains(series)
+    };
+    let old = build(None, Transport::Udp);
+    let new = build(Some(&old), Transport::Tcp);
+
+    fail(&old);
+    assert!(is_healthy());
+    let newest = build(Some(&new), Transport::Udp);
+    fail(&newest);
+    assert!(!is_healthy(), "its own failures count");
+}
+
 #[tokio::test]
 async fn series_go_with_their_server() {
     let surroundings = Surroundings::default();
