@@ -245,6 +245,46 @@ async fn names_that_one_forward_leaves_out_go_to_another_or_to_nobody() {
     assert_eq!(ask("www.lab.example.").await.rcode(), rcodes::REFUSED);
 }
 
+/// The same where blocks, and what they leave out, lie in one another.
+#[tokio::test]
+async fn blocks_within_blocks_keep_to_their_own_names() {
+    let server = Upstream::plain()
+        .script(zone(&[
+            "a.sub.org.example. 60 IN A 192.0.2.1",
+            "www.corp.example. 60 IN A 192.0.2.2",
+            "www.example. 60 IN A 192.0.2.3",
+        ]))
+        .start()
+        .await;
+    let proxy = imported(
+        "corefile",
+        &format!(
+            "corp.example {{\n  forward . {0} {{\n    except secret.corp.example\n  }}\n}}\n\
+             sub.org.example {{\n  forward . {0}\n}}\n\
+             org.example {{\n  file db.org.example\n}}\n\
+             deep.corp.example other.example {{\n  hosts {{\n    10.0.0.9 x.deep.corp.example\n  }}\n  forward . {0}\n}}\n\
+             cluster.local {{\n  kubernetes cluster.local\n}}\n\
+             . {{\n  acl {{\n    block type TXT\n  }}\n  forward lan.example /etc/resolv.lan\n  forward . {0}\n}}\n",
+            server.address
+        ),
+    )
+    .await;
+    let ask = async |name: &str| proxy.client().ask(name, types::A).await;
+
+    for (name, expected) in [
+        ("a.sub.org.example.", rcodes::NOERROR),
+        ("b.org.example.", rcodes::REFUSED),
+        ("www.corp.example.", rcodes::NOERROR),
+        ("a.secret.corp.example.", rcodes::REFUSED),
+        ("a.lan.example.", rcodes::REFUSED),
+        ("a.cluster.local.", rcodes::REFUSED),
+        ("www.example.", rcodes::NOERROR),
+    ] {
+        assert_eq!(ask(name).await.rcode(), expected, "{name}");
+    }
+    assert_eq!(ask("x.deep.corp.example.").await.values(), ["10.0.0.9"]);
+}
+
 #[tokio::test]
 async fn settings_that_coredns_takes_make_a_manifest() {
     for (why, corefile, expected) in [

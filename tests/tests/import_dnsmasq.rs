@@ -288,6 +288,30 @@ async fn more_hosts_files_are_read_by_the_proxy_itself() {
     assert_eq!(proxy.client().ask("host.example.", types::A).await.values(), ["10.0.0.1"]);
 }
 
+/// A rule decides before routes do: where the shorter domain needs one, the longer one does as well.
+#[tokio::test]
+async fn the_longer_of_two_domains_keeps_its_server() {
+    let (one, two) = (
+        Upstream::plain().script(numbered(1)).start().await,
+        Upstream::plain().script(numbered(2)).start().await,
+    );
+    let place = |server: &Upstream| format!("{}#{}", server.address.ip(), server.address.port());
+    let (one_at, two_at) = (place(&one), place(&two));
+    let options = format!(
+        "no-resolv\nno-hosts\nserver={one_at}\nserver=/corp.example/{one_at}\nserver=/lab.corp.example/{two_at}\n\
+         address=/ads.corp.example/192.0.2.9\nrev-server=10.0.0.0/8,ns.corp.example\n"
+    );
+    let proxy = imported("dnsmasq", &options).await;
+    let address =
+        async |name: &str| proxy.client().ask(name, types::A).await.addresses()[0].to_string();
+
+    assert_eq!(address("www.lab.corp.example.").await, "198.51.100.2");
+    assert_eq!(address("www.corp.example.").await, "198.51.100.1");
+    assert_eq!(address("ads.corp.example.").await, "192.0.2.9");
+    let reverse = proxy.client().ask("1.0.0.10.in-addr.arpa.", types::PTR).await;
+    assert_eq!(reverse.rcode(), rcodes::REFUSED);
+}
+
 /// Lists of names to block are often such files.
 #[tokio::test]
 async fn many_names_of_which_the_same_is_said_are_one_rule() {

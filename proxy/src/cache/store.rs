@@ -42,8 +42,8 @@ struct Locked(RwLock<Shard>);
 /// them takes a moment.
 const SHARD_BYTES: u64 = 1 << 20;
 
-/// What a manifest has that says nothing.
-const DEFAULT_BYTES: u64 = dnsproxy_api::defaults::CACHE_SIZE.octets();
+/// One that keeps nothing may become one of any size: our guess at what is neither too few nor too small.
+const OF_ANY_SIZE: u64 = 16;
 
 /// Enough that workers seldom meet, and so few that empty ones cost nothing.
 const MIN_SHARDS: u64 = 4;
@@ -53,9 +53,10 @@ const UNUSED_BITS: u32 = u64::BITS - MAX_SHARDS.ilog2();
 impl Store {
     /// A store for so many octets, every overhead counted. Nothing is allocated for entries that are not there.
     pub(super) fn new(capacity: u64, metrics: &CacheMetrics) -> Self {
-        // One that keeps nothing may become one of any size.
-        let expected = if capacity == 0 { DEFAULT_BYTES } else { capacity };
-        let count = (expected / SHARD_BYTES).clamp(MIN_SHARDS, MAX_SHARDS);
+        let count = match capacity {
+            0 => OF_ANY_SIZE,
+            capacity => (capacity / SHARD_BYTES).clamp(MIN_SHARDS, MAX_SHARDS),
+        };
         let count = 1 << count.ilog2();
         let shard = || Locked(RwLock::new(Shard::new(capacity / count)));
         let shards = (0..count).map(|_| shard()).collect();

@@ -8,9 +8,10 @@ use std::{cmp::Reverse, net::SocketAddr};
 use dnsproxy_api::{
     units::Zone,
     v1alpha1::{
-        Allow, AnyQuestions, BlockWith, Cache, CacheMode, DnsListener, Listeners, NameMatch,
-        Prefetch, QueryLog, QueryLogMode, ServeStale, rule::Rule,
+        Allow, AnyQuestions, Block as BlockRule, BlockWith, Cache, CacheMode, DnsListener, Forward,
+        Listeners, NameMatch, Prefetch, QueryLog, QueryLogMode, ServeStale, rule::Rule,
     },
+    validate::CLUSTER_DNS,
 };
 
 use super::{Draft, Imported, addresses::reverse_zones, draft};
@@ -20,7 +21,7 @@ mod local;
 mod rewrite;
 mod syntax;
 
-use forward::Except;
+use forward::Forwards;
 use syntax::{Block, Directive};
 
 /// Reads a Corefile.
@@ -29,20 +30,22 @@ pub fn import(text: &str) -> Imported {
     match syntax::read(text) {
         Ok(blocks) => {
             let is_alone = blocks.len() == 1;
-            let (mut listeners, mut excepts) = (Vec::new(), Vec::new());
-            let mut ordered: Vec<_> = blocks.iter().map(|block| (zones(block), block)).collect();
-            // There a query is for the block with the longest zone alone; here the first rule that matches decides.
-            ordered.sort_by_key(|(zones, _)| Reverse(zones.iter().map(|zone| depth(zone)).min()));
-            let mut rest = ordered.into_iter();
-            while let Some((zones, block)) = rest.next() {
-                let (draft, excepts) = (&mut draft, &mut excepts);
-                let mut reader = Reader { draft, zones, is_alone, excepts };
+            let mut listeners = Vec::new();
+            let mut read: Vec<Read<'_>> = Vec::new();
+            for block in &blocks {
+                let mut reader = Reader { draft: &mut draft, zones: zones(block), is_alone };
                 reader.keys(block, &mut listeners);
-                let is_asked = reader.block(block);
-                let has_more = rest.as_slice().iter().any(|(_, block)| has_rules(block));
-                reader.end(block, is_asked, has_more);
+                let forwards = reader.settings(block);
+                read.push(Read { block, zones: reader.zones, forwards });
             }
-            forward::leave_out(&excepts, &mut draft);
+            for (zone, Read { block, zones, forwards }) in in_order(&read) {
+                let mut reader = Reader { draft: &mut draft, zones: zones.clone(), is_alone };
+                match zone {
+                    None => reader.rules(block, forwards),
+                    Some(zone) => reader.end(block, zone, forwards),
+                }
+            }
+            draft.drop_last_allowing();
             listen(&mut draft, listeners);
             defaults(&mut draft, &blocks);
         }
@@ -51,28 +54,54 @@ pub fn import(text: &str) -> Imported {
     draft.finish()
 }
 
+/// A block, and what came of its forwards.
+struct Read<'b> {
+    block: &'b Block,
+    zones: Vec<String>,
+    forwards: Forwards,
+}
+
+/// The rules of each block, and the end of what is said about each of its zones: there a query is for the block with the
+/// longest zone alone, here the first rule that matches decides.
+fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(Option<&'r str>, &'r Read<'b>)> {
+    let mut parts = Vec::new();
+    for it in read {
+        let zones = || it.zones.iter().map(|zone| (depth(zone), &**zone));
+        let deepest = zones().map(|(depth, _)| depth).max().unwrap_or_default();
+        parts.push((Reverse(deepest), false, None, it));
+        parts.extend(zones().map(|(depth, zone)| (Reverse(depth), true, Some(zone), it)));
+    }
+    parts.sort_by_key(|(depth, is_end, ..)| (*depth, *is_end));
+    parts.into_iter().map(|(_, _, zone, it)| (zone, it)).collect()
+}
+
 /// One server block on its way into the manifest.
 struct Reader<'d> {
     draft: &'d mut Draft,
     zones: Vec<String>,
     /// Whether there is no other block, so that nothing else is asked of what it says.
     is_alone: bool,
-    /// What forwards leave out.
-    excepts: &'d mut Vec<Except>,
 }
 
-/// The plugins that make rules and routes, in CoreDNS's order.
-const ORDERED: [&str; 5] = ["acl", "rewrite", "template", "hosts", "forward"];
+/// The plugins that make rules, in CoreDNS's order.
+const ORDERED: [&str; 4] = ["acl", "rewrite", "template", "hosts"];
 
 impl Reader<'_> {
-    /// Tells whether some upstream is asked for its names.
-    fn block(&mut self, block: &Block) -> bool {
-        let mut is_asked = false;
+    /// Everything but rules. Tells whom the block asks.
+    fn settings(&mut self, block: &Block) -> Forwards {
+        let mut forwards = Forwards::default();
         for directive in block.directives.iter().filter(|it| !ORDERED.contains(&&*it.name)) {
             self.draft.at(directive.line);
-            let result = self.setting(directive);
+            let result = match &*directive.name {
+                "forward" => forward::read(directive, &self.zones, self.draft, &mut forwards),
+                _ => self.setting(directive),
+            };
             self.settle(directive, result);
         }
+        forwards
+    }
+
+    fn rules(&mut self, block: &Block, forwards: &Forwards) {
         for plugin in ORDERED {
             let mut stopped = None;
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
@@ -81,42 +110,52 @@ impl Reader<'_> {
                     "acl" => local::acl(directive, &self.zones, self.is_alone, self.draft),
                     "rewrite" => self.rewrite(directive, &mut stopped),
                     "template" => local::template(directive, &self.zones, self.draft),
-                    "hosts" => local::hosts(directive, self.draft),
-                    _ => forward::read(directive, &self.zones, self.draft, self.excepts),
+                    _ => local::hosts(directive, self.draft),
                 };
-                is_asked |= plugin == "forward" && result.is_ok();
                 self.settle(directive, result);
             }
         }
-        is_asked
+        forward::leave_out(&forwards.excepts, self.draft);
     }
 
-    /// What other blocks say is not for names of this one, and whom they ask is not asked for them.
-    fn end(&mut self, block: &Block, is_asked: bool, has_more: bool) {
-        let is_rest = self.zones.iter().any(|zone| zone == ".");
+    /// What shorter zones say is not for names of this one, and whom they ask is not asked for them.
+    fn end(&mut self, block: &Block, zone: &str, forwards: &Forwards) {
         self.draft.at(block.line);
-        let (name, zones) = (block.keys.join(" "), Some(self.zones.clone()));
-        let matches = draft::names(NameMatch { zone: zones, ..NameMatch::default() });
+        let name = format!("{zone} end");
+        let has = |plugin: &str| block.directives.iter().any(|it| it.name == plugin);
+        let is_asked = forwards.asked.iter().any(|asked| asked == zone);
+        let within = |zones: &[String]| {
+            let zones = zones.iter().filter(|it| *it != zone && is_within(it, zone)).cloned();
+            zones.collect::<Vec<_>>()
+        };
+        let (asked, failed) = (within(&forwards.asked), within(&forwards.failed));
+        if !asked.is_empty() && (!failed.is_empty() || !is_asked) {
+            self.draft.rule(&name, allowing(asked));
+        }
+        if !failed.is_empty() {
+            self.draft.rule(&name, refusing(failed));
+        }
         if is_asked {
-            if has_more && !is_rest {
-                let allow = Some(Allow {});
-                self.draft.rule(&format!("{name} end"), Rule { matches, allow, ..Rule::default() });
+            if !self.is_alone && zone != "." {
+                self.draft.rule(&name, allowing(vec![zone.to_owned()]));
             }
             return;
         }
         let has_file = block.directives.iter().any(|it| it.name == "hosts" && !it.args.is_empty());
-        let reason = if has_file && !is_rest {
+        let reason = if has("kubernetes") && zone != "." {
+            let (matches, route) = (draft::zone(zone), CLUSTER_DNS.to_owned());
+            let forward = Some(Forward { route });
+            self.draft.rule(&name, Rule { matches, forward, ..Rule::default() });
+            return;
+        } else if has_file && zone != "." {
             "no `forward` that can be carried over: names that are not in the file go the way of all others; give them a route"
         } else {
+            if zone != "." {
+                self.draft.rule(&name, refusing(vec![zone.to_owned()]));
+            }
             "no `forward` that can be carried over: names of this block that no rule answers are refused"
         };
-        if !is_rest && !has_file {
-            let refused =
-                Some(dnsproxy_api::v1alpha1::Block { with: BlockWith::REFUSED, ttl: None });
-            self.draft
-                .rule(&format!("{name} end"), Rule { matches, block: refused, ..Rule::default() });
-        }
-        self.draft.note(block.line, name, reason);
+        self.draft.note(block.line, zone, reason);
     }
 
     fn settle(&mut self, directive: &Directive, result: Result<(), String>) {
@@ -187,7 +226,7 @@ impl Reader<'_> {
     fn scope(&mut self, directive: &Directive) {
         if !self.is_alone && !self.zones.iter().any(|zone| zone == ".") {
             let reason = format!(
-                "here it holds for every name, not for those in {} alone",
+                "here it holds for every name, not for those in {} alone, and a new name goes the way of that name",
                 self.zones.join(", ")
             );
             self.draft.note(directive.line, directive.text(), reason);
@@ -341,9 +380,21 @@ fn depth(zone: &str) -> usize {
     zone.parse::<Zone>().map_or(0, |zone| zone.labels().count())
 }
 
-/// Whether a block says anything that becomes rules.
-fn has_rules(block: &Block) -> bool {
-    block.directives.iter().any(|it| it.name != "forward" && ORDERED.contains(&&*it.name))
+/// Whether a zone is another one or below it.
+fn is_within(zone: &str, other: &str) -> bool {
+    let parsed = zone.parse::<Zone>().ok().zip(other.parse::<Zone>().ok());
+    parsed.is_some_and(|(zone, other)| zone.is_within(&other))
+}
+
+fn allowing(zones: Vec<String>) -> Rule {
+    let names = NameMatch { zone: Some(zones), ..NameMatch::default() };
+    Rule { matches: draft::names(names), allow: Some(Allow {}), ..Rule::default() }
+}
+
+fn refusing(zones: Vec<String>) -> Rule {
+    let names = NameMatch { zone: Some(zones), ..NameMatch::default() };
+    let block = Some(BlockRule { with: BlockWith::REFUSED, ttl: None });
+    Rule { matches: draft::names(names), block, ..Rule::default() }
 }
 
 fn listen(draft: &mut Draft, mut addresses: Vec<String>) {

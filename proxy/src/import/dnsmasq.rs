@@ -255,7 +255,13 @@ impl Reader {
         let target = match server.trim() {
             "" => Target::Nobody,
             "#" => Target::Standard,
-            server => Target::Server(self.upstream(option, server)?),
+            server => match self.upstream(option, server) {
+                Ok(name) => Target::Server(name),
+                Err(reason) => {
+                    self.domains.server(option.line, zones, &Target::Unknown);
+                    return Err(reason);
+                }
+            },
         };
         self.domains.server(option.line, zones, &target);
         Ok(())

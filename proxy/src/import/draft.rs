@@ -86,6 +86,15 @@ impl Draft {
         }
     }
 
+    /// Nothing comes behind the last rules, so that those that let names pass are not needed.
+    pub fn drop_last_allowing(&mut self) {
+        let rules = self.spec.rules.get_or_insert_default();
+        while rules.pop_if(|rule| rule.allow.is_some()).is_some() {
+            self.lines.pop();
+        }
+        self.spec.rules = self.spec.rules.take().filter(|rules| !rules.is_empty());
+    }
+
     fn free_name(&mut self, label: String) -> String {
         let mut name = label.clone();
         while self.names.contains_key(&name) {

@@ -81,7 +81,7 @@ impl Shard {
             return 0;
         }
         let before = self.get(hash).map_or(0, |entry| weigh(entry.octets().len()));
-        let evicted = self.make_room(weight.saturating_sub(before), u64::MAX, gone);
+        let evicted = self.make_room(weight.saturating_sub(before), gone);
         if let Some(place) = self.table.find_mut(position(hash), |place| place.hash == hash) {
             entry.inherit_uses(&place.entry);
             gone.push(mem::replace(&mut place.entry, entry));
@@ -89,7 +89,7 @@ impl Shard {
             return evicted;
         }
         // It may have been among those that had to go.
-        let evicted = evicted + self.make_room(weight, u64::MAX, gone);
+        let evicted = evicted + self.make_room(weight, gone);
         let queue = if self.ghosts.take(hash) { &mut self.kept } else { &mut self.probation };
         queue.push_back(hash);
         if self.table.len() == self.table.capacity() {
@@ -146,13 +146,13 @@ impl Shard {
     /// thousands of them.
     pub(super) fn set_capacity(&mut self, capacity: u64, gone: &mut Gone) -> u64 {
         self.capacity = capacity;
-        self.make_room(0, MAX_EVICTED, gone)
+        self.make_room(0, gone)
     }
 
-    fn make_room(&mut self, octets: u64, most: u64, gone: &mut Gone) -> u64 {
+    fn make_room(&mut self, octets: u64, gone: &mut Gone) -> u64 {
         let mut evicted = 0;
         while self.bytes + octets > self.capacity
-            && evicted < most
+            && evicted < MAX_EVICTED
             && let Some(entry) = self.evict()
         {
             gone.push(entry);

@@ -93,7 +93,7 @@ fn nothing_is_allocated_for_entries_that_are_not_there() {
 #[test]
 fn a_shard_has_room_for_the_largest_answers() {
     for (capacity, shards) in
-        [(0, 64), (1 << 20, 4), (64 << 20, 64), (100 << 20, 64), (1 << 40, 256)]
+        [(0, 16), (1 << 20, 4), (64 << 20, 64), (100 << 20, 64), (1 << 40, 256)]
     {
         let (store, _) = store(capacity);
         assert_eq!(store.shards.len(), shards, "{capacity} octets");

@@ -26,6 +26,16 @@ struct Options {
     except: Vec<String>,
 }
 
+/// What came of the forwards of a block.
+#[derive(Default)]
+pub(super) struct Forwards {
+    /// The zones that have a route.
+    pub(super) asked: Vec<String>,
+    /// Those for which nobody can be asked from here.
+    pub(super) failed: Vec<String>,
+    pub(super) excepts: Vec<Except>,
+}
+
 /// Names that a forward leaves out.
 pub(super) struct Except {
     /// Its route.
@@ -39,9 +49,26 @@ pub(super) fn read(
     directive: &Directive,
     zones: &[String],
     draft: &mut Draft,
-    excepts: &mut Vec<Except>,
+    forwards: &mut Forwards,
 ) -> Result<(), String> {
-    let (from, servers) = directive.args.split_first().ok_or("a zone and servers are missing")?;
+    let zones = match directive.args.first().map(String::as_str) {
+        Some(".") => zones.to_vec(),
+        Some(zone) => super::zones_of(zone),
+        None => return Err("a zone and servers are missing".into()),
+    };
+    let made = route(directive, zones.clone(), draft, forwards);
+    let to = if made.is_ok() { &mut forwards.asked } else { &mut forwards.failed };
+    to.extend(zones);
+    made
+}
+
+fn route(
+    directive: &Directive,
+    zones: Vec<String>,
+    draft: &mut Draft,
+    forwards: &mut Forwards,
+) -> Result<(), String> {
+    let (_, servers) = directive.args.split_first().ok_or("a zone and servers are missing")?;
     let options = Options::read(directive, draft)?;
     let mut addresses = Vec::new();
     for server in servers {
@@ -50,10 +77,6 @@ pub(super) fn read(
     if addresses.is_empty() {
         return Err("no server".into());
     }
-    let zones: Vec<String> = match &**from {
-        "." => zones.to_vec(),
-        zone => super::zones_of(zone),
-    };
     let name = match zones.first().map(String::as_str) {
         Some(".") => draft::DEFAULT.to_owned(),
         Some(zone) => draft.route_name(zone),
@@ -63,7 +86,7 @@ pub(super) fn read(
     if !options.except.is_empty() {
         let zones = options.except.iter().flat_map(|zone| super::zones_of(zone)).collect();
         let (route, line, text) = (name.clone(), directive.line, directive.text());
-        excepts.push(Except { route, zones, line, text });
+        forwards.excepts.push(Except { route, zones, line, text });
     }
     let route = draft.route(&name);
     if !route.zones.is_empty() {

@@ -1,7 +1,7 @@
 //! Options with domains: `server=/x/`, `local=/x/`, `address=/x/`. The longest domain that matches decides.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     net::{IpAddr, Ipv4Addr},
 };
 
@@ -204,44 +204,102 @@ impl Domains {
     /// gets a rule as well.
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_covered: impl Fn(&str) -> bool) {
         let mut domains: Vec<_> = self.0.iter().collect();
-        domains.sort_by_key(|(pattern, _)| pattern.order());
-        let ruled: Vec<_> = domains
-            .iter()
-            .filter(|(pattern, domain)| {
-                !domain.is_asked()
-                    || !domain.addresses.is_empty()
-                    || !matches!(pattern, Pattern::Zone(_))
-            })
-            .map(|(pattern, _)| *pattern)
-            .collect();
+        // Those of one length that do the same stand together, and become one rule.
+        domains.sort_by_key(|(pattern, domain)| (pattern.order(), domain.action()));
+        let mut routes = Vec::with_capacity(domains.len());
         for (pattern, domain) in &domains {
+            draft.at(domain.line);
+            routes.push(domain.is_asked().then(|| domain.route(pattern, draft)));
+        }
+        let mut ruled = Ruled::of(&domains);
+        // The shortest first: what has a rule would decide about longer ones that have a route alone.
+        let mut needing = vec![false; domains.len()];
+        let last_first = domains.iter().zip(&routes).zip(&mut needing).rev();
+        for (((pattern, _), route), needs_rule) in last_first {
+            let has_zone = matches!(route, Some((_, true)));
+            *needs_rule = !has_zone || ruled.meets(pattern) || is_covered(pattern.hint());
+            if *needs_rule {
+                ruled.add(pattern);
+            }
+        }
+        for (((pattern, domain), route), needs_rule) in domains.iter().zip(routes).zip(needing) {
             draft.at(domain.line);
             let matches = pattern.matches();
             if !domain.addresses.is_empty() {
                 let (matches, answer) = (matches.clone(), Some(domain.answer(ttl)));
                 draft.rule_for_more(pattern.hint(), Rule { matches, answer, ..Rule::default() });
             }
-            if domain.is_asked() {
-                let is_ruled = ruled.iter().any(|other| other.meets(pattern));
-                let (route, has_zone) = domain.route(pattern, draft);
-                if !has_zone || is_ruled || is_covered(pattern.hint()) {
+            match route {
+                Some((route, _)) if needs_rule => {
                     let forward = Some(Forward { route });
                     draft.rule_for_more(
                         pattern.hint(),
                         Rule { matches, forward, ..Rule::default() },
                     );
                 }
-            } else if domain.addresses.is_empty() {
-                let refused = Block { with: BlockWith::REFUSED, ttl: None };
-                let is_lost = domain.is_lost && !domain.is_local;
-                let block = Some(if is_lost { refused } else { nxdomain() });
-                draft.rule_for_more(pattern.hint(), Rule { matches, block, ..Rule::default() });
+                None if domain.addresses.is_empty() => {
+                    let refused = Block { with: BlockWith::REFUSED, ttl: None };
+                    let is_lost = domain.is_lost && !domain.is_local;
+                    let block = Some(if is_lost { refused } else { nxdomain() });
+                    draft.rule_for_more(pattern.hint(), Rule { matches, block, ..Rule::default() });
+                }
+                _ => {}
             }
         }
     }
 }
 
+/// The domains about which rules decide. There may be many thousands, so they are looked up and not tried.
+#[derive(Default)]
+struct Ruled<'p> {
+    zones: HashSet<&'p str>,
+    /// What is above one of them.
+    above: HashSet<&'p str>,
+    others: Vec<&'p Pattern>,
+}
+
+impl<'p> Ruled<'p> {
+    /// Those that get a rule whatever the others do.
+    fn of(domains: &[(&'p Pattern, &'p Domain)]) -> Self {
+        let mut ruled = Self::default();
+        let own = domains.iter().filter(|(_, it)| !it.is_asked() || !it.addresses.is_empty());
+        own.for_each(|(pattern, _)| ruled.add(pattern));
+        ruled
+    }
+
+    fn add(&mut self, pattern: &'p Pattern) {
+        match pattern {
+            Pattern::Zone(zone) | Pattern::Below(zone) => {
+                self.zones.insert(zone);
+                self.above.extend(upwards(zone).skip(1));
+            }
+            other => self.others.push(other),
+        }
+    }
+
+    /// Whether a rule may decide about names of a pattern.
+    fn meets(&self, pattern: &Pattern) -> bool {
+        let is_met = match pattern {
+            Pattern::Zone(zone) | Pattern::Below(zone) => {
+                self.above.contains(&**zone) || upwards(zone).any(|zone| self.zones.contains(zone))
+            }
+            _ => true,
+        };
+        is_met || self.others.iter().any(|other| other.meets(pattern))
+    }
+}
+
+/// A domain, and those that it is in.
+fn upwards(zone: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(zone), |zone| zone.split_once('.').map(|(_, rest)| rest))
+}
+
 impl Domain {
+    /// What is done with its names.
+    fn action(&self) -> (bool, &[IpAddr], &[String], bool) {
+        (self.is_local, &self.addresses, &self.servers, self.is_lost)
+    }
+
     fn is_asked(&self) -> bool {
         self.is_standard || !self.servers.is_empty()
     }
