@@ -221,6 +221,11 @@ impl Config {
         Self::from_text(purpose, text, folder, files, known)
     }
 
+    /// Whether there is a route to the cluster's DNS where the operator runs this, and none here.
+    pub fn has_undiscovered_dns(&self) -> bool {
+        self.notices.contains(&Notice::NoClusterDns)
+    }
+
     /// What decides about queries by itself.
     pub fn judge(&self) -> Judge {
         let (rules, hosts) = (Arc::clone(&self.rules), Arc::clone(&self.names.hosts));
@@ -242,8 +247,12 @@ impl Config {
                 names.get_or_init(|| read_names(proxy));
                 expectations::problems_without_files(proxy)
             }),
-            Purpose::Explain => manifest::read_one(text, Place::File)
-                .or_else(|problems| manifest::read_one(text, Place::Cluster).map_err(|_| problems)),
+            Purpose::Explain => manifest::read_one(text, Place::File).or_else(|problems| {
+                let mut proxy = manifest::read_one(text, Place::Cluster).map_err(|_| problems)?;
+                // As the operator has it.
+                proxy.spec.cluster_dns.get_or_insert_default();
+                Ok(proxy)
+            }),
         };
         let proxy = proxy.map_err(|problems| LoadError::Invalid {
             hash: hash.clone(),

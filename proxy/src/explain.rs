@@ -28,6 +28,9 @@ pub struct Explanation {
     pub asked_instead: Option<Asked>,
     /// What comes of it.
     pub result: Outcome,
+    /// Why it may come out otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
 }
 
 /// A question.
@@ -270,7 +273,7 @@ impl Explanation {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let Self { query, access, rules, asked_instead, result } = self;
+        let Self { query, access, rules, asked_instead, result, doubts } = self;
         let client = query.client.map(|client| format!(" from {client}")).unwrap_or_default();
         writeln!(out, "{} {}{client}", query.name, query.qtype)?;
         let by = access.network.as_ref();
@@ -291,7 +294,8 @@ impl Explanation {
         if let Some(Asked { name, qtype, class, client: _ }) = asked_instead {
             writeln!(out, "asks     {name} {class} {qtype}")?;
         }
-        result.write(out)
+        result.write(out)?;
+        doubts.iter().try_for_each(|doubt| writeln!(out, "doubt    {doubt}"))
     }
 }
 

@@ -118,6 +118,14 @@ async fn manifests_for_a_cluster_and_those_with_failing_tests_are_explained() {
     spec["upstreams"][0]["tls"] = json!({"serverName": "dns.example", "ca": {"configMap": {"name": "corp-ca", "key": "ca.crt"}}});
     let told = explain(&spec, &["printer.example"]).await;
     assert!(told.contains("NOERROR (rule printer)"), "{told}");
+    assert!(told.contains("doubt    names of the cluster go to its own DNS"), "{told}");
+
+    spec["lists"] =
+        json!([{"name": "ads", "sources": [{"configMap": {"name": "ads", "key": "a"}}]}]);
+    spec["rules"][0] =
+        json!({"name": "listed", "match": {"names": {"lists": ["ads"]}}, "block": {}});
+    let told = explain(&spec, &["www.example"]).await;
+    assert!(told.contains("doubt    lists or hosts that cannot be read"), "{told}");
 }
 
 #[tokio::test]

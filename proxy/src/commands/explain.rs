@@ -80,7 +80,13 @@ fn tell(args: &ExplainArgs) -> anyhow::Result<Explanation> {
     let pipeline = app::pipeline_of(&config)?;
     let (name, qtype) = (args.name.clone(), args.qtype);
     let question = Question { name, qtype, qclass: Qclass::IN };
-    Ok(pipeline.explain(&question, args.client, Instant::now()))
+    let mut explanation = pipeline.explain(&question, args.client, Instant::now());
+    if config.has_undiscovered_dns() {
+        let doubt =
+            "names of the cluster go to its own DNS, which the operator discovers: not known here";
+        explanation.doubts.push(doubt.to_owned());
+    }
+    Ok(explanation)
 }
 
 fn ask(args: &ExplainArgs, admin: SocketAddr) -> anyhow::Result<Explanation> {

@@ -28,7 +28,8 @@ impl Pipeline {
             let reason = Some("this client may not ask".into());
             let rcode = Some(Rcode::REFUSED.to_string());
             let result = Outcome { source: "refused".into(), reason, rcode, ..Outcome::default() };
-            return Explanation { query, access, rules: Vec::new(), asked_instead: None, result };
+            let (rules, doubts) = (Vec::new(), Vec::new());
+            return Explanation { query, access, rules, asked_instead: None, result, doubts };
         }
         let client = client.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
         let (rules, judgement) = explain::judge(&self.judge, question, client);
@@ -47,7 +48,10 @@ impl Pipeline {
         }
         let asked_instead = judgement.decision.question.as_ref();
         let asked_instead = asked_instead.map(|question| Asked::of(question, None));
-        Explanation { query, access, rules, asked_instead, result }
+        let doubt =
+            "lists or hosts that cannot be read from here might decide otherwise".to_owned();
+        let doubts = judgement.decision.is_uncertain.then_some(doubt).into_iter().collect();
+        Explanation { query, access, rules, asked_instead, result, doubts }
     }
 
     fn cached(&self, question: &Question<'_>, scope: Scope, now: Instant) -> CacheStep {
