@@ -90,6 +90,10 @@ enum Item {
 impl QueryLogWriter {
     /// Starts the thread. It ends with the last clone.
     pub fn start(registry: &mut Registry) -> std::io::Result<Self> {
+        Self::to(std::io::stdout(), registry)
+    }
+
+    fn to(mut out: impl Write + Send + 'static, registry: &mut Registry) -> std::io::Result<Self> {
         let dropped = Counter::default();
         registry.register(
             "dnsproxy_query_log_dropped",
@@ -101,7 +105,7 @@ impl QueryLogWriter {
             for item in items {
                 match item {
                     // Nobody reads standard output any more: there is nothing better to do than to go on.
-                    Item::Line(line) => drop(std::io::stdout().lock().write_all(&line)),
+                    Item::Line(line) => drop(out.write_all(&line)),
                     Item::Flush(done) => drop(done.send(())),
                 }
             }
@@ -175,11 +179,48 @@ fn line(record: &Record<'_>, now: SystemTime) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
     use crate::{
         listener::Transport,
         message::{Qclass, Qtype},
     };
+
+    /// A reader that takes a line for each token.
+    struct Slow {
+        tokens: std::sync::mpsc::Receiver<()>,
+        taken: Arc<AtomicU64>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.tokens.recv().ok();
+            self.taken.fetch_add(1, Ordering::SeqCst);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn who_flushes_waits_for_all_lines_before() {
+        let ((give, tokens), taken) = (sync_channel(3), Arc::default());
+        let out = Slow { tokens, taken: Arc::clone(&taken) };
+        let writer = QueryLogWriter::to(out, &mut Registry::default()).unwrap();
+        for _ in 0..3 {
+            writer.write(b"{}\n".to_vec());
+        }
+        let mut flushing = Box::pin(writer.flush());
+        assert!((&mut flushing).now_or_never().is_none());
+
+        (0..3).for_each(|_| give.send(()).unwrap());
+        flushing.await;
+
+        assert_eq!(taken.load(Ordering::SeqCst), 3);
+    }
 
     #[test]
     fn a_line_is_json_whatever_the_name_holds() {

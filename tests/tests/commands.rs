@@ -204,19 +204,6 @@ async fn a_query_that_a_rule_drops_is_in_the_log_and_is_no_reply() {
     assert_eq!(stage.proxy.admin.sum("dnsproxy_responses_total", &[]).await, 0.0);
 }
 
-/// Whoever keeps the log has all of it, though the process ended at once.
-#[tokio::test]
-async fn the_last_lines_of_the_query_log_are_written_before_the_end() {
-    let stage = Stage::spec(json!({"logging": {"queries": {"mode": "All"}}})).await;
-    for number in 0..50 {
-        stage.client().ask(&format!("n{number}.example"), dnsproxy_tests::wire::types::A).await;
-    }
-    let mut proxy = stage.proxy;
-    proxy.signal(nix::sys::signal::Signal::SIGINT);
-    assert!(proxy.ended().await.success());
-    proxy.says("the last one", |line| line.contains("\"n49.example.\"")).await;
-}
-
 #[tokio::test]
 async fn no_query_is_logged_unless_asked_for() {
     let stage = Stage::new().await;

@@ -53,6 +53,10 @@ fn answering(case: &Value) -> impl FnMut(&Received) -> Vec<Action> + Send + use<
     }
 }
 
+async fn serving(records: &'static [&'static str]) -> Upstream {
+    Upstream::plain().script(zone(records)).start().await
+}
+
 fn corefile(case: &Value, server: &Upstream) -> String {
     let word = |value: &Value| value.as_str().unwrap().to_owned();
     let rules = case["rules"].as_array().unwrap().iter().map(|rule| {
@@ -184,14 +188,12 @@ async fn access_lists_are_carried_over_only_where_they_mean_the_same() {
 /// There a query is for one block alone, that with the longest zone.
 #[tokio::test]
 async fn what_one_block_says_is_not_for_the_names_of_another() {
-    let server = Upstream::plain()
-        .script(zone(&[
-            "www.example. 60 IN A 192.0.2.1",
-            "x.corp.example. 60 IN A 192.0.2.2",
-            "x.corp.example. 60 IN AAAA 2001:db8::2",
-        ]))
-        .start()
-        .await;
+    let server = serving(&[
+        "www.example. 60 IN A 192.0.2.1",
+        "x.corp.example. 60 IN A 192.0.2.2",
+        "x.corp.example. 60 IN AAAA 2001:db8::2",
+    ])
+    .await;
     let proxy = imported(
         "corefile",
         &format!(
@@ -221,14 +223,12 @@ async fn what_one_block_says_is_not_for_the_names_of_another() {
 
 #[tokio::test]
 async fn names_that_one_forward_leaves_out_go_to_another_or_to_nobody() {
-    let server = Upstream::plain()
-        .script(zone(&[
-            "www.corp.example. 60 IN A 192.0.2.1",
-            "www.sub.lab.example. 60 IN A 192.0.2.2",
-            "www.example. 60 IN A 192.0.2.3",
-        ]))
-        .start()
-        .await;
+    let server = serving(&[
+        "www.corp.example. 60 IN A 192.0.2.1",
+        "www.sub.lab.example. 60 IN A 192.0.2.2",
+        "www.example. 60 IN A 192.0.2.3",
+    ])
+    .await;
     let proxy = imported(
         "corefile",
         &format!(
@@ -248,14 +248,12 @@ async fn names_that_one_forward_leaves_out_go_to_another_or_to_nobody() {
 /// The same where blocks, and what they leave out, lie in one another.
 #[tokio::test]
 async fn blocks_within_blocks_keep_to_their_own_names() {
-    let server = Upstream::plain()
-        .script(zone(&[
-            "a.sub.org.example. 60 IN A 192.0.2.1",
-            "www.corp.example. 60 IN A 192.0.2.2",
-            "www.example. 60 IN A 192.0.2.3",
-        ]))
-        .start()
-        .await;
+    let server = serving(&[
+        "a.sub.org.example. 60 IN A 192.0.2.1",
+        "www.corp.example. 60 IN A 192.0.2.2",
+        "www.example. 60 IN A 192.0.2.3",
+    ])
+    .await;
     let proxy = imported(
         "corefile",
         &format!(

@@ -211,10 +211,11 @@ fn join(to: &mut Rule, rule: &Rule) -> bool {
     bare.name.clone_from(&to.name);
     let new = bare.matches.names.take();
     let is_alike = *to == bare;
-    let names = to.matches.names.insert(known.unwrap_or_default());
-    let Some(new) = new.filter(|new| is_alike && has_room(names) && has_room(new)) else {
+    to.matches.names = known;
+    let (Some(names), Some(new)) = (&mut to.matches.names, new) else { return false };
+    if !(is_alike && has_room(names) && has_room(&new)) {
         return false;
-    };
+    }
     for (to, more) in [
         (&mut names.zone, new.zone),
         (&mut names.subdomain, new.subdomain),

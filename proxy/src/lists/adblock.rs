@@ -35,12 +35,7 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
         (false, true) => Level::Important,
         (false, false) => Level::Listed,
     };
-    let filter = match filter(pattern)? {
-        // A name alone is one of a list of hosts; as a filter it is looked for, which we do by labels.
-        Filter::Plain(name) if level == Level::Listed => Filter::Name(name, Reach::Name),
-        Filter::Plain(name) => Filter::Name(name, Reach::Zone),
-        other => other,
-    };
+    let filter = filter(pattern)?;
     let key = || format!("{level:?} {pattern}");
     if modifiers.is_disabled {
         return builder.disable(key());
@@ -50,7 +45,9 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
     }
     match filter {
         Filter::Name(name, reach) => builder.add(name, level, reach),
-        Filter::Plain(name) => builder.add(name, level, Reach::Name),
+        // It is one of a list of hosts; with more to it a filter, which looks for it: we do by labels.
+        Filter::Plain(name) if level == Level::Listed => builder.add(name, level, Reach::Name),
+        Filter::Plain(name) => builder.add(name, level, Reach::Zone),
         Filter::Hosts if level == Level::Listed => domains::hosts_line(text, builder),
         Filter::Hosts => Err("a line of /etc/hosts has no modifiers".into()),
         Filter::Pattern(regex) => builder.add_pattern(regex, level),
