@@ -15,12 +15,14 @@ use crate::{
     cache::{Cache, suspension},
     cluster_dns::LoopGuard,
     config::{
-        CacheSettings, Config, LoadError, Names, Notice, reload::Watcher, status::ConfigStatus,
+        CacheSettings, Config, LoadError, Names, Notice, limit_of_process, reload::Watcher,
+        status::ConfigStatus,
     },
     limits::InFlight,
     listener::{
         Connections,
         bind::{self, BindError, Endpoint, Held, Sockets},
+        holdings_limit,
     },
     lists::{List, Problems},
     metrics::Metrics,
@@ -125,7 +127,10 @@ impl App {
         let failed = CancellationToken::new();
         let shared = Shared {
             pipeline: pipelines.clone(),
-            connections: Connections::new(metrics.listener.clone()),
+            connections: Connections::new(
+                metrics.listener.clone(),
+                holdings_limit(limit_of_process()),
+            ),
             metrics: metrics.listener.clone(),
             serving: serving.clone(),
             failed: failed.clone(),

@@ -52,6 +52,7 @@ pub use cache::CacheSettings;
 pub use files::PublicFile;
 use files::Reader;
 pub(crate) use files::read_bounded;
+pub(crate) use memory::limit_of_process;
 pub use names::Names;
 
 /// What runs.

@@ -12,8 +12,10 @@ pub mod metrics;
 pub mod tcp;
 pub mod udp;
 
+mod holdings;
 mod registry;
 
+pub use holdings::limit as holdings_limit;
 pub use metrics::ListenerMetrics;
 pub use registry::Connections;
 

@@ -11,7 +11,7 @@ use dnsproxy_tests::{
     proxy::loopback,
     stage::Stage,
     upstream::{Action, Gate, faithful_answer},
-    wire::{self, Query, rcodes, types},
+    wire::{self, Query, Response, rcodes, types},
 };
 use serde_json::json;
 
@@ -258,6 +258,35 @@ async fn a_client_that_never_reads_is_left_and_holds_nothing() {
         taken < 5000.0,
         "{taken} of twenty thousand queries were taken, of which nobody took an answer"
     );
+}
+
+/// Queries wait before anybody knows how long their answers are: what comes of all of them is bounded, too.
+#[tokio::test]
+async fn long_answers_that_nobody_takes_are_bounded() {
+    let stage = Stage::script(|query| {
+        let text = "x".repeat(250);
+        let response = (0..230).fold(Response::to(&query.message), |it, _| it.txt(&text));
+        vec![Action::Send(response.encode())]
+    })
+    .await;
+    let mut patient = stage.client().connect().await.unwrap();
+    let mut greedy = Vec::new();
+    for number in 0..10 {
+        let mut stream = stage.client().connect().await.unwrap();
+        let queries = (0..100).flat_map(|id| {
+            let query = Query::new(&format!("n{id}.of{number}.example"), types::TXT).id(id);
+            wire::framed(&query.encode())
+        });
+        stream.send_raw(&queries.collect::<Vec<_>>()).await.unwrap();
+        greedy.push(stream);
+    }
+
+    let given_up = || stage.proxy.admin.sum("dnsproxy_tcp_connections_given_up_total", &[]);
+    eventually("the end of all ten", async || (given_up().await == 10.0).then_some(())).await;
+    let held = stage.proxy.admin.sum("dnsproxy_tcp_held_bytes", &[]).await;
+    assert!(held < 100_000.0, "{held} octets");
+    patient.send(&Query::new("other.example", types::TXT).encode()).await.unwrap();
+    assert_eq!(patient.reply().await.rcode(), rcodes::NOERROR, "who takes answers has them");
 }
 
 /// RFC 9520 section 3.1 and DNSpooq's birthday: silence upstream, many clients, a bounded number of questions.

@@ -129,7 +129,7 @@ async fn pipelined_queries_that_the_kernel_holds_are_answered() {
             }
         }
         let (unacknowledged, unread) = stream.on_the_way();
-        (unacknowledged > 0 && unread > 50_000).then_some(unread)
+        (unacknowledged > 0 && unread > 20_000).then_some(unread)
     })
     .await;
     let accepted = (sent.get() - stream.on_the_way().0) / frame;

@@ -1,6 +1,6 @@
 //! The cache of a manifest: how much it may hold, and for how long.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use dnsproxy_api::{
     bounds, defaults,
@@ -27,7 +27,7 @@ pub struct CacheSettings {
 /// The settings of the cache; none when there shall be no cache. A size that was not given is computed from
 /// the memory limit of this process.
 pub(super) fn settings(cache: Option<&api::Cache>) -> Result<Option<CacheSettings>, Unparsable> {
-    settings_within(cache, || memory::limit(Path::new("/")))
+    settings_within(cache, memory::limit_of_process)
 }
 
 fn settings_within(

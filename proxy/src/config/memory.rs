@@ -10,9 +10,13 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// The smallest limit that holds for this process, in octets; `None` when there is none. `root` is where the
-/// file system begins.
-pub(super) fn limit(root: &Path) -> Option<u64> {
+/// The smallest limit that holds for this process, in octets; `None` when there is none.
+pub(crate) fn limit_of_process() -> Option<u64> {
+    limit(Path::new("/"))
+}
+
+/// `root` is where the file system begins.
+fn limit(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     groups.lines().filter_map(|line| limit_of(root, line)).min()
 }

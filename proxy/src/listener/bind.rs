@@ -106,6 +106,10 @@ pub(super) const BACKLOG: i32 = 4096;
 /// net.core.rmem_max and wmem_max.
 const SOCKET_BUFFER: usize = 4 << 20;
 
+/// For each way of a connection; the kernel doubles it for what it needs itself. Hundreds of replies of usual size on their way,
+/// or, where a round trip takes a millisecond, 30 MB/s: our guess.
+const STREAM_BUFFER: usize = 32 << 10;
+
 /// Opens the sockets of all endpoints for so many workers, or of none.
 ///
 /// Where the host has no IPv6 at all, an IPv6 wildcard becomes the IPv4 wildcard.
@@ -183,6 +187,7 @@ fn try_open_both(endpoint: Endpoint, workers: usize) -> Result<Sockets, BindErro
             udp.push(open(bound, Type::DGRAM, true)?.into());
         }
         let listener = open(bound, Type::STREAM, true)?;
+        bound_buffers(&listener).map_err(|source| fail(bound, Type::STREAM, source))?;
         listener.listen(BACKLOG).map_err(|source| fail(bound, Type::STREAM, source))?;
         tcp.push(listener.into());
     }
@@ -212,6 +217,13 @@ fn open(endpoint: Endpoint, kind: Type, is_shared: bool) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// What clients do not take, and what is not read of them, is memory of this process's group, too: by itself the kernel
+/// would let it grow to megabytes for each connection. The connections inherit it.
+fn bound_buffers(listener: &Socket) -> io::Result<()> {
+    listener.set_recv_buffer_size(STREAM_BUFFER)?;
+    listener.set_send_buffer_size(STREAM_BUFFER)
 }
 
 /// A reply must come from the address that was asked; a wildcard socket has to be told which one that was.

@@ -14,6 +14,8 @@ pub struct ListenerMetrics {
     errors: [Counter; 2],
     connections: Gauge,
     refused: Counter,
+    held: Gauge,
+    given_up: Counter,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -42,10 +44,22 @@ impl ListenerMetrics {
             "TCP connections of clients that were closed at once, since there was no place for them",
             refused.clone(),
         );
+        let held = Gauge::default();
+        registry.register(
+            "dnsproxy_tcp_held_bytes",
+            "What the TCP connections of clients hold: queries that were read, replies that were not taken",
+            held.clone(),
+        );
+        let given_up = Counter::default();
+        registry.register(
+            "dnsproxy_tcp_connections_given_up",
+            "TCP connections of clients that were closed, since they held too much that their clients did not take",
+            given_up.clone(),
+        );
         let errors = Transport::ALL.map(|transport| {
             errors.get_or_create(&TransportLabel { transport: transport.label() }).clone()
         });
-        Self { errors, connections, refused }
+        Self { errors, connections, refused, held, given_up }
     }
 
     /// Counts an error of one receive, accept or send.
@@ -58,6 +72,16 @@ impl ListenerMetrics {
     /// Counts a TCP connection for which there was no place.
     pub(super) fn count_refused(&self) {
         self.refused.inc();
+    }
+
+    /// What TCP connections hold together.
+    pub(super) fn held(&self) -> Gauge {
+        self.held.clone()
+    }
+
+    /// Counts a TCP connection that held more than it may.
+    pub(super) fn count_given_up(&self) {
+        self.given_up.inc();
     }
 
     /// How many TCP connections are open.

@@ -17,7 +17,10 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::ListenerMetrics;
+use super::{
+    ListenerMetrics,
+    holdings::{Holding, Holdings},
+};
 use crate::access::Prefix;
 
 /// Connections that were told to close and are still open: so many there may be beyond the limit. They close
@@ -35,6 +38,7 @@ const SEARCH_PAUSE: u64 = 10_000;
 pub struct Connections {
     open: Mutex<Open>,
     metrics: ListenerMetrics,
+    holdings: Holdings,
     start: Instant,
 }
 
@@ -70,13 +74,15 @@ pub struct Admission {
     connections: Arc<Connections>,
     activity: Arc<Activity>,
     client: Prefix,
+    holding: Holding,
     id: u64,
 }
 
 impl Connections {
-    /// No connection is open.
-    pub fn new(metrics: ListenerMetrics) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), metrics, start: Instant::now() })
+    /// No connection is open. All together may hold so many octets.
+    pub fn new(metrics: ListenerMetrics, limit: usize) -> Arc<Self> {
+        let holdings = Holdings::new(metrics.held(), limit);
+        Arc::new(Self { open: Mutex::default(), metrics, holdings, start: Instant::now() })
     }
 
     /// Takes a place for a new connection of `client`, which may ask or not; `None` when the client has `per_client`
@@ -109,7 +115,8 @@ impl Connections {
         }
         open.by_client.insert(client, held + 1);
         self.metrics.set_connections(open.len());
-        Some(Admission { connections: Arc::clone(self), activity, client, id })
+        let holding = self.holdings.begin();
+        Some(Admission { connections: Arc::clone(self), activity, client, holding, id })
     }
 
     fn release(&self, admission: &Admission) {
@@ -206,6 +213,16 @@ impl Admission {
         self.activity.idle_since.store(self.connections.now(), Ordering::Relaxed);
     }
 
+    /// The connection holds so many octets now. Tells whether it may, where `places` connections may be open.
+    pub(super) fn hold(&mut self, octets: usize, places: usize) -> bool {
+        self.holding.set(octets, places)
+    }
+
+    /// The connection is given up, since it holds more than it may.
+    pub(super) fn give_up(&self) {
+        self.connections.metrics.count_given_up();
+    }
+
     /// Ends when the connection should close to make room.
     pub async fn evicted(&self) {
         self.activity.evicted.cancelled().await;
@@ -232,7 +249,7 @@ mod tests {
     use super::*;
 
     fn connections() -> Arc<Connections> {
-        Connections::new(ListenerMetrics::register(&mut Registry::default()))
+        Connections::new(ListenerMetrics::register(&mut Registry::default()), usize::MAX)
     }
 
     fn client(last: u8) -> IpAddr {

@@ -140,6 +140,11 @@ impl Future for Answer {
 }
 
 impl Finished {
+    /// How many octets its answer has.
+    pub fn octets(&self) -> usize {
+        self.outcome.entry.message().len()
+    }
+
     /// Writes the reply into an empty buffer.
     pub fn write(self, out: &mut Vec<u8>) {
         let Self { query, outcome: Outcome { entry, upstream, source } } = self;

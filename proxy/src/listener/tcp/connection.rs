@@ -3,11 +3,13 @@
 //! One task serves one connection: it reads, waits for answers and writes at the same time. Everything it
 //! holds has a bound: queries that wait, octets that were read, octets that the client does not take. At a
 //! bound it stops reading, so the client is slowed down and nothing is dropped. A connection on which for
-//! `limits.tcpIdleTimeout` no whole query came and no octet was taken is closed.
+//! `limits.tcpIdleTimeout` no whole query came and no octet was taken is closed, and one that holds too much
+//! while its client takes nothing.
 
 use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -51,6 +53,7 @@ pub(super) struct Connection {
     /// What came of those that waited, for which there is no room yet. They hold no place among the queries that wait, which
     /// all clients share: one that takes nothing must not keep it from the others.
     finished: VecDeque<Finished>,
+    finished_octets: usize,
     inbox: Inbox,
     outbox: Outbox,
     intake: Intake,
@@ -72,6 +75,7 @@ impl Connection {
             progress: Instant::now(),
             waiting: FuturesUnordered::new(),
             finished: VecDeque::new(),
+            finished_octets: 0,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             intake: Intake::Open,
@@ -113,7 +117,23 @@ impl Connection {
         // Whichever it was, there may be a message more, or room for its answer.
         self.queue_finished();
         self.answer_whole_messages();
+        self.stay_within_bounds(stream)
+    }
+
+    /// Where too much is held, what the client takes at once is all that it gets.
+    fn stay_within_bounds(&mut self, stream: &TcpStream) -> io::Result<()> {
+        while !self.may_hold() {
+            // Past the runtime, which does not ask the kernel each time.
+            let taken = SockRef::from(stream).send(self.outbox.unsent()).unwrap_or_default();
+            self.note_sent(taken).inspect_err(|_| self.admission.give_up())?;
+            self.queue_finished();
+        }
         Ok(())
+    }
+
+    fn may_hold(&mut self) -> bool {
+        let held = self.inbox.capacity() + self.outbox.capacity() + self.finished_octets;
+        self.admission.hold(held, self.pipeline.limits().tcp_connections)
     }
 
     fn is_done(&self) -> bool {
@@ -162,6 +182,7 @@ impl Connection {
     }
 
     fn finish(&mut self, reply: Finished) {
+        self.finished_octets += reply.octets();
         self.finished.push_back(reply);
         if self.waiting.is_empty() {
             self.admission.idle();
@@ -172,6 +193,7 @@ impl Connection {
         while self.may_queue()
             && let Some(reply) = self.finished.pop_front()
         {
+            self.finished_octets -= reply.octets();
             self.queue(&written(reply));
         }
     }

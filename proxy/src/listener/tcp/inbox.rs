@@ -33,6 +33,11 @@ impl Inbox {
         self.octets.get(start..self.taken)
     }
 
+    /// What it takes in memory.
+    pub(super) fn capacity(&self) -> usize {
+        self.octets.capacity()
+    }
+
     fn rest(&self) -> &[u8] {
         self.octets.get(self.taken..).unwrap_or_default()
     }

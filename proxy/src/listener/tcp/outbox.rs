@@ -26,6 +26,11 @@ impl Outbox {
         self.octets.get(self.sent..).unwrap_or_default()
     }
 
+    /// What it takes in memory.
+    pub(super) fn capacity(&self) -> usize {
+        self.octets.capacity()
+    }
+
     /// The client has taken so many octets.
     pub(super) fn advance(&mut self, count: usize) {
         self.sent += count;
