@@ -322,6 +322,25 @@ async fn a_changed_answer_is_cached_as_it_was_asked_for() {
     assert_eq!(sum("dnsproxy_responses_total", "source=\"cache\""), 3.0);
 }
 
+#[tokio::test]
+async fn a_rule_that_is_looked_at_twice_counts_once() {
+    let legacy = rule(
+        "legacy",
+        json!({"suffix": [".old.example"]}),
+        "rewrite",
+        json!({"name": ".new.example"}),
+    );
+    let blocked = rule("blocked", json!({"zone": ["new.example"]}), "block", json!({}));
+    let ruled = Ruled::by(json!([legacy, blocked])).await;
+
+    ruled.ask("a.old.example.", types::A).await;
+
+    for name in ["legacy", "blocked"] {
+        let label = format!("rule=\"{name}\"");
+        assert_eq!(ruled.proxy.admin.sum("dnsproxy_rule_matches_total", &[&label]).await, 1.0);
+    }
+}
+
 /// As programs do that ask for both kinds of addresses.
 #[tokio::test]
 async fn a_denial_that_is_known_of_one_type_is_changed_for_another_as_well() {

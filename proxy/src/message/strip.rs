@@ -1,7 +1,7 @@
 //! Taking the OPT record out of an upstream's message.
 //!
 //! EDNS is hop by hop (RFC 6891 section 6.1.1): the record is read and never relayed. It is the last one nearly
-//! always; where records stand behind it they move up, or go when pointers may hide in their data.
+//! always; where records stand behind it they move up, or go when pointers may hide in their data, or lead into it.
 
 use super::{Layout, Qtype, name::MAX_NAME_LEN, record::Record, set_u16, u16_at};
 
@@ -18,7 +18,8 @@ pub fn remove_opt(out: &mut Vec<u8>, layout: &Layout) {
 }
 
 /// Closes the gap that the OPT record leaves, and mends the pointers of owner names that lead behind it.
-/// `None` when a record has data in which pointers may hide; such a message is left as it was.
+/// `None` when a record has data in which pointers may hide, or an owner name that leads into the gap; such a message
+/// is left as it was.
 fn move_up(out: &mut Vec<u8>, opt: &Record) -> Option<()> {
     let mut pointers = Vec::new();
     let mut at = opt.end;
@@ -29,10 +30,11 @@ fn move_up(out: &mut Vec<u8>, opt: &Record) -> Option<()> {
         }
         let last = record.fields.checked_sub(2)?;
         let pointer = u16_at(out, last)?;
-        if record.fields - record.start >= 2
-            && is_pointer(out, &record)
-            && usize::from(pointer & 0x3fff) >= opt.end
-        {
+        let target = usize::from(pointer & 0x3fff);
+        if is_pointer(out, &record) && target >= opt.start {
+            if target < opt.end {
+                return None;
+            }
             pointers.push((last, pointer));
         }
         at = record.end;
@@ -74,4 +76,81 @@ fn drop_behind(out: &mut Vec<u8>, layout: &Layout, opt: &Record) {
     }
     set_u16(out, 10, kept);
     out.truncate(opt.start);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Header, Qclass, Question};
+
+    const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    const OWNED_BY_QUESTION: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
+
+    /// A message with an OPT record and these additional records behind it.
+    fn message(behind: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let additionals = 1 + u16::try_from(behind.len()).unwrap();
+        Header { id: 1, flags: Header::QR, counts: [1, 1, 0, additionals] }.write(&mut out);
+        Question { name: "www.example.".parse().unwrap(), qtype: Qtype::A, qclass: Qclass::IN }
+            .write(&mut out);
+        out.extend_from_slice(OWNED_BY_QUESTION);
+        out.extend_from_slice(OPT);
+        out.extend(behind.iter().flat_map(|record| record.iter()));
+        out
+    }
+
+    /// An address record with this owner.
+    fn owned_by(owner: &[u8]) -> Vec<u8> {
+        [owner, &OWNED_BY_QUESTION[2..]].concat()
+    }
+
+    fn pointer(target: usize) -> [u8; 2] {
+        (0xc000 | u16::try_from(target).unwrap()).to_be_bytes()
+    }
+
+    #[test]
+    fn what_stands_behind_the_opt_record_moves_up_or_goes_and_never_leads_astray() {
+        let opt = 12 + 17 + OWNED_BY_QUESTION.len();
+        let end = opt + OPT.len();
+        let named = owned_by(b"\x01a\0");
+        let cases: [(&str, Vec<Vec<u8>>, u16); 6] = [
+            // (why, records behind it, how many of them are left)
+            ("nothing", vec![], 0),
+            ("a pointer to what stays", vec![owned_by(&pointer(12))], 1),
+            ("a name of its own", vec![named.clone()], 1),
+            ("a pointer to what moves", vec![named.clone(), owned_by(&pointer(end))], 2),
+            ("a pointer to the root in the OPT record", vec![owned_by(&pointer(opt))], 0),
+            (
+                "a label before such a pointer",
+                vec![named, owned_by(&[b"\x01b".as_slice(), &pointer(opt + 4)].concat())],
+                0,
+            ),
+        ];
+
+        for (why, behind, left) in cases {
+            let behind: Vec<&[u8]> = behind.iter().map(Vec::as_slice).collect();
+            let mut out = message(&behind);
+            let layout = Layout::of(&out).unwrap();
+            remove_opt(&mut out, &layout);
+            let after = Layout::of(&out).expect(why);
+            assert!(after.opt.is_none() && after.end == out.len(), "{why}");
+            assert_eq!(u16_at(&out, 10), Some(left), "{why}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_message_has_a_layout_without_its_opt_record_too(
+            targets in proptest::collection::vec(12_u16..120, 0..4), labels: bool,
+        ) {
+            let label: &[u8] = if labels { b"\x01b" } else { b"" };
+            let behind: Vec<_> =
+                targets.iter().map(|it| owned_by(&[label, &pointer((*it).into())].concat())).collect();
+            let mut out = message(&behind.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            if let Ok(layout) = Layout::of(&out) {
+                remove_opt(&mut out, &layout);
+                proptest::prop_assert!(Layout::of(&out).is_ok());
+            }
+        }
+    }
 }

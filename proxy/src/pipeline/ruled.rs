@@ -76,9 +76,14 @@ impl Plan {
 const MAX_FOLLOWED: usize = 8;
 
 impl Pipeline {
-    /// Decides about a query, and counts the rules that matched.
+    /// Decides about a query, and counts the rules that matched: each once, however often they were looked at.
     pub(super) fn judge(&self, job: &Job<'_>) -> Judgement {
+        let mut counted = Vec::new();
         self.judge.judge(&job.query.question, job.client.address, |matched| {
+            if matched.is_again && counted.contains(&matched.index) {
+                return;
+            }
+            counted.push(matched.index);
             if let Some(counter) = self.matches.get(matched.index) {
                 counter.inc();
             }
