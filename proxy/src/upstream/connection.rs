@@ -64,6 +64,8 @@ struct State {
     last_used: Instant,
     last_received: Option<Instant>,
     idle_limit: Duration,
+    /// How long nothing had happened on it when it ended.
+    idle_at_end: Option<Duration>,
 }
 
 /// What a connection is to somebody who looks for one.
@@ -88,6 +90,7 @@ impl Connection {
             last_used: now,
             last_received: None,
             idle_limit: limits.idle_timeout,
+            idle_at_end: None,
         };
         let age = OLD.mul_f64(0.75 + random::fraction() / 2.0);
         Self { state: Mutex::new(state), wake: AtomicWaker::new(), begun: now, expires: now + age }
@@ -186,12 +189,20 @@ impl Connection {
     /// Ends the connection, and every wait on it.
     pub(super) fn end(&self, error: &ExchangeError) {
         let mut state = self.state();
+        if matches!(state.phase, Phase::Open { .. }) && state.pending.is_idle() {
+            state.idle_at_end = Some(state.last_used.elapsed());
+        }
         state.phase = Phase::Ended;
         state.is_taking = false;
         state.pending.fail_all(error);
         state.outgoing = Vec::new();
         drop(state);
         self.wake.wake();
+    }
+
+    /// How long it had been open and nothing had happened on it when it ended.
+    pub(super) fn idle_at_end(&self) -> Option<Duration> {
+        self.state().idle_at_end
     }
 
     fn give_up(&self, id: u16) {

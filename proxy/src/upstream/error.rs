@@ -180,6 +180,18 @@ impl ExchangeError {
         }
     }
 
+    /// Whether an open connection ended under the question, or because of what came on it.
+    pub(super) fn is_end_of_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed
+                | Self::ClosedFirst
+                | Self::ClosedAround
+                | Self::Malformed
+                | Self::Mismatch
+        )
+    }
+
     /// Whether the server should be asked after all others for a while. A timeout does not say so by
     /// itself: many names are slow.
     pub(super) fn is_outage(&self) -> bool {

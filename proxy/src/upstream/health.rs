@@ -66,6 +66,9 @@ struct Inner {
     looped: Option<Instant>,
     /// From when the last connection to it was made.
     connecting: Option<Instant>,
+    /// Clients' questions in a row that it left to others, and when one was counted last.
+    unanswered: u32,
+    unanswered_at: Option<Instant>,
 }
 
 /// What a report says about a server.
@@ -88,6 +91,8 @@ impl Health {
             due: Instant::now(),
             looped: None,
             connecting: None,
+            unanswered: 0,
+            unanswered_at: None,
         };
         Self { threshold, inner: Mutex::new(inner) }
     }
@@ -110,6 +115,37 @@ impl Health {
         inner.failures = 0;
         inner.failure = None;
         inner.change(State::Healthy)
+    }
+
+    /// The server has answered a client's question.
+    pub(super) fn answered_client(&self) {
+        let mut inner = self.inner();
+        inner.unanswered = 0;
+        inner.unanswered_at = None;
+    }
+
+    /// The server said nothing to a client's question that was begun at `begun` and that another server has answered. One that
+    /// answers probes and nothing else has lost its own way to the names. What was going on already when the last one was
+    /// counted counts with it.
+    pub(super) fn left_unanswered(&self, begun: Instant, now: Instant) {
+        let mut inner = self.inner();
+        if inner.unanswered_at.is_none_or(|counted| counted <= begun) {
+            inner.unanswered = inner.unanswered.saturating_add(1);
+            inner.unanswered_at = Some(now);
+        }
+    }
+
+    /// Whether it answers no client's question that others answer.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.inner().unanswered >= self.threshold
+    }
+
+    /// Whether it is deaf and was asked in vain a moment ago: for longer each time, up to half a minute.
+    pub(super) fn is_left_alone(&self, now: Instant) -> bool {
+        let inner = self.inner();
+        let pause = back_off(inner.unanswered, self.threshold, 0.5);
+        inner.unanswered >= self.threshold
+            && inner.unanswered_at.is_some_and(|counted| now < counted + pause)
     }
 
     /// Nothing has come for longer than usual. Tells whether the state is news.
@@ -328,6 +364,30 @@ mod tests {
             health.failed(&SILENCE, ended + millis(1000), later);
         }
         assert_eq!(health.snapshot().state, State::Suspect, "two failures, not two hundred");
+    }
+
+    #[test]
+    fn a_server_is_deaf_when_others_answer_what_it_leaves_three_times_in_a_row() {
+        let (health, start) = (Health::unknown(3), Instant::now());
+        let at = |number: u64| start + millis(number * 100);
+        let leave = |begun, count: usize| {
+            (0..count).for_each(|_| health.left_unanswered(at(begun), at(begun + 1)));
+        };
+        leave(0, 10);
+        leave(1, 10);
+        assert!(!health.is_deaf(), "ten at a time have one cause");
+        leave(2, 1);
+        assert!(health.is_deaf() && health.is_left_alone(at(12)));
+        assert!(!health.is_left_alone(at(13)), "it may have a question again");
+        leave(13, 1);
+        assert!(health.is_left_alone(at(33)), "for longer each time");
+
+        health.answered(at(14));
+        assert!(health.is_deaf(), "a probe's answer says nothing about names");
+        health.answered_client();
+        assert!(!health.is_deaf());
+        leave(20, 1);
+        assert!(!health.is_deaf(), "from the start");
     }
 
     #[test]

@@ -35,11 +35,13 @@ pub(super) async fn keep(routing: Weak<Routing>, probes: LoopProbes, stop: Cance
 }
 
 fn look_after(route: &Route, now: Instant) {
-    for server in route.best(WARM, now) {
-        server.warm(now);
-    }
+    let best = route.best(WARM, now);
+    best.iter().for_each(|server| server.warm(now));
+    // The others may close what they have.
+    let quiet = best.into_iter().filter(|server| server.is_quiet(now));
+    let doubtful = route.all().filter(|server| server.is_doubtful(now));
     let unknown = route.servers.iter().filter(|server| route.wants_to_know(server, now));
-    for server in route.all().filter(|server| server.wants_probe(now)).chain(unknown) {
+    for server in quiet.chain(doubtful).chain(unknown) {
         server.probe();
     }
 }

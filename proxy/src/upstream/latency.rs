@@ -56,6 +56,15 @@ impl Latency {
         }
     }
 
+    /// No answer has come for so long, and it is not waited for any more: it would have taken longer. Without this a server that
+    /// others answer for each time would keep the good name that it once had.
+    pub(super) fn observe_late(&self, waited: Duration, now: Instant) {
+        let mut inner = self.inner();
+        if inner.smoothed.is_none_or(|(old, _)| old < waited.as_secs_f64()) {
+            inner.smooth(waited, now);
+        }
+    }
+
     /// A question is on its way: until it is answered, one is enough to find out.
     pub(super) fn note_asked(&self, now: Instant) {
         if let Some((_, measured)) = &mut self.inner().smoothed {

@@ -175,16 +175,19 @@ pub(super) fn read_header(message: &[u8]) -> Option<Header> {
 }
 
 fn check(message: &[u8], header: Header, question: &Question<'_>) -> Result<Layout, ExchangeError> {
-    // An error may come without the question (RFC 1035 section 4.1.1 asks for none); the ID has to do.
-    let is_bare_error =
-        header.counts[0] == 0 && !matches!(header.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN);
-    if !is_bare_error && !repeats(message, header, question) {
+    if !is_bare_error(header) && !repeats(message, header, question) {
         return Err(ExchangeError::Mismatch);
     }
     if header.has(Header::TC) {
         return Err(ExchangeError::Truncated);
     }
     Layout::of(message).map_err(|_| ExchangeError::Malformed)
+}
+
+/// Whether it is an error without the question: RFC 1035 section 4.1.1 asks for none, and some servers refuse so. The ID has to
+/// do.
+pub(super) fn is_bare_error(header: Header) -> bool {
+    header.counts[0] == 0 && !matches!(header.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN)
 }
 
 /// The idle time that a server grants, in units of 100 ms (RFC 7828 section 3.1).

@@ -31,6 +31,15 @@ struct Inner {
     turn: usize,
     /// When the server last gave us no connection beside those that we have.
     refused: Option<Instant>,
+    idle_ends: IdleEnds,
+}
+
+/// After how long the server closes a connection on which nothing happens, which few tell (RFC 7828).
+#[derive(Debug, Default)]
+struct IdleEnds {
+    last: Option<Duration>,
+    /// Known once two in a row took about as long: one alone may have another reason.
+    limit: Option<Duration>,
 }
 
 /// Where a question goes.
@@ -137,6 +146,11 @@ impl Pool {
         self.retire_old(now);
     }
 
+    /// The server has closed a connection on which nothing had happened for so long.
+    pub(super) fn note_idle_end(&self, idle: Duration) {
+        self.lock().idle_ends.note(idle);
+    }
+
     /// Old ones go when their last answer has come.
     pub(super) fn retire_old(&self, now: Instant) {
         for connection in &self.lock().connections {
@@ -182,7 +196,8 @@ impl Pool {
 
     /// Whether there are connections, and nothing happens on any of them.
     pub(super) fn is_quiet_for(&self, interval: Duration, now: Instant) -> bool {
-        let Inner { connections, .. } = &*self.lock();
+        let Inner { connections, idle_ends, .. } = &*self.lock();
+        let interval = idle_ends.limit.map_or(interval, |limit| interval.min(limit / 2));
         let mut alive = connections.iter().filter(|connection| !connection.is_ended()).peekable();
         alive.peek().is_some() && alive.all(|connection| connection.is_quiet_for(interval, now))
     }
@@ -198,6 +213,19 @@ impl Inner {
         self.refused.is_none_or(|refused| refused + REFUSAL_PAUSE <= now)
     }
 }
+
+impl IdleEnds {
+    fn note(&mut self, idle: Duration) {
+        let is_same = |last: Duration| last.abs_diff(idle) <= last / 8;
+        if self.last.is_some_and(is_same) && idle >= LEAST_IDLE {
+            self.limit = Some(self.limit.map_or(idle, |limit| limit.min(idle)));
+        }
+        self.last = Some(idle);
+    }
+}
+
+/// To keep one that is closed sooner would take more questions than to make another one takes packets: our guess.
+const LEAST_IDLE: Duration = Duration::from_millis(1500);
 
 /// How long a server that gave us no further connection is not asked for one: our guess. Those that there are go on.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);

@@ -48,16 +48,16 @@ impl Server {
         });
     }
 
-    /// Whether it is time to look: nobody knows whether it is back, or nothing was heard for a while.
-    pub(super) fn wants_probe(&self, now: Instant) -> bool {
-        match self.health().standing(now) {
-            Standing::Doubtful => true,
-            Standing::Up => {
-                // Soon enough that neither side closes the connection as idle.
-                !self.is_udp() && self.pool().is_quiet_for(self.health_check().interval, now)
-            }
-            Standing::Down | Standing::Out => false,
-        }
+    /// Whether nobody knows whether it is back.
+    pub(super) fn is_doubtful(&self, now: Instant) -> bool {
+        self.health().standing(now) == Standing::Doubtful
+    }
+
+    /// Whether its connection is to be kept, and nothing was heard for a while: soon enough that neither side closes it as idle.
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+        self.health().standing(now) == Standing::Up
+            && !self.is_udp()
+            && self.pool().is_quiet_for(self.health_check().interval, now)
     }
 }
 

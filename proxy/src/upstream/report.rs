@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use tokio::time::Instant;
 
-use super::{ExchangeError, Transport, Upstream, health::State, server::Server};
+use super::{ExchangeError, Transport, Upstream, health::State, search::SILENCE, server::Server};
 
 /// One upstream.
 #[derive(Clone, Debug, Serialize)]
@@ -56,17 +56,21 @@ pub(super) fn of(upstream: &Upstream) -> UpstreamReport {
 
 fn of_server(server: &Server) -> ServerReport {
     let health = server.health().snapshot();
+    let error = health.error.as_ref();
+    let suspected = (health.state == State::Suspect).then_some(
+        "nothing came for longer than usual, or connections were closed: whether it is alive is being found out",
+    );
     let (series, latency) = (server.series(), server.latency());
     ServerReport {
         address: server.address().to_string(),
         state: health.state,
-        reason: health.error.as_ref().map(|error| error.reason()),
-        message: health.error.as_ref().map(ToString::to_string),
+        reason: error.map(ExchangeError::reason).or(suspected.map(|_| SILENCE)),
+        message: error.map(ToString::to_string).or(suspected.map(str::to_owned)),
         since: to_seconds(health.since),
         connections: series.connections.get(),
         in_flight: series.in_flight.get(),
         latency_ms: latency.expected(Instant::now()).map(|time| time.as_secs_f64() * 1e3),
-        presented_pin: health.error.as_ref().and_then(ExchangeError::presented_pin),
+        presented_pin: error.and_then(ExchangeError::presented_pin),
         certificate_expiry: series.not_after().map(to_seconds),
     }
 }

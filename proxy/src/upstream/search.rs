@@ -36,8 +36,8 @@ pub(super) struct Search<'s> {
     /// Mostly one.
     tries: SmallVec<[Try<'s>; 1]>,
     failures: Vec<Attempt>,
-    /// The first answer that is none, to be given when nobody has a better one.
-    bad: Option<Answer>,
+    /// The best answer that is none, to be given when nobody has one, and what it is worth.
+    bad: Option<(u8, Answer)>,
 }
 
 /// A server that was asked.
@@ -45,12 +45,13 @@ struct Try<'s> {
     server: &'s Arc<Server>,
     /// `None` once it has ended.
     exchange: Option<Exchange>,
+    started: Instant,
     is_hedge: bool,
     next: Step,
     /// When its silence was looked at last.
     looked: Instant,
-    /// Whether the question has gone to another server because of its silence.
-    has_moved_on: bool,
+    /// Whether nothing came for longer than usual, so that the question went on to another server, or its time is over.
+    is_silent: bool,
 }
 
 /// What is considered next while a server has not answered.
@@ -99,7 +100,8 @@ impl<'s> Search<'s> {
         if self.tries.is_empty() {
             self.note_those_out(now);
         }
-        self.bad.take().ok_or_else(|| Failure { attempts: mem::take(&mut self.failures) })
+        let bad = self.bad.take().map(|(_, answer)| answer);
+        bad.ok_or_else(|| Failure { attempts: mem::take(&mut self.failures) })
     }
 
     /// Where nobody could be asked, the servers that are out are the reason.
@@ -139,6 +141,9 @@ impl<'s> Search<'s> {
         let outcome = result.as_ref().map(|(_, rcode)| *rcode);
         let is_final = result.as_ref().is_ok_and(|(response, rcode)| is_final(*rcode, response));
         server.note(outcome, is_final, exchange.started(), now);
+        if result.is_err() && server.is_suspect() {
+            server.probe();
+        }
         let result = result.and_then(|(response, rcode)| match rcode.0 {
             0..=15 => Ok((response, rcode)),
             _ => Err(ExchangeError::Rcode(rcode)),
@@ -150,14 +155,30 @@ impl<'s> Search<'s> {
                     if is_hedge {
                         server.upstream_series().count_won_hedge();
                     }
+                    self.note_those_silent(now);
                     return Some(answer);
                 }
-                self.bad.get_or_insert(answer);
+                self.keep_best(answer, rcode);
                 self.fail_over(server, word_of(rcode), now);
             }
             Err(error) => self.note_failure(server, error, now),
         }
         None
+    }
+
+    /// Those that said nothing to a question that has an answer.
+    fn note_those_silent(&self, now: Instant) {
+        for tried in self.tries.iter().filter(|tried| tried.is_silent) {
+            tried.server.note_unanswered(tried.started, now);
+        }
+    }
+
+    /// Keeps the answer that says most about why there is none; the first one of those that say the same.
+    fn keep_best(&mut self, answer: Answer, rcode: Rcode) {
+        let worth = worth(rcode, &answer.layout, &answer.message);
+        if self.bad.as_ref().is_none_or(|(best, _)| *best < worth) {
+            self.bad = Some((worth, answer));
+        }
     }
 
     fn note_failure(&mut self, server: &Server, error: ExchangeError, now: Instant) {
@@ -200,7 +221,7 @@ impl<'s> Search<'s> {
                     if attempt.suspect() {
                         attempt.next = Step::TimeOut;
                     }
-                    if !mem::replace(&mut attempt.has_moved_on, true) {
+                    if !mem::replace(&mut attempt.is_silent, true) {
                         self.fail_over(server, SILENCE, now);
                     }
                 }
@@ -219,6 +240,7 @@ impl<'s> Search<'s> {
     fn time_out(&mut self, index: usize, now: Instant) {
         let Some(attempt) = self.tries.get_mut(index) else { return };
         let Some(exchange) = attempt.exchange.take() else { return };
+        attempt.is_silent = true;
         let server = attempt.server;
         let waited = now.saturating_duration_since(exchange.started());
         let error = ExchangeError::Timeout(waited.min(server.limits().query));
@@ -246,12 +268,14 @@ impl<'s> Search<'s> {
             && (may_try || !has_fallen_back)
             && !route.fallback.is_empty()
             && self.may_fall_back();
+        // Where somebody has answered, however badly, nobody waits for those that cannot be reached.
+        let worst = if self.bad.is_some() { Standing::Doubtful } else { Standing::Down };
         let own = |worst| may_try.then(|| self.next_of(&route.servers, worst, now)).flatten();
         let spare =
             |worst| may_fall_back.then(|| self.next_of(&route.fallback, worst, now)).flatten();
         own(Standing::Up)
             .or_else(|| spare(Standing::Up))
-            .or_else(|| own(Standing::Down))
+            .or_else(|| own(worst))
             .or_else(|| spare(Standing::Down))
     }
 
@@ -261,18 +285,21 @@ impl<'s> Search<'s> {
         worst: Standing,
         now: Instant,
     ) -> Option<&'s Arc<Server>> {
-        self.route.next(servers, self.draw, worst, |server| self.was_tried(server), now)
+        let is_excluded = |server: &Arc<Server>| {
+            self.was_tried(server) || (self.bad.is_some() && server.is_out_of_reach())
+        };
+        self.route.next(servers, self.draw, worst, is_excluded, now)
     }
 
-    /// After transport failures of all servers, never for an rcode; and never because of a silence alone: names
+    /// After transport failures of all servers, never for an rcode; and never because of one silence: names
     /// are slow, and a fallback may be weaker.
     fn may_fall_back(&self) -> bool {
         let has_failed = |server: &Arc<Server>| {
             server.is_out_of_reach()
-                || self
-                    .tries
-                    .iter()
-                    .any(|tried| Arc::ptr_eq(tried.server, server) && tried.exchange.is_none())
+                || self.tries.iter().any(|tried| {
+                    Arc::ptr_eq(tried.server, server)
+                        && (tried.exchange.is_none() || (tried.is_silent && server.is_deaf()))
+                })
         };
         self.bad.is_none()
             && self.failures.iter().all(|failure| failure.error.is_transport())
@@ -287,8 +314,9 @@ impl<'s> Search<'s> {
             Step::Suspect
         };
         server.latency().note_asked(now);
-        let (exchange, looked) = (Some(exchange), now);
-        self.tries.push(Try { server, exchange, is_hedge, next, looked, has_moved_on: false });
+        let (exchange, started, looked) = (Some(exchange), now, now);
+        let is_silent = false;
+        self.tries.push(Try { server, exchange, started, is_hedge, next, looked, is_silent });
     }
 
     fn was_tried(&self, server: &Arc<Server>) -> bool {
@@ -303,8 +331,13 @@ impl<'s> Search<'s> {
 /// Questions that others have answered first.
 impl Drop for Search<'_> {
     fn drop(&mut self) {
-        for unanswered in self.tries.iter().filter(|tried| tried.exchange.is_some()) {
-            unanswered.server.series().count_abandoned();
+        let mut now = None;
+        for Try { server, started, .. } in
+            self.tries.iter().filter(|tried| tried.exchange.is_some())
+        {
+            server.series().count_abandoned();
+            let now = *now.get_or_insert_with(Instant::now);
+            server.latency().observe_late(now.saturating_duration_since(*started), now);
         }
     }
 }
@@ -315,7 +348,14 @@ impl Try<'_> {
         let exchange = self.exchange.as_ref()?;
         let look = match self.next {
             Step::Hedge => exchange.started() + self.server.hedge_after().unwrap_or_default(),
-            Step::Suspect => exchange.silent_since().max(self.looked) + self.server.patience(),
+            // Of a deaf one it says nothing that something comes: that is for probes.
+            Step::Suspect => {
+                let silent_since = match self.server.is_deaf() {
+                    true => self.started,
+                    false => exchange.silent_since(),
+                };
+                silent_since.max(self.looked) + self.server.patience()
+            }
             Step::TimeOut => exchange.due(),
         };
         Some(look.min(exchange.due()))
@@ -340,6 +380,18 @@ impl Try<'_> {
 fn answer_of(server: &Server, message: Vec<u8>, layout: Layout) -> Answer {
     let (upstream, is_secure) = (Arc::clone(server.upstream()), server.is_secured());
     Answer { message, layout, upstream, server: server.address(), is_secure }
+}
+
+/// How much an answer that is none says: why the name has none, that it has none, that this server is not to be asked.
+fn worth(rcode: Rcode, layout: &Layout, message: &[u8]) -> u8 {
+    let gives_reason =
+        || layout.edns(message).is_some_and(|edns| edns.extended_errors().next().is_some());
+    match rcode {
+        Rcode::SERVFAIL if gives_reason() => 3,
+        Rcode::SERVFAIL => 2,
+        Rcode::REFUSED => 1,
+        _ => 0,
+    }
 }
 
 /// How many servers one query may ask: so that no query is multiplied without bound.

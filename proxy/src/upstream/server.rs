@@ -139,6 +139,7 @@ impl Server {
     /// Where it stands among the others. One that takes its time to be connected to is doubtful meanwhile.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         match self.core.health.standing(now) {
+            Standing::Up if self.core.health.is_left_alone(now) => Standing::Doubtful,
             // What is asked by datagrams needs no connection.
             Standing::Up if !self.is_udp() && self.pool.is_slow_to_open(LEAST_PATIENCE, now) => {
                 Standing::Doubtful
@@ -156,6 +157,21 @@ impl Server {
     /// give questions to a fallback, which may be weaker.
     pub(super) fn is_out_of_reach(&self) -> bool {
         matches!(self.core.health.snapshot().state, State::Unhealthy)
+    }
+
+    /// Whether it may be gone, and whether it is is being found out.
+    pub(super) fn is_suspect(&self) -> bool {
+        matches!(self.core.health.snapshot().state, State::Suspect)
+    }
+
+    /// Whether it answers no client's question that others answer.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.core.health.is_deaf()
+    }
+
+    /// It said nothing to a client's question, begun at `begun`, that another one has answered.
+    pub(super) fn note_unanswered(&self, begun: Instant, now: Instant) {
+        self.core.health.left_unanswered(begun, now);
     }
 
     /// How long after a question another server may be asked for a faster answer; `None` while too little is
@@ -241,13 +257,27 @@ impl Server {
         now: Instant,
     ) {
         self.core.series.count(result);
-        if let Ok(rcode) = result {
-            self.core.upstream_series.observe(now - started);
-            if rcode.is_answer() {
-                self.core.latency.observe(now - started, now);
-            } else {
-                self.core.latency.observe_failure(is_final, self.core.limits.query, now);
+        let Core { latency, health, limits, upstream_series, .. } = &*self.core;
+        let took = now.saturating_duration_since(started);
+        match result {
+            Ok(rcode) => {
+                upstream_series.observe(took);
+                health.answered_client();
+                if rcode.is_answer() {
+                    latency.observe(took, now);
+                } else {
+                    latency.observe_failure(is_final, limits.query, now);
+                }
             }
+            Err(ExchangeError::Timeout(_)) => latency.observe_late(took, now),
+            // It may be because of the question: what becomes of a probe says whether it is.
+            Err(error) if error.is_end_of_connection() => {
+                if health.is_silent_since(started) {
+                    self.suspect();
+                }
+                return;
+            }
+            Err(_) => {}
         }
         self.core.judge(result.map(|_| ()), started, now);
     }
@@ -312,6 +342,11 @@ impl Opening {
                 // it. Whatever else ends a connection is judged by the questions that it took along.
                 let ended = self.drive(stream, token).await;
                 self.tell_end(ended.as_ref().err(), begun);
+                if matches!(ended, Err(ExchangeError::Closed))
+                    && let Some(idle) = self.connection.idle_at_end()
+                {
+                    self.pool.note_idle_end(idle);
+                }
                 if let Err(error) = ended
                     && !error.was_reached()
                     && self.core.health.is_silent_since(begun)
@@ -388,7 +423,8 @@ impl Core {
     /// Draws from what came of a question what it says about the server.
     fn judge(&self, result: Result<(), &ExchangeError>, started: Instant, now: Instant) {
         match result {
-            Ok(()) => {
+            // Too long an answer is one.
+            Ok(()) | Err(ExchangeError::Truncated) => {
                 if self.health.answered(now) {
                     self.tell_healthy();
                 }

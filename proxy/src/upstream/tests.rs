@@ -35,6 +35,7 @@ mod pools;
 mod recovery;
 mod routes;
 mod silence;
+mod unanswered;
 
 const NAME: &str = "dns.example";
 

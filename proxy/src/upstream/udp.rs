@@ -15,11 +15,11 @@ use tokio::{net::UdpSocket, time::timeout};
 use super::{
     error::ExchangeError,
     metrics::ServerSeries,
-    pending::{Response, read_header, repeats},
+    pending::{Response, is_bare_error, read_header, repeats},
     random,
 };
 use crate::message::{
-    Header, Layout, Question, Rcode, Request, edns::MIN_UDP_PAYLOAD, request::RequestEdns,
+    Header, Layout, Question, Request, edns::MIN_UDP_PAYLOAD, request::RequestEdns,
 };
 
 /// What came back.
@@ -90,9 +90,7 @@ const USUAL_LEN: usize = 128;
 /// Reads a datagram; `None` when it is not the answer.
 fn read(message: &[u8], id: u16, question: &Question<'_>) -> Option<Datagram> {
     let header = read_header(message).filter(|header| header.id == id)?;
-    // A server that cannot read EDNS may answer with a bare header (RFC 6891 section 7).
-    let is_bare_error = header.counts[0] == 0 && header.rcode() == Rcode::FORMERR;
-    if !is_bare_error && !repeats(message, header, question) {
+    if !is_bare_error(header) && !repeats(message, header, question) {
         return None;
     }
     if header.has(Header::TC) {

@@ -77,6 +77,8 @@ struct State {
     /// Ends all connections.
     closing: CancellationToken,
     dials: Vec<Instant>,
+    /// After how long without a query a connection is closed.
+    idle: Duration,
     queries: Vec<Query>,
 }
 
@@ -117,9 +119,15 @@ impl LabServer {
             first_alive: 0,
             closing: CancellationToken::new(),
             dials: Vec::new(),
+            idle: Duration::MAX,
             queries: Vec::new(),
         };
         Self { address, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// From now on connections are closed on which nothing is asked for so long.
+    pub(crate) fn close_when_idle_for(&self, idle: Duration) {
+        self.state().idle = idle;
     }
 
     /// From now on connections are taken like this.
@@ -196,8 +204,10 @@ impl LabServer {
         let (mut input, output) = split(stream);
         let output = Arc::new(tokio::sync::Mutex::new(output));
         loop {
+            let idle = self.state().idle;
             let query = tokio::select! {
                 query = read(&mut input) => query,
+                () = sleep(idle) => None,
                 () = closing.cancelled() => None,
             };
             let Some(query) = query else { break };

@@ -53,6 +53,35 @@ async fn quiet_servers_are_probed_at_the_interval_and_so_stay_connected() {
     }
 }
 
+/// Few servers tell how long they keep what is idle (RFC 7828); it is learnt from what they do.
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_kept_alive_where_the_server_closes_those_that_are_idle() {
+    for idle in [2, 3, 4] {
+        let network = Network::of(2);
+        let closes = |server: &LabServer| server.close_when_idle_for(Duration::from_secs(idle));
+        network.servers.iter().for_each(closes);
+        let network = network.warm().await;
+        network.ask_many(20, Duration::from_secs(15)).await;
+
+        let dials = dials(&network);
+        assert!(dials.iter().all(|dials| *dials <= 4), "closed after {idle} s: {dials:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_others_are_not_kept_once_it_is_known_how_fast_they_are() {
+    let network = Network::with(6, 0, |_, route| route.policy = Policy::Fastest).warm().await;
+    for (index, server) in network.servers.iter().enumerate() {
+        server.answer_after(if index < 2 { 5 } else { 50 });
+    }
+    network.ask_many(300, Duration::from_secs(1)).await;
+
+    for slow in &network.servers[2..] {
+        let probes = slow.probed().len();
+        assert!(probes <= 15, "{probes} probes in five minutes, where the best are kept with 50");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_done_for_a_route_that_nobody_has_asked_for_a_minute() {
     let network = Network::of(2).warm().await;

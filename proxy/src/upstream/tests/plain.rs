@@ -82,7 +82,7 @@ async fn over_udp_what_does_not_match_is_dropped_and_the_wait_goes_on() {
         let mut wrong_type = answer_to(query);
         let end = Question::read(query).unwrap().1;
         wrong_type[end - 3] = 28;
-        let mut no_question = response_to(query, 2)[..12].to_vec();
+        let mut no_question = response_to(query, 0)[..12].to_vec();
         no_question[5] = 0;
         let too_long = [answer_to(query), vec![0; 2000]].concat();
         let mut other_case = answer_to(query);
@@ -108,6 +108,22 @@ async fn over_udp_what_does_not_match_is_dropped_and_the_wait_goes_on() {
     assert!(text.contains(&format!(
         "dnsproxy_upstream_unexpected_responses_total{{upstream=\"lab\",server=\"{address}\"}} 7"
     )), "{text}");
+}
+
+/// So unbound refuses: waiting for more would take the whole time and call the server dead.
+#[tokio::test]
+async fn over_udp_an_error_without_its_question_is_an_answer() {
+    let script: Script = |query| {
+        let mut refused = response_to(query, 5)[..12].to_vec();
+        refused[5] = 0;
+        vec![refused]
+    };
+    let (address, _served) = datagrams(vec![script]).await;
+    let fixture = Fixture::new(Transport::Udp, &[address]);
+
+    let answer = fixture.ask("www.example.").await.unwrap();
+
+    assert_eq!(answer.layout.rcode(&answer.message), Rcode::REFUSED);
 }
 
 /// The kernel gives a port for TCP; UDP must have it free as well.

@@ -100,12 +100,12 @@ async fn servers_in_doubt_come_after_the_others_and_those_that_lead_back_never()
             let shares = shares(&network, &asked);
             assert_eq!((shares[0], shares[1] + shares[2]), (0, 20), "{policy:?}, {why}");
 
-            // Those that failed or are in doubt are better than none.
+            // Those that are in doubt are better than none; nobody waits for those that failed.
             network.servers[1..]
                 .iter()
                 .for_each(|server| server.reply(Reply::After(Duration::ZERO, 2)));
             let last = network.ask("last.example.").await;
-            let is_asked = *why != "leads back";
+            let is_asked = *why == "silent";
             assert_eq!(last.is_by(&network.servers[0]), is_asked, "{policy:?}, {why}: {last:?}");
         }
     }
@@ -131,5 +131,6 @@ async fn a_connection_to_a_server_that_is_asked_by_datagrams_says_nothing_about_
     let addresses: Vec<_> = order.iter().map(|server| server.address()).collect();
     assert_eq!(addresses, network.servers.iter().map(|it| it.address).collect::<Vec<_>>());
     assert_eq!(slow.standing(now), Standing::Up);
-    assert!(!open.wants_probe(now + Duration::from_secs(3600)));
+    let later = now + Duration::from_secs(3600);
+    assert!(!open.is_doubtful(later) && !open.is_quiet(later));
 }

@@ -1,0 +1,174 @@
+//! A server that is there and of no use: what it leaves unanswered, others answer, and nobody waits for it twice.
+
+use super::*;
+
+const USUAL: Duration = Duration::from_millis(5);
+/// What one silence costs.
+const PATIENCE: Duration = Duration::from_millis(125);
+
+/// Answers probes, and no names: its own way to them is lost.
+fn is_deaf(query: &Query) -> Reply {
+    if query.name == "." { Reply::After(USUAL, 0) } else { Reply::Never }
+}
+
+fn by(policy: Policy, servers: u8, spares: u8) -> Network {
+    Network::with(servers, spares, |_, route| route.policy = policy)
+}
+
+/// Queries that do not wait for each other.
+async fn spread(network: &Network, count: usize, pause: Duration) -> Vec<Asked> {
+    let mut waiting = Vec::new();
+    for index in 0..count {
+        waiting.push(network.start(format!("{index}.example.")));
+        tokio::time::sleep(pause).await;
+    }
+    futures::future::join_all(waiting).await.into_iter().map(Result::unwrap).collect()
+}
+
+/// The time that so many of a hundred took at most.
+fn percentile(asked: &[Asked], percent: usize) -> Duration {
+    let mut took: Vec<_> = asked.iter().map(|asked| asked.took).collect();
+    took.sort_unstable();
+    took[(took.len() - 1) * percent / 100]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_answer_is_not_compared_with_those_who_cannot_be_reached() {
+    for (why, door) in [("refused", Door::Refuses), ("no way there", Door::Hangs)] {
+        let network = by(Policy::Fastest, 2, 0).warm().await;
+        let [gone, other] = &network.servers[..] else { unreachable!() };
+        gone.door(door);
+        gone.close_connections();
+        other.reply(Reply::After(USUAL, 2));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+
+        let begun = Instant::now();
+        let asked = network.ask_many(300, Duration::from_millis(500)).await;
+        assert_eq!(percentile(&asked, 99), USUAL, "{why}");
+        assert!(asked.iter().all(|asked| asked.is_by(other)), "{why}");
+        assert!(gone.dials_since(begun) < 20, "{why}: {} dials", gone.dials_since(begun));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fastest_leaves_a_server_for_which_others_answer() {
+    let cases: [(&str, fn(&Query) -> Reply); 3] = [
+        ("it answers probes alone", is_deaf),
+        ("it has become slow", |query| {
+            Reply::After(if query.name == "." { USUAL } else { Duration::from_millis(400) }, 0)
+        }),
+        ("it answers some names alone", |query| match query.name.as_bytes()[0] {
+            b'7' | b'8' => Reply::Never,
+            _ => Reply::After(USUAL, 0),
+        }),
+    ];
+
+    for (why, script) in cases {
+        let network = by(Policy::Fastest, 2, 0).warm().await;
+        network.servers[1].answer_after(20);
+        network.ask_many(50, Duration::from_millis(20)).await;
+        network.servers[0].script(script);
+
+        let pause = Duration::from_millis(20);
+        spread(&network, 500, pause).await;
+        let asked = spread(&network, 1000, pause).await;
+        assert!(
+            percentile(&asked, 98) <= Duration::from_millis(40),
+            "{why}: {:?}",
+            percentile(&asked, 98)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_probes_alone_is_asked_after_the_others_and_found_again() {
+    let network = by(Policy::Sequential, 2, 0).warm().await;
+    network.ask_many(50, Duration::from_millis(10)).await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    first.script(is_deaf);
+
+    let pause = Duration::from_millis(300);
+    let asked = spread(&network, 400, pause).await;
+    assert!(asked.iter().all(|asked| asked.is_by(second) && asked.took < PATIENCE));
+    assert_eq!(percentile(&asked[200..], 90), USUAL);
+
+    first.answer_after(5);
+    spread(&network, 200, pause).await;
+    assert!(network.ask("back.example.").await.is_by(first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_probes_alone_costs_nobody_all_his_time_before_the_fallback() {
+    let network = by(Policy::Fastest, 1, 1).warm().await;
+    let ([server], [spare]) = (&network.servers[..], &network.spares[..]) else { unreachable!() };
+    network.ask_many(50, Duration::from_millis(10)).await;
+    server.script(is_deaf);
+    network.ask_many(3, Duration::from_millis(10)).await;
+
+    for asked in spread(&network, 100, Duration::from_millis(20)).await {
+        assert!(asked.is_by(spare) && asked.took < PATIENCE, "{asked:?}");
+    }
+
+    server.answer_after(5);
+    let back = network.ask("back.example.").await;
+    assert!(back.is_by(server) && back.took == USUAL, "the first answer is enough: {back:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_connections_are_closed_on_send_nobody_else_to_the_fallback() {
+    let network = by(Policy::Fastest, 2, 1).warm().await;
+    let [spare] = &network.spares[..] else { unreachable!() };
+    network.ask_many(20, Duration::from_millis(10)).await;
+    for server in &network.servers {
+        server.script(|query| match query.name.starts_with("bad") {
+            true => Reply::Close,
+            false => Reply::After(USUAL, 0),
+        });
+    }
+
+    for round in 0..60 {
+        for index in 0..3 {
+            network.ask(format!("bad{index}.{round}.example.")).await;
+        }
+        for good in network.ask_many(10, Duration::from_millis(100)).await {
+            assert!(good.result.is_ok() && !good.is_by(spare), "in round {round}: {good:?}");
+            assert!(good.took < Duration::from_millis(20), "in round {round}: {good:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bad_answer_that_says_most_is_given() {
+    let network = by(Policy::Sequential, 3, 0).warm().await;
+    for (server, rcode) in network.servers.iter().zip([4, 2, 5]) {
+        server.reply(Reply::After(USUAL, rcode));
+    }
+
+    let asked = network.ask("www.example.").await;
+
+    assert!(
+        asked.is_by(&network.servers[1]),
+        "SERVFAIL says more than NOTIMP and REFUSED: {asked:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_long_is_a_sign_of_life() {
+    let network = by(Policy::Fastest, 1, 0).warm().await;
+    let (server, now) = (network.known(0), Instant::now());
+    server.health().failed(&ExchangeError::Refused, now, now);
+
+    server.note(Err(&ExchangeError::Truncated), false, now, now + USUAL);
+
+    assert_eq!(server.health().snapshot().state, State::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_says_why_a_server_is_suspect() {
+    let network = by(Policy::Fastest, 1, 0).warm().await;
+    network.known(0).suspect();
+
+    let report = &network.upstreams.report()[0].servers[0];
+
+    assert_eq!((report.state, report.reason), (State::Suspect, Some("silence")));
+}
