@@ -8,7 +8,7 @@ pub const QUERY_DEADLINE: Duration = Duration::from_secs(4);
 pub const MAX_IN_FLIGHT: u32 = 10_000;
 /// Open TCP connections of clients: our guess, within the usual limits of open files.
 pub const TCP_CONNECTIONS: u32 = 10_000;
-/// Open TCP connections of one client address: our guess.
+/// Open TCP connections of one client: our guess.
 pub const TCP_CONNECTIONS_PER_CLIENT: u32 = 256;
 /// How long a TCP connection of a client may be idle: CoreDNS's default, "a few seconds" in RFC 7766 section 6.2.3.
 pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(10);

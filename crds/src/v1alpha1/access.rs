@@ -27,7 +27,7 @@ pub struct Access {
     pub rate_limit: Option<RateLimit>,
 }
 
-/// A token bucket per client (an IPv4 or link-local address, or an IPv6 /64).
+/// A token bucket per client (an IPv4, link-local or private address, or any other IPv6 /64).
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RateLimit {

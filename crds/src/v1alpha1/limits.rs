@@ -24,7 +24,7 @@ pub struct Limits {
     #[schemars(range(min = 1, max = bounds::IN_FLIGHT), extend("default" = defaults::TCP_CONNECTIONS))]
     pub tcp_connections: Option<u32>,
 
-    /// Open TCP connections of one client address; one more is closed at once.
+    /// Open TCP connections of one client (an IPv4, link-local or private address, or any other IPv6 /64); one more is closed at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = bounds::IN_FLIGHT), extend("default" = defaults::TCP_CONNECTIONS_PER_CLIENT))]
     pub tcp_connections_per_client: Option<u32>,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// An IPv4 address, or an IPv6 /64, which one host can fill by itself (RFC 4291 section 2.5.4). Not so a link-local one: all
-/// hosts of a link have theirs from the same /64 (section 2.5.6).
+/// hosts of a link have theirs from the same /64 (section 2.5.6); nor a private one (RFC 4193): all pods of a node do.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Prefix(IpAddr);
 
@@ -12,7 +12,7 @@ impl Prefix {
     pub fn of(client: IpAddr) -> Self {
         match client {
             IpAddr::V4(_) => Self(client),
-            IpAddr::V6(v6) if v6.is_unicast_link_local() => Self(client),
+            IpAddr::V6(v6) if v6.is_unicast_link_local() || v6.is_unique_local() => Self(client),
             IpAddr::V6(v6) => Self(Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into()),
         }
     }
@@ -33,5 +33,6 @@ mod tests {
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"), "another /64");
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"), "each IPv4 address");
         assert_ne!(of("fe80::1"), of("fe80::2"), "neighbours");
+        assert_ne!(of("fd00:10:244:1::1"), of("fd00:10:244:1::2"), "pods of a node");
     }
 }

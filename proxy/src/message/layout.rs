@@ -1,8 +1,8 @@
 //! Where the parts of an upstream's message are.
 //!
 //! A message without a layout is malformed and never reaches a client: its counts or lengths lead
-//! outside (RFC 9267), or it has two OPT records (RFC 6891 section 6.1.1). The data of records is not
-//! looked at (RFC 3597 section 3).
+//! outside (RFC 9267), or it has two OPT records (RFC 6891 section 6.1.1). Of the data of records only the
+//! names of the oldest types are looked at: all else is as it came (RFC 3597 section 3).
 
 use super::{HEADER_LEN, Header, Qtype, Question, Rcode, edns::Edns, record::Record};
 
@@ -59,7 +59,8 @@ impl Layout {
 fn skip(message: &[u8], start: usize, count: u16) -> Result<usize, Malformed> {
     (0..count).try_fold(start, |at, _| {
         let record = Record::read(message, at).ok_or(Malformed)?;
-        if record.rtype == Qtype::OPT { Err(Malformed) } else { Ok(record.end) }
+        let is_good = record.rtype != Qtype::OPT && record.has_whole_names(message);
+        is_good.then_some(record.end).ok_or(Malformed)
     })
 }
 
@@ -81,4 +82,53 @@ fn find_opt(
         }
     }
     Ok((found, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Qclass;
+
+    /// A response with one record in the answer section.
+    fn message(owner: &[u8], rtype: Qtype, data: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        Header { id: 1, flags: Header::QR, counts: [1, 1, 0, 0] }.write(&mut out);
+        Question { name: "www.example.".parse().unwrap(), qtype: rtype, qclass: Qclass::IN }
+            .write(&mut out);
+        out.extend_from_slice(owner);
+        out.extend_from_slice(&rtype.0.to_be_bytes());
+        out.extend_from_slice(&[0, 1, 0, 0, 0, 60]);
+        out.extend_from_slice(&u16::try_from(data.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(data);
+        out
+    }
+
+    #[test]
+    fn names_lead_back_to_names_and_fill_the_data_that_they_are_in() {
+        const OWNER: &[u8] = &[0xc0, 12];
+        let numbers = [0; 20];
+        let with = |names: &[u8]| [names, &numbers].concat();
+        let cases: [(&str, &[u8], Qtype, Vec<u8>, bool); 16] = [
+            ("a pointer to the question", OWNER, Qtype::CNAME, vec![0xc0, 12], true),
+            ("a label and a pointer", OWNER, Qtype::CNAME, vec![1, b'a', 0xc0, 12], true),
+            ("the root", OWNER, Qtype::NS, vec![0], true),
+            ("an owner in the header", &[0xc0, 0], Qtype::A, vec![1, 2, 3, 4], false),
+            ("an owner that is itself", &[0xc0, 29], Qtype::A, vec![1, 2, 3, 4], false),
+            ("a pointer forward", OWNER, Qtype::CNAME, vec![0xff, 0xff], false),
+            ("a pointer into the header", OWNER, Qtype::PTR, vec![0xc0, 2], false),
+            ("octets behind the name", OWNER, Qtype::CNAME, vec![0xc0, 12, 0], false),
+            ("no end", OWNER, Qtype::CNAME, vec![1, b'a'], false),
+            ("nothing", OWNER, Qtype::NS, vec![], false),
+            ("MX", OWNER, Qtype::MX, vec![0, 5, 0xc0, 12], true),
+            ("MX without a name", OWNER, Qtype::MX, vec![0, 5], false),
+            ("SOA", OWNER, Qtype::SOA, with(&[0xc0, 12, 1, b'a', 0]), true),
+            ("SOA with one name", OWNER, Qtype::SOA, with(&[0xc0, 12]), false),
+            ("data without names", OWNER, Qtype(16), vec![0xff, 0xff], true),
+            ("a type that nobody knows", OWNER, Qtype(65_280), vec![0xff, 0xff], true),
+        ];
+
+        for (why, owner, rtype, data, is_good) in cases {
+            assert_eq!(Layout::of(&message(owner, rtype, &data)).is_ok(), is_good, "{why}");
+        }
+    }
 }

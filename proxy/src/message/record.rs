@@ -3,7 +3,7 @@
 //! Only bounds are checked, and names are skipped, never followed: a compression pointer ends a name,
 //! so loops and chains of pointers cost nothing (RFC 9267 section 2).
 
-use super::{Qtype, u16_at, u32_at};
+use super::{HEADER_LEN, Qtype, u16_at, u32_at};
 
 /// One record's place in a message; offsets in octets from the start of the message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,6 +43,21 @@ impl Record {
         message.get(self.data()..self.end).unwrap_or_default()
     }
 
+    /// Whether the names in its data, where clients look for some, fill it as they should (RFC 1035 section 3.3). They are
+    /// not followed, either.
+    pub fn has_whole_names(&self, message: &[u8]) -> bool {
+        let data = self.data();
+        let end = match self.rtype {
+            Qtype::NS | Qtype::CNAME | Qtype::PTR => skip_name(message, data),
+            Qtype::MX => skip_name(message, data + 2),
+            Qtype::SOA => skip_name(message, data)
+                .and_then(|end| skip_name(message, end))
+                .map(|end| end + SOA_NUMBERS),
+            _ => return true,
+        };
+        end == Some(self.end)
+    }
+
     /// Whether the root owns it, as it must an OPT record (RFC 6891 section 6.1.2).
     pub fn is_owned_by_root(&self) -> bool {
         self.fields == self.start + 1
@@ -52,6 +67,9 @@ impl Record {
 /// Type, class, TTL and length of the data.
 const FIXED_LEN: usize = 10;
 
+/// Serial, refresh, retry, expire and minimum of an SOA record.
+const SOA_NUMBERS: usize = 20;
+
 /// Where the name at `offset` ends, without following a pointer.
 pub fn skip_name(message: &[u8], offset: usize) -> Option<usize> {
     let mut at = offset;
@@ -60,10 +78,10 @@ pub fn skip_name(message: &[u8], offset: usize) -> Option<usize> {
         match len {
             0 => return Some(at + 1),
             1..=63 => at += 1 + usize::from(len),
-            // A pointer has two octets and ends the name; it leads back, never forward.
+            // A pointer has two octets and ends the name; it leads back to another name, never forward.
             0xc0.. => {
                 let target = usize::from(u16_at(message, at)? & 0x3fff);
-                return (target < at).then_some(at + 2);
+                return (HEADER_LEN..at).contains(&target).then_some(at + 2);
             }
             64..=0xbf => return None,
         }

@@ -64,8 +64,8 @@ fn of_server(server: &Server) -> ServerReport {
     ServerReport {
         address: server.address().to_string(),
         state: health.state,
-        reason: error.map(ExchangeError::reason).or(suspected.map(|_| SILENCE)),
-        message: error.map(ToString::to_string).or(suspected.map(str::to_owned)),
+        reason: error.map(ExchangeError::reason).or_else(|| suspected.map(|_| SILENCE)),
+        message: error.map(ToString::to_string).or_else(|| suspected.map(str::to_owned)),
         since: to_seconds(health.since),
         connections: series.connections.get(),
         in_flight: series.in_flight.get(),

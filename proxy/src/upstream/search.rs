@@ -14,6 +14,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use smallvec::SmallVec;
@@ -243,7 +244,7 @@ impl<'s> Search<'s> {
         attempt.is_silent = true;
         let server = attempt.server;
         let waited = now.saturating_duration_since(exchange.started());
-        let error = ExchangeError::Timeout(waited.min(server.limits().query));
+        let error = ExchangeError::Timeout(in_millis(waited).min(server.limits().query));
         server.note(Err(&error), false, exchange.started(), now);
         self.note_failure(server, error, now);
     }
@@ -396,6 +397,11 @@ fn worth(rcode: Rcode, layout: &Layout, message: &[u8]) -> u8 {
 
 /// How many servers one query may ask: so that no query is multiplied without bound.
 const MAX_TRIES: usize = 3;
+
+/// Up to a whole number of milliseconds: people read it.
+fn in_millis(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
+}
 
 /// The reason of those that move on without a failure.
 pub(super) const SILENCE: &str = "silence";

@@ -6,6 +6,8 @@ const USUAL: Duration = Duration::from_millis(5);
 /// What one silence costs.
 const PATIENCE: Duration = Duration::from_millis(125);
 
+type Behaviour = fn(&Query) -> Reply;
+
 /// Answers probes, and no names: its own way to them is lost.
 fn is_deaf(query: &Query) -> Reply {
     if query.name == "." { Reply::After(USUAL, 0) } else { Reply::Never }
@@ -52,7 +54,7 @@ async fn a_bad_answer_is_not_compared_with_those_who_cannot_be_reached() {
 
 #[tokio::test(start_paused = true)]
 async fn fastest_leaves_a_server_for_which_others_answer() {
-    let cases: [(&str, fn(&Query) -> Reply); 3] = [
+    let cases: [(&str, Behaviour); 3] = [
         ("it answers probes alone", is_deaf),
         ("it has become slow", |query| {
             Reply::After(if query.name == "." { USUAL } else { Duration::from_millis(400) }, 0)
