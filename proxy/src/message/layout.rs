@@ -108,7 +108,8 @@ mod tests {
         const OWNER: &[u8] = &[0xc0, 12];
         let numbers = [0; 20];
         let with = |names: &[u8]| [names, &numbers].concat();
-        let cases: [(&str, &[u8], Qtype, Vec<u8>, bool); 16] = [
+        type Case<'c> = (&'c str, &'c [u8], Qtype, Vec<u8>, bool);
+        let cases: [Case<'_>; 16] = [
             ("a pointer to the question", OWNER, Qtype::CNAME, vec![0xc0, 12], true),
             ("a label and a pointer", OWNER, Qtype::CNAME, vec![1, b'a', 0xc0, 12], true),
             ("the root", OWNER, Qtype::NS, vec![0], true),
