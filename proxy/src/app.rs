@@ -26,6 +26,7 @@ use crate::{
     },
     lists::{List, Problems},
     metrics::Metrics,
+    open_files,
     pipeline::{Caching, Flights, Pipeline},
     query_log::QueryLog,
     shutdown::{Event, Signals, Tasks},
@@ -129,6 +130,7 @@ impl App {
             pipeline: pipelines.clone(),
             connections: Connections::new(
                 metrics.listener.clone(),
+                open_files::for_clients(config.limits.tcp_connections),
                 holdings_limit(limit_of_process()),
             ),
             metrics: metrics.listener.clone(),

@@ -31,6 +31,7 @@ pub mod listener;
 pub mod lists;
 pub mod message;
 pub mod metrics;
+pub mod open_files;
 pub mod pipeline;
 pub mod private_names;
 pub mod query_log;

@@ -8,6 +8,7 @@ use crate::{
     app::{App, StartError},
     args::RunArgs,
     config::LoadError,
+    open_files,
     shutdown::Signals,
     telemetry::Telemetry,
 };
@@ -15,7 +16,7 @@ use crate::{
 /// Exit code 0 after a signal, 1 when it cannot start or go on.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(args.log_format, args.level());
-    raise_file_limit();
+    open_files::raise_limit();
     // Queries are served by the workers; this one has the admin endpoints, reloads and signals.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(serve(args, telemetry));
@@ -42,13 +43,4 @@ async fn serve(args: &RunArgs, telemetry: Telemetry) -> Result<(), StartError> {
         _ = signals.next_end() => return Ok(()),
     };
     app.run(signals).await
-}
-
-/// Each connection of a client is an open file; the usual soft limit is far below what is allowed.
-fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
-    }
 }

@@ -39,6 +39,8 @@ pub struct Connections {
     open: Mutex<Open>,
     metrics: ListenerMetrics,
     holdings: Holdings,
+    /// However many the manifest allows.
+    most: usize,
     start: Instant,
 }
 
@@ -79,10 +81,11 @@ pub struct Admission {
 }
 
 impl Connections {
-    /// No connection is open. All together may hold so many octets.
-    pub fn new(metrics: ListenerMetrics, limit: usize) -> Arc<Self> {
-        let holdings = Holdings::new(metrics.held(), limit);
-        Arc::new(Self { open: Mutex::default(), metrics, holdings, start: Instant::now() })
+    /// No connection is open. There may be at most so many, and all together may hold so many octets.
+    pub fn new(metrics: ListenerMetrics, most: usize, held: usize) -> Arc<Self> {
+        let holdings = Holdings::new(metrics.held(), held);
+        let (open, start) = (Mutex::default(), Instant::now());
+        Arc::new(Self { open, metrics, holdings, most, start })
     }
 
     /// Takes a place for a new connection of `client`, which may ask or not; `None` when the client has `per_client`
@@ -95,6 +98,7 @@ impl Connections {
         per_client: u32,
     ) -> Option<Admission> {
         let client = Prefix::of(client);
+        let total = total.min(self.most);
         let mut open = self.lock();
         let held = open.by_client.get(&client).copied().unwrap_or_default();
         let mut has_room =
@@ -249,7 +253,8 @@ mod tests {
     use super::*;
 
     fn connections() -> Arc<Connections> {
-        Connections::new(ListenerMetrics::register(&mut Registry::default()), usize::MAX)
+        let metrics = ListenerMetrics::register(&mut Registry::default());
+        Connections::new(metrics, 1000, usize::MAX)
     }
 
     fn client(last: u8) -> IpAddr {
@@ -380,6 +385,17 @@ mod tests {
         assert_eq!(held.len(), 2 + MAX_LEAVING);
         drop(held);
         assert!(connections.admit(client(1), true, 2, u32::MAX).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_no_more_than_the_process_can_have_open() {
+        let connections = connections();
+        let held: Vec<_> = (0..1001)
+            .map_while(|_| connections.admit(client(1), true, usize::MAX, u32::MAX))
+            .collect();
+
+        assert_eq!(held.len(), 1001);
+        assert!(held[0].is_evicted(), "the first one makes room for the last");
     }
 
     #[tokio::test(start_paused = true)]

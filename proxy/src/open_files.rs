@@ -1,0 +1,26 @@
+//! How many files this process may have open: each connection of a client is one.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Raises the limit to what is allowed: the usual one is far below.
+pub fn raise_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
+    }
+}
+
+/// How many of them connections of clients may be, whatever is `wanted`; said when that is more. The rest is for upstreams,
+/// the admin endpoints and files: with none left nobody could be asked, and health checks would fail.
+pub fn for_clients(wanted: usize) -> usize {
+    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    let places = usize::try_from(soft - soft / 4).unwrap_or(usize::MAX);
+    if wanted > places {
+        tracing::warn!(
+            wanted,
+            places,
+            "not so many connections of clients as limits.tcpConnections says: raise the limit of open files \
+             (ulimit -n, LimitNOFILE)"
+        );
+    }
+    places
+}
