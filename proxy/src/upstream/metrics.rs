@@ -224,14 +224,14 @@ const ABANDONED: &str = "abandoned";
 const OUTCOMES: usize = ANSWERS.len() + ExchangeError::REASONS.len() + 1;
 
 fn outcome_words() -> impl Iterator<Item = &'static str> {
-    ANSWERS.into_iter().chain(ExchangeError::REASONS).chain([ABANDONED])
+    ANSWERS.iter().chain(&ExchangeError::REASONS).chain(&[ABANDONED]).copied()
 }
 
 /// Why a question went on to another server.
 const FAILOVERS: usize = ANSWERS.len() + ExchangeError::REASONS.len() + 1;
 
 fn failover_words() -> impl Iterator<Item = &'static str> {
-    ANSWERS.into_iter().chain(ExchangeError::REASONS).chain([SILENCE])
+    ANSWERS.iter().chain(&ExchangeError::REASONS).chain(&[SILENCE]).copied()
 }
 
 fn count<'c>(mut counters: impl Iterator<Item = (&'static str, &'c Counter)>, word: &str) {
