@@ -20,6 +20,9 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
         versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
     {
         visit(schema, &mut tidy);
+        if let Some(message) = at(schema, MESSAGE) {
+            message.max_length = Some(bounds::MESSAGE.into());
+        }
         for path in BORROWED {
             if let Some(part) = at(schema, path) {
                 visit(part, &mut trim);
@@ -44,8 +47,12 @@ pub(crate) fn schema() -> JSONSchemaProps {
     versions.find_map(|version| version.schema?.open_api_v3_schema).unwrap_or_default()
 }
 
+/// The part of a schema at a path, in which `[]` stands for the items of a list.
 fn at<'s>(schema: &'s mut JSONSchemaProps, path: &[&str]) -> Option<&'s mut JSONSchemaProps> {
-    path.iter().try_fold(schema, |schema, step| schema.properties.as_mut()?.get_mut(*step))
+    path.iter().try_fold(schema, |schema, step| match (*step, &mut schema.items) {
+        ("[]", Some(JSONSchemaPropsOrArray::Schema(items))) => Some(&mut **items),
+        _ => schema.properties.as_mut()?.get_mut(*step),
+    })
 }
 
 /// Does something to a schema and all its parts.
@@ -96,6 +103,8 @@ fn trim(schema: &mut JSONSchemaProps) {
 /// Where the types are those of Kubernetes, or only the operator writes.
 const BORROWED: [&[&str]; 3] =
     [&["spec", "workload", "resources"], &["spec", "workload", "template"], &["status"]];
+/// What people read of a condition.
+const MESSAGE: &[&str] = &["status", "conditions", "[]", "message"];
 
 #[cfg(test)]
 mod tests;

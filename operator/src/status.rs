@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub mod conditions;
+mod text;
 mod upstreams;
 
 /// What one reconcile saw.

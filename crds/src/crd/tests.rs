@@ -108,6 +108,14 @@ fn every_list_text_and_map_has_a_bound() {
 }
 
 #[test]
+fn a_condition_may_say_as_much_as_those_of_kubernetes() {
+    let all = parts();
+    let message = all.iter().find(|(path, _)| path == ".status.conditions[].message").unwrap();
+
+    assert_eq!(message.1.max_length, Some(32_768), "metav1.Condition");
+}
+
+#[test]
 fn integers_have_a_range_and_no_number_is_a_float() {
     for (path, part) in own_parts() {
         assert_ne!(part.type_.as_deref(), Some("number"), "{path}");

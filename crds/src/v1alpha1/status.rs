@@ -68,6 +68,7 @@ pub struct DnsConfig {
     /// The addresses of the Service.
     pub nameservers: Vec<String>,
     /// `svc.<domain>` and `<domain>`.
+    #[schemars(inner(length(max = bounds::SEARCH)))]
     pub searches: Vec<String>,
     /// Resolver options: `ndots`.
     pub options: Vec<DnsConfigOption>,

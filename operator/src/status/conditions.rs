@@ -11,7 +11,7 @@ use dnsproxy_api::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 
-use super::{Observed, upstreams};
+use super::{Observed, text, upstreams};
 use crate::{
     apply::{Rollout, rollout::DEADLINE_EXCEEDED},
     render::labels,
@@ -79,7 +79,7 @@ impl Finding {
             type_: self.type_.to_owned(),
             status: self.status.to_owned(),
             reason: self.reason.to_owned(),
-            message: self.message,
+            message: text::bounded(self.message, MAX_MESSAGE),
             last_transition_time: unchanged.map_or_else(
                 || Time(seconds(now)),
                 |condition| condition.last_transition_time.clone(),
@@ -128,12 +128,18 @@ fn accepted(observed: &Observed<'_>) -> Finding {
     if observed.problems.is_empty() {
         return Finding::yes(ACCEPTED, "Accepted", valid(observed));
     }
-    let mut problems: Vec<_> =
-        observed.problems.iter().take(MAX_PROBLEMS).map(ToString::to_string).collect();
-    if let Some(more) = observed.problems.len().checked_sub(MAX_PROBLEMS).filter(|more| *more > 0) {
-        problems.push(format!("and {more} more"));
+    let problems = observed.problems.iter().map(ToString::to_string).collect();
+    Finding::no(ACCEPTED, "Invalid", first(problems).join("\n"))
+}
+
+/// The first ones, and how many more there are: those are mended first.
+fn first(mut all: Vec<String>) -> Vec<String> {
+    let more = all.len().saturating_sub(MAX_ITEMS);
+    if more > 0 {
+        all.truncate(MAX_ITEMS);
+        all.push(format!("and {more} more"));
     }
-    Finding::no(ACCEPTED, "Invalid", problems.join("\n"))
+    all
 }
 
 /// What was allowed on purpose, or could not be, is said all the same: who reads the status need not have written the manifest.
@@ -166,7 +172,7 @@ fn resolved_refs(observed: &Observed<'_>) -> Finding {
     if !missing.is_empty() {
         let message = format!(
             "not found: {}; what needs it does not run; add it, or refer to what there is",
-            missing.join(", ")
+            first(missing).join(", ")
         );
         return Finding::no(RESOLVED_REFS, "RefNotFound", message);
     }
@@ -288,5 +294,7 @@ const PENDING: &str = "Pending";
 /// There is no pod that could run it.
 const NO_READY_PODS: &str = "NoReadyPods";
 
-/// More would not help anybody: the first ones are mended first.
-const MAX_PROBLEMS: usize = 20;
+/// Of problems and missing references; more would not help anybody. Our guess.
+const MAX_ITEMS: usize = 20;
+/// In octets: an eighth of what a condition may hold, and as much as anybody reads in a terminal. Our guess.
+const MAX_MESSAGE: usize = 4096;

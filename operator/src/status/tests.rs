@@ -13,6 +13,8 @@ use crate::{
     resolve::{Absence, Kind, Reference},
 };
 
+mod bounds;
+
 const HASH: &str = "0123456789abcdef";
 
 /// A small world, in which everything is as wanted; each test changes one thing.
@@ -184,6 +186,20 @@ fn a_missing_reference_is_named() {
     assert_eq!(world.verdict("ResolvedRefs"), "False RefNotFound");
     let message = world.condition("ResolvedRefs").message;
     assert!(message.starts_with("not found: Secret dot-client;"), "{message}");
+}
+
+#[test]
+fn of_many_missing_references_the_first_ones_are_named() {
+    let mut world = World::new();
+    let reference = |n: usize| Reference {
+        kind: Kind::Secret,
+        name: format!("dot-client-{n:02}"),
+        key: "tls.crt".into(),
+    };
+    world.resolved.missing = (0..23).map(|n| (reference(n), Absence::Object)).collect();
+
+    let message = world.condition("ResolvedRefs").message;
+    assert!(message.contains(", Secret dot-client-19, and 3 more; what needs it"), "{message}");
 }
 
 #[test]
