@@ -28,6 +28,13 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
                 visit(part, &mut trim);
             }
         }
+        for (path, keys) in KEYED {
+            if let Some(list) = at(schema, path) {
+                list.x_kubernetes_list_type = Some("map".to_owned());
+                list.x_kubernetes_list_map_keys =
+                    Some(keys.iter().map(ToString::to_string).collect());
+            }
+        }
     }
     definition
 }
@@ -103,6 +110,15 @@ fn trim(schema: &mut JSONSchemaProps) {
 /// Where the types are those of Kubernetes, or only the operator writes.
 const BORROWED: [&[&str]; 3] =
     [&["spec", "workload", "resources"], &["spec", "workload", "template"], &["status"]];
+/// Lists that a Deployment has by key: what stands there twice could never be applied, so it is refused at once.
+const KEYED: [(&[&str], &[&str]); 3] = [
+    (&["spec", "workload", "resources", "claims"], &["name"]),
+    (&["spec", "workload", "template", "spec", "imagePullSecrets"], &["name"]),
+    (
+        &["spec", "workload", "template", "spec", "topologySpreadConstraints"],
+        &["topologyKey", "whenUnsatisfiable"],
+    ),
+];
 /// What people read of a condition.
 const MESSAGE: &[&str] = &["status", "conditions", "[]", "message"];
 

@@ -157,6 +157,15 @@ fn what_the_schema_can_say_is_refused_at_once() {
         ),
         ("no source of a certificate", upstream(json!({"tls": {"ca": {}}}))),
         ("too many replicas to be meant", merged(minimal(), json!({"workload": {"replicas": -1}}))),
+        (
+            "one Secret twice, which no Deployment could have",
+            merged(
+                minimal(),
+                json!({"workload": {"template": {"spec": {
+                    "imagePullSecrets": [{"name": "a"}, {"name": "a"}],
+                }}}}),
+            ),
+        ),
         ("nobody in flight", merged(minimal(), json!({"limits": {"maxInFlight": 0}}))),
     ];
 

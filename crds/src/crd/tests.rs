@@ -147,6 +147,42 @@ fn lists_say_how_they_merge() {
 }
 
 #[test]
+fn lists_that_a_deployment_has_by_key_are_so_here() {
+    let keyed = parts().into_iter().filter(|(path, _)| path.starts_with(".spec.workload"));
+    let keyed = keyed.filter_map(|(path, part)| {
+        let keys = part.x_kubernetes_list_map_keys?;
+        assert_eq!(part.x_kubernetes_list_type.as_deref(), Some("map"), "{path}");
+        Some((path, keys))
+    });
+
+    let expected = [
+        (".spec.workload.resources.claims", vec!["name"]),
+        (".spec.workload.template.spec.imagePullSecrets", vec!["name"]),
+        (
+            ".spec.workload.template.spec.topologySpreadConstraints",
+            vec!["topologyKey", "whenUnsatisfiable"],
+        ),
+    ];
+    let keys = |keys: Vec<&str>| keys.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        keyed.collect::<Vec<_>>(),
+        expected.map(|(path, list)| (path.to_owned(), keys(list)))
+    );
+}
+
+#[test]
+fn the_keys_of_a_list_must_be_there() {
+    let all = parts();
+    for (path, part) in &all {
+        let items = all.iter().find(|(other, _)| *other == format!("{path}[]"));
+        for key in part.x_kubernetes_list_map_keys.iter().flatten() {
+            let required = items.and_then(|(_, items)| items.required.as_ref());
+            assert!(required.is_some_and(|required| required.contains(key)), "{path}: {key}");
+        }
+    }
+}
+
+#[test]
 fn names_are_camel_case_and_acronyms_keep_one_case() {
     let acronyms = ["DNS", "IP", "TTL", "TCP", "UDP", "TLS", "CA", "EDNS", "URL", "ID"];
     for (path, _) in own_parts() {
