@@ -6,30 +6,45 @@
 //! bound. The reader of files walks the same schema, so that both say the same.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use serde_json::json;
 
 use crate::{DnsProxy, bounds, manifest};
 
 /// The definition of `DnsProxy`.
 pub fn custom_resource_definition() -> CustomResourceDefinition {
+    let mut definition = of_documents();
+    for schema in schemas(&mut definition) {
+        // `kubectl scale` and autoscalers read spec.workload.replicas of every object: its default is filled in
+        // only where spec.workload is. A file has no scale, so its reader does not need it.
+        if let Some(workload) = at(schema, &["spec", "workload"]) {
+            workload.default = Some(JSON(json!({})));
+            workload.nullable = None;
+        }
+        if let Some(replicas) = at(schema, &["spec", "workload", "replicas"]) {
+            replicas.nullable = None;
+        }
+    }
+    definition
+}
+
+/// What holds for objects of a cluster and of files.
+fn of_documents() -> CustomResourceDefinition {
     let mut definition = DnsProxy::crd();
-    let versions = definition.spec.versions.iter_mut();
-    for schema in
-        versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
-    {
+    for schema in schemas(&mut definition) {
         visit(schema, &mut tidy);
         if let Some(message) = at(schema, MESSAGE) {
             message.max_length = Some(bounds::MESSAGE.into());
         }
-        for path in BORROWED {
-            if let Some(part) = at(schema, path) {
+        for part in BORROWED {
+            if let Some(part) = at(schema, part) {
                 visit(part, &mut trim);
             }
         }
-        for (path, keys) in KEYED {
-            if let Some(list) = at(schema, path) {
+        for (list, keys) in KEYED {
+            if let Some(list) = at(schema, list) {
                 list.x_kubernetes_list_type = Some("map".to_owned());
                 list.x_kubernetes_list_map_keys =
                     Some(keys.iter().map(ToString::to_string).collect());
@@ -37,6 +52,13 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
         }
     }
     definition
+}
+
+fn schemas(
+    definition: &mut CustomResourceDefinition,
+) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let versions = definition.spec.versions.iter_mut();
+    versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
 }
 
 /// All definitions as YAML, ready for `kubectl apply`.
@@ -48,9 +70,9 @@ pub fn custom_resource_definitions() -> String {
     )
 }
 
-/// The schema of a whole object.
+/// The schema of a whole document.
 pub(crate) fn schema() -> JSONSchemaProps {
-    let mut versions = custom_resource_definition().spec.versions.into_iter();
+    let mut versions = of_documents().spec.versions.into_iter();
     versions.find_map(|version| version.schema?.open_api_v3_schema).unwrap_or_default()
 }
 

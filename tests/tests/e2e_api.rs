@@ -177,6 +177,25 @@ fn what_the_schema_can_say_is_refused_at_once() {
 
 #[test]
 #[ignore = "needs a cluster: make e2e"]
+fn an_object_that_does_not_say_how_many_pods_can_be_scaled() {
+    let namespace = Namespace::new("scale");
+    namespace.apply_proxy("default", &minimal());
+    let path = format!(
+        "/apis/dnsproxy.io/v1alpha1/namespaces/{}/dnsproxies/default/scale",
+        namespace.name
+    );
+
+    let said = kubectl(&["get", "--raw", &path]);
+    assert!(said.is_done, "{}", said.all());
+    let scale: Value = serde_json::from_str(&said.out).expect("a scale");
+    assert_eq!(scale["spec"]["replicas"], 2);
+
+    namespace.kubectl(&["scale", "dnsproxy", "default", "--replicas=1"]).expect_done();
+    assert_eq!(namespace.get("dnsproxy", "default")["spec"]["workload"]["replicas"], 1);
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
 fn the_clusters_roles_know_the_objects() {
     let can = |verb: &str, role: &str| {
         let user = format!("--as=system:serviceaccount:default:{role}");

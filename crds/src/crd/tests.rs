@@ -304,6 +304,22 @@ fn the_schema_has_the_defaults_that_the_constants_say() {
     assert_eq!(found, expected.map(|(path, value)| (path.to_owned(), value)).into());
 }
 
+/// `kubectl scale` and autoscalers find no replicas otherwise: the API server fills in what a parent has, and no more.
+#[test]
+fn every_object_of_a_cluster_has_replicas_and_a_file_need_not() {
+    let mut definition = custom_resource_definition();
+    let schema = schemas(&mut definition).next().unwrap();
+    let workload = at(schema, &["spec", "workload"]).unwrap();
+    assert_eq!(workload.default.as_ref().unwrap().0, json!({}));
+    assert_eq!(workload.nullable, None, "null would be kept, and not be a default");
+    let replicas = at(workload, &["replicas"]).unwrap();
+    assert_eq!(replicas.default.as_ref().unwrap().0, json!(defaults::REPLICAS));
+    assert_eq!(replicas.nullable, None);
+
+    let file = parse_one(include_str!("../../fixtures/minimal.yaml")).unwrap();
+    assert_eq!(file.spec.workload, None);
+}
+
 #[test]
 fn every_pattern_refuses_what_the_parser_refuses_too() {
     let samples: BTreeMap<&str, fn(&str) -> bool> = BTreeMap::from([
