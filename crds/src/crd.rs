@@ -110,9 +110,7 @@ fn tidy(schema: &mut JSONSchemaProps) {
 /// The first sentence, and bounds.
 fn trim(schema: &mut JSONSchemaProps) {
     if let Some(description) = &mut schema.description {
-        let end = description.find(". ").or_else(|| description.find('\n'));
-        description.truncate(end.unwrap_or(description.len()));
-        description.truncate(description.trim_end_matches('.').len());
+        description.truncate(first_sentence(description).trim_end_matches('.').len());
         description.push('.');
     }
     match schema.type_.as_deref() {
@@ -127,6 +125,19 @@ fn trim(schema: &mut JSONSchemaProps) {
         }
         Some(_) | None => {}
     }
+}
+
+/// As far as the first full stop that ends a sentence: no small letter follows, as one does after `etc.`, and
+/// no abbreviation is before.
+fn first_sentence(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    let mut stops = line.match_indices(". ").filter_map(|(stop, _)| line.split_at_checked(stop));
+    let sentence = stops.find(|(before, after)| {
+        let next = after.chars().nth(2);
+        let is_abbreviation = ["e.g", "i.e"].iter().any(|short| before.ends_with(short));
+        !is_abbreviation && !next.is_some_and(char::is_lowercase)
+    });
+    sentence.map_or(line, |(before, _)| before)
 }
 
 /// Where the types are those of Kubernetes, or only the operator writes.

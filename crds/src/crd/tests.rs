@@ -238,6 +238,28 @@ fn every_field_of_the_spec_is_described() {
 }
 
 #[test]
+fn borrowed_descriptions_end_with_their_first_sentence() {
+    let cases = [
+        ("One. Two.", "One"),
+        (
+            "Rules (e.g. in the same zone, etc. as others). More.",
+            "Rules (e.g. in the same zone, etc. as others)",
+        ),
+        ("The sum, i.e. All of it. More.", "The sum, i.e. All of it"),
+        ("Limits of version 1.2 hold.", "Limits of version 1.2 hold."),
+        ("A line.\nAnother one. More.", "A line."),
+        ("", ""),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(first_sentence(text), expected, "{text}");
+    }
+
+    let cut = |text: &str| text.ends_with("e.g.") || text.ends_with("i.e.");
+    let cut = parts().into_iter().filter(|(_, part)| part.description.as_deref().is_some_and(cut));
+    assert_eq!(cut.map(|(path, _)| path).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
 fn the_schema_has_the_defaults_that_the_constants_say() {
     let found: BTreeMap<String, Value> =
         parts().into_iter().filter_map(|(path, part)| Some((path, part.default?.0))).collect();
