@@ -820,7 +820,7 @@ fn an_objects_name_can_be_a_services() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_of() {
-    let cases: [(&str, String, &[&str]); 13] = [
+    let cases: [(&str, String, &[&str]); 14] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -875,6 +875,11 @@ fn what_is_probably_not_meant_is_warned_of() {
             "stale answers in time",
             "cache: {serveStale: {after: 3s}}".into(),
             &[],
+        ),
+        (
+            "clients from outside that look like nodes",
+            "service: {type: NodePort, externalTrafficPolicy: Cluster}".into(),
+            &["spec.service.externalTrafficPolicy: Cluster: clients", "spec.service: for the operator"],
         ),
         (
             "what a single process does not use",

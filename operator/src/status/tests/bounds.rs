@@ -97,11 +97,8 @@ fn rejected(world: &mut World) {
 }
 
 fn missing(world: &mut World) {
-    let reference = |n| Reference {
-        kind: Kind::ConfigMap,
-        name: format!("{n:0253}"),
-        key: "k".repeat(253),
-    };
+    let reference =
+        |n| Reference { kind: Kind::ConfigMap, name: format!("{n:0253}"), key: "k".repeat(253) };
     world.resolved.missing = (0..4096).map(|n| (reference(n), Absence::Key)).collect();
 }
 
@@ -123,8 +120,7 @@ fn no_status_holds_more_than_the_definition_takes() {
         }),
         ("an object that is refused at length", |world| {
             let (kind, name) = ("Deployment".into(), "edge".into());
-            world.applied.obstacle =
-                Some(ApplyError::Refused { kind, name, message: long() });
+            world.applied.obstacle = Some(ApplyError::Refused { kind, name, message: long() });
         }),
         ("a long domain", |world| {
             let domain = "d".repeat(dnsproxy_api::units::Zone::MAX_LENGTH as usize);
