@@ -71,7 +71,8 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     let is_delivering = hasten::pods(&pods, &applied, &resolved.missing, context).await;
     let observed = Observed {
         proxy,
-        problems: valid.as_ref().err().map_or(&[][..], |problems| problems.as_slice()),
+        problems: valid.as_ref().err().map_or(&[], Vec::as_slice),
+        warnings: valid.as_ref().map_or(&[], |valid| valid.warnings.as_slice()),
         resolved: &resolved,
         applied: &applied,
         pods: &pods,

@@ -37,6 +37,8 @@ pub struct Observed<'a> {
     pub proxy: &'a DnsProxy,
     /// What is wrong with its manifest.
     pub problems: &'a [Problem],
+    /// What is allowed in it and probably not meant.
+    pub warnings: &'a [Problem],
     /// What is known beyond it.
     pub resolved: &'a Resolved,
     /// What is there.
@@ -53,7 +55,7 @@ pub struct StatusError(#[source] kube::Error);
 /// The whole status, at this moment.
 #[must_use]
 pub fn status(observed: &Observed<'_>, now: Timestamp) -> DnsProxyStatus {
-    let Observed { proxy, problems: _, resolved: _, applied, pods: _ } = observed;
+    let Observed { proxy, problems: _, warnings: _, resolved: _, applied, pods: _ } = observed;
     let workload = applied.deployment.as_ref().and_then(|deployment| deployment.status.clone());
     let workload = workload.unwrap_or_default();
     let upstreams = upstreams::of(observed);

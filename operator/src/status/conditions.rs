@@ -6,7 +6,7 @@
 use dnsproxy_api::{
     DnsProxyStatus,
     v1alpha1::{Condition, UpstreamState, UpstreamStatus},
-    validate::weaker_fallbacks,
+    validate::{Problem, weaker_fallbacks},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
@@ -128,8 +128,11 @@ fn accepted(observed: &Observed<'_>) -> Finding {
     if observed.problems.is_empty() {
         return Finding::yes(ACCEPTED, "Accepted", valid(observed));
     }
-    let problems = observed.problems.iter().map(ToString::to_string).collect();
-    Finding::no(ACCEPTED, "Invalid", first(problems).join("\n"))
+    Finding::no(ACCEPTED, "Invalid", lines(observed.problems))
+}
+
+fn lines(problems: &[Problem]) -> String {
+    first(problems.iter().map(ToString::to_string).collect()).join("\n")
 }
 
 /// The first ones, and how many more there are: those are mended first.
@@ -160,7 +163,11 @@ fn valid(observed: &Observed<'_>) -> String {
              set spec.access.allow"
         ));
     }
-    said.join("; ")
+    let said = said.join("; ");
+    match observed.warnings {
+        [] => said,
+        warnings => format!("{said}, and probably not all of it is meant so:\n{}", lines(warnings)),
+    }
 }
 
 fn resolved_refs(observed: &Observed<'_>) -> Finding {

@@ -21,6 +21,7 @@ const HASH: &str = "0123456789abcdef";
 struct World {
     proxy: DnsProxy,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
     resolved: Resolved,
     applied: Applied,
     pods: Vec<PodState>,
@@ -31,6 +32,7 @@ impl World {
         Self {
             proxy: fixtures::proxy("minimal"),
             problems: vec![],
+            warnings: vec![],
             resolved: fixtures::resolved(),
             applied: Applied {
                 config_map: Some("edge-1".into()),
@@ -48,8 +50,8 @@ impl World {
     }
 
     fn status_at(&self, second: i64) -> DnsProxyStatus {
-        let Self { proxy, problems, resolved, applied, pods } = self;
-        let observed = Observed { proxy, problems, resolved, applied, pods };
+        let Self { proxy, problems, warnings, resolved, applied, pods } = self;
+        let observed = Observed { proxy, problems, warnings, resolved, applied, pods };
         status(&observed, Timestamp::from_second(second).unwrap())
     }
 
@@ -158,6 +160,24 @@ fn a_weaker_fallback_is_accepted_and_told() {
         accepted.message.ends_with("weaker than their own upstreams: everything"),
         "{}",
         accepted.message
+    );
+}
+
+#[test]
+fn what_is_probably_not_meant_is_told_and_accepted() {
+    let mut proxy = fixtures::proxy("minimal");
+    proxy.spec.upstreams[0].protocol = dnsproxy_api::v1alpha1::Protocol::UDP;
+    proxy.spec.upstreams[0].tls = None;
+    let valid = crate::validate::validate(&proxy, &fixtures::resolved(), fixtures::IMAGE);
+    let mut world = World::new();
+    world.warnings = valid.unwrap().warnings;
+
+    let accepted = world.condition("Accepted");
+    assert_eq!(accepted.status, "True");
+    assert_eq!(
+        accepted.message,
+        "the manifest is valid, and probably not all of it is meant so:\n\
+         spec.upstreams[0].protocol: quad is asked for any name in clear: everybody on the way can read and forge"
     );
 }
 

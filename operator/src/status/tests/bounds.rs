@@ -102,12 +102,18 @@ fn missing(world: &mut World) {
     world.resolved.missing = (0..4096).map(|n| (reference(n), Absence::Key)).collect();
 }
 
+/// What makes a status long.
+type Change = fn(&mut World);
+
 #[test]
 fn no_status_holds_more_than_the_definition_takes() {
-    let cases: [(&str, fn(&mut World)); 8] = [
+    let cases: [(&str, Change); 9] = [
         ("all is well", |_| ()),
         ("many long problems", |world| {
             world.problems = vec![Problem::new(long(), long()); 1000];
+        }),
+        ("many long warnings", |world| {
+            world.warnings = vec![Problem::new(long(), long()); 1000];
         }),
         ("many missing references", missing),
         ("upstreams that fail, with long reasons", failing_upstreams),
