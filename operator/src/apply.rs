@@ -40,6 +40,8 @@ pub struct Applied {
     pub config_hash: Option<String>,
     /// The workload, when there is one.
     pub deployment: Option<Arc<Deployment>>,
+    /// Since which of its generations its pods have been what they are; none: since the newest.
+    pub template_since: Option<i64>,
     /// The address, when there is one.
     pub service: Option<Arc<Service>>,
     /// What stopped the rest.
@@ -107,13 +109,23 @@ impl Applied {
         let name = proxy.name_any();
         let namespace = proxy.namespace().unwrap_or_default();
         let owned = &context.owned;
+        let deployment = of(&owned.deployments, &namespace, &name, proxy);
         Self {
             config_map: None,
             config_hash: proxy.status.as_ref().and_then(|status| status.config_hash.clone()),
-            deployment: of(&owned.deployments, &namespace, &name, proxy),
+            template_since: deployment.as_deref().map(|it| context.memory.template_since(it)),
+            deployment,
             service: of(&owned.services, &namespace, &name, proxy),
             obstacle: None,
         }
+    }
+
+    /// How far the pods are replaced.
+    #[must_use]
+    pub fn rollout(&self) -> Rollout {
+        let Some(deployment) = self.deployment.as_deref() else { return Rollout::Unseen };
+        let newest = deployment.metadata.generation;
+        Rollout::of(deployment, self.template_since.or(newest).unwrap_or_default())
     }
 }
 
@@ -162,7 +174,9 @@ async fn in_order(
     let owned = &context.owned;
     converge(context, &owned.service_accounts, service_account).await?;
     converge(context, &owned.config_maps, config_map).await?;
-    applied.deployment = Some(converge(context, &owned.deployments, deployment).await?);
+    let deployment = converge(context, &owned.deployments, deployment).await?;
+    applied.template_since = Some(context.memory.template_since(&deployment));
+    applied.deployment = Some(deployment);
     applied.service = Some(converge(context, &owned.services, service).await?);
     Ok(())
 }

@@ -115,7 +115,9 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("no reason given");
-    format!("this operator failed at checking the manifest, which is a fault of the operator: {text}")
+    format!(
+        "this operator failed at checking the manifest, which is a fault of the operator: {text}"
+    )
 }
 
 /// An object is reconciled once at a time, so a request that hangs would keep it from ever being looked at

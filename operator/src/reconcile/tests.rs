@@ -104,6 +104,8 @@ async fn a_panic_of_the_check_is_a_problem_of_this_manifest() {
     let problems: Vec<_> = checked.unwrap_err().iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
-        ["this operator failed at checking the manifest, which is a fault of the operator: no such rule: 7"]
+        [
+            "this operator failed at checking the manifest, which is a fault of the operator: no such rule: 7"
+        ]
     );
 }

@@ -215,8 +215,7 @@ fn programmed(observed: &Observed<'_>) -> Finding {
         return Finding::no(PROGRAMMED, "Rejected", message);
     }
     // Pods of an older Deployment may report the same configuration: a new image does not change its hash.
-    let deployment = observed.applied.deployment.as_deref();
-    let rollout = deployment.map_or(Rollout::Unseen, Rollout::of);
+    let rollout = observed.applied.rollout();
     let (ready, synced) = (observed.ready().count(), observed.synced().count());
     let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
     let message = format!("{synced} of {ready} ready pods run configuration {hash}");

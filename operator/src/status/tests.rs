@@ -38,6 +38,7 @@ impl World {
                 config_map: Some("edge-1".into()),
                 config_hash: Some(HASH.into()),
                 deployment: Some(Arc::new(deployment(2))),
+                template_since: Some(1),
                 service: Some(Arc::new(service())),
                 obstacle: None,
             },
@@ -275,6 +276,7 @@ fn rolling_out(conditions: &Value) -> World {
     }));
     let mut world = World::new();
     world.applied.deployment = Some(Arc::new(deployment.unwrap()));
+    world.applied.template_since = Some(2);
     world.pods.push(PodState { is_ready: false, report: None, ..pod("edge-c", HASH, "", None) });
     world
 }
@@ -292,7 +294,10 @@ fn a_rollout_is_not_ready_before_the_old_pods_are_gone() {
     let mut newer = deployment(2);
     newer.metadata.generation = Some(2);
     unseen.applied.deployment = Some(Arc::new(newer));
+    unseen.applied.template_since = Some(2);
     assert_eq!(unseen.verdict("Ready"), "False Pending", "its status is about the one before");
+    unseen.applied.template_since = Some(1);
+    assert_eq!(unseen.verdict("Ready"), "True Ready", "only the number of pods was changed");
 }
 
 #[test]
