@@ -24,7 +24,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use memory::Memory;
 pub use rollout::Rollout;
 
-use crate::{context::Context, render::Manifests};
+use crate::{context::Context, render::Manifests, status::conditions::UNREACHABLE};
 
 pub mod hasten;
 mod memory;
@@ -97,7 +97,7 @@ impl ApplyError {
         match self {
             Self::Foreign { .. } => "Conflict",
             Self::Refused { .. } => "Refused",
-            Self::Api { .. } => "Unreachable",
+            Self::Api { .. } => UNREACHABLE,
         }
     }
 }

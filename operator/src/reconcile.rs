@@ -1,6 +1,6 @@
 //! One reconcile: `resolve -> validate -> render -> apply -> status`, and nothing else.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, error::Error, sync::Arc, time::Duration};
 
 use dnsproxy_api::{DnsProxy, validate::Problem};
 use k8s_openapi::jiff::Timestamp;
@@ -58,6 +58,42 @@ pub async fn reconcile(
             }
             Ok(Action::await_change())
         }
+    }
+}
+
+/// Says in the status and by an Event that the object cannot be reconciled, and why. What else the status says is
+/// about what was seen last, and stays.
+pub async fn tell(guarded: &DeserializeGuard<DnsProxy>, error: &ReconcileError, context: &Context) {
+    let Ok(proxy) = &guarded.0 else { return };
+    let new = status::unreachable(proxy, &chain(error), Timestamp::now());
+    let work = async {
+        status::patch(proxy, &new, &context.client).await?;
+        events::publish(proxy, &new, context).await;
+        Ok::<_, StatusError>(())
+    };
+    match timeout(LIMIT, work).await {
+        Ok(Ok(())) => {}
+        // The failure itself is logged, and the next one told again.
+        Ok(Err(error)) => tracing::debug!(error = %chain(&error), "status not written"),
+        Err(_) => tracing::debug!("status not written in time"),
+    }
+}
+
+/// An error with what caused it.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    match (of_api_server(error), error.source()) {
+        (Some(message), _) => message.to_owned(),
+        (None, Some(cause)) => format!("{error}: {}", chain(cause)),
+        (None, None) => error.to_string(),
+    }
+}
+
+/// The API server's own words, which the client repeats twice among others.
+fn of_api_server<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    match error.downcast_ref()? {
+        kube::Error::Api(status) if !status.message.is_empty() => Some(&status.message),
+        _ => None,
     }
 }
 

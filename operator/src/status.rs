@@ -96,6 +96,15 @@ impl Observed<'_> {
     }
 }
 
+/// The status before, and that nothing newer can be found out or done. Only what says so is about the newest
+/// generation.
+#[must_use]
+pub fn unreachable(proxy: &DnsProxy, error: &str, now: Timestamp) -> DnsProxyStatus {
+    let before = proxy.status.clone().unwrap_or_default();
+    let conditions = conditions::unreachable(error, &before, proxy.metadata.generation, now);
+    DnsProxyStatus { conditions: Some(conditions), ..before }
+}
+
 /// What a pod's `dnsConfig` needs. The reader's own namespace comes first in `searches`: only the
 /// reader knows it.
 fn dns_config(observed: &Observed<'_>) -> Option<DnsConfig> {

@@ -124,6 +124,27 @@ pub(super) fn unreadable(
     [accepted, ready].map(|finding| finding.into_condition(Some(before), generation, now)).into()
 }
 
+/// For an object that cannot be reconciled: the conditions before, of which these two do not hold any more.
+pub(super) fn unreachable(
+    error: &str,
+    before: &DnsProxyStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let message = format!("{error}; it is tried again, at least once a minute");
+    let programmed = Finding::no(PROGRAMMED, UNREACHABLE, message);
+    let ready = ready(std::slice::from_ref(&programmed));
+    let mut conditions = before.conditions.clone().unwrap_or_default();
+    for finding in [programmed, ready] {
+        let new = finding.into_condition(Some(before), generation, now);
+        match conditions.iter_mut().find(|condition| condition.type_ == new.type_) {
+            Some(condition) => *condition = new,
+            None => conditions.push(new),
+        }
+    }
+    conditions
+}
+
 fn accepted(observed: &Observed<'_>) -> Finding {
     if observed.problems.is_empty() {
         return Finding::yes(ACCEPTED, "Accepted", valid(observed));
@@ -295,6 +316,8 @@ fn ready(first: &[Finding]) -> Finding {
     }
 }
 
+/// The cluster does not do what it is asked, and may later.
+pub const UNREACHABLE: &str = "Unreachable";
 /// Pods run another configuration than they should, or are still to be replaced.
 const PENDING: &str = "Pending";
 /// There is no pod that could run it.

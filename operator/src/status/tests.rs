@@ -497,6 +497,29 @@ fn an_object_that_cannot_be_read_keeps_the_time_since_when() {
     assert_eq!(unreadable(&object, &first, at(3000)), first, "nothing changed");
 }
 
+#[test]
+fn what_cannot_be_done_is_told_beside_what_was_seen_last() {
+    let mut world = World::new();
+    world.proxy.status = Some(world.status_at(1000));
+    world.proxy.metadata.generation = Some(4);
+    let at = |second| Timestamp::from_second(second).unwrap();
+
+    let new = super::unreachable(&world.proxy, "cannot apply: no", at(2000));
+    let programmed = find(&new, "Programmed").unwrap();
+    assert_eq!((&*programmed.status, &*programmed.reason), ("False", "Unreachable"));
+    assert_eq!(programmed.message, "cannot apply: no; it is tried again, at least once a minute");
+    assert_eq!(programmed.observed_generation, Some(4));
+    let ready = find(&new, "Ready").unwrap();
+    assert_eq!((&*ready.status, &*ready.reason), ("False", "Unreachable"));
+    assert_eq!(new.observed_generation, Some(3), "the rest is about the generation before");
+    assert_eq!(find(&new, "Accepted").unwrap().observed_generation, Some(3));
+    assert!(!is_moving(&new), "it does not pass by itself");
+
+    world.proxy.status = Some(new.clone());
+    let again = super::unreachable(&world.proxy, "cannot apply: no", at(3000));
+    assert_eq!(again, new, "nothing changed: nothing is written");
+}
+
 #[tokio::test]
 async fn an_object_that_is_gone_is_no_error() {
     let world = World::new();

@@ -145,9 +145,12 @@ fn no_status_holds_more_than_the_definition_takes() {
 }
 
 #[test]
-fn an_object_that_cannot_be_read_is_told_in_what_a_condition_may_hold() {
+fn what_cannot_be_done_is_told_in_what_a_condition_may_hold() {
     let metadata = World::new().proxy.metadata;
     let object = InvalidObject { error: long(), metadata };
 
+    let proxy = World::new().proxy;
+
+    check("unreachable", &super::super::unreachable(&proxy, &long(), Timestamp::UNIX_EPOCH));
     check("unreadable", &unreadable(&object, &World::new().status(), Timestamp::UNIX_EPOCH));
 }
