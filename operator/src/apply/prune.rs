@@ -88,7 +88,7 @@ mod tests {
                 },
             }))
             .unwrap();
-            super::is_rolled_out(&Applied {
+            is_rolled_out(&Applied {
                 deployment: Some(Arc::new(deployment)),
                 template_since: Some(since),
                 ..Applied::default()

@@ -504,7 +504,7 @@ fn what_cannot_be_done_is_told_beside_what_was_seen_last() {
     world.proxy.metadata.generation = Some(4);
     let at = |second| Timestamp::from_second(second).unwrap();
 
-    let new = super::unreachable(&world.proxy, "cannot apply: no", at(2000));
+    let new = unreachable(&world.proxy, "cannot apply: no", at(2000));
     let programmed = find(&new, "Programmed").unwrap();
     assert_eq!((&*programmed.status, &*programmed.reason), ("False", "Unreachable"));
     assert_eq!(programmed.message, "cannot apply: no; it is tried again, at least once a minute");
@@ -516,7 +516,7 @@ fn what_cannot_be_done_is_told_beside_what_was_seen_last() {
     assert!(!is_moving(&new), "it does not pass by itself");
 
     world.proxy.status = Some(new.clone());
-    let again = super::unreachable(&world.proxy, "cannot apply: no", at(3000));
+    let again = unreachable(&world.proxy, "cannot apply: no", at(3000));
     assert_eq!(again, new, "nothing changed: nothing is written");
 }
 

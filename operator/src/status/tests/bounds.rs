@@ -151,6 +151,6 @@ fn what_cannot_be_done_is_told_in_what_a_condition_may_hold() {
 
     let proxy = World::new().proxy;
 
-    check("unreachable", &super::super::unreachable(&proxy, &long(), Timestamp::UNIX_EPOCH));
+    check("unreachable", &unreachable(&proxy, &long(), Timestamp::UNIX_EPOCH));
     check("unreadable", &unreadable(&object, &World::new().status(), Timestamp::UNIX_EPOCH));
 }
