@@ -1,7 +1,8 @@
 //! Applying: makes the cluster's objects what was rendered.
 //!
 //! Server-side apply with force: every field that was rendered is put back, what others added stays.
-//! An object of the same name that is not ours is never taken over. Nothing is sent when nothing
+//! An object of the same name that is not ours is never taken over; one that we made and that lost its owner
+//! (`kubectl delete --cascade=orphan`) is. Nothing is sent when nothing
 //! differs, so that at rest nothing is written.
 //!
 //! The order is argued: pods need their identity and their configuration, so these come first, and
@@ -195,7 +196,7 @@ where
         None => api.get_opt(&name).await.map_err(|error| failed(desired, error))?.map(Arc::new),
     };
     if let Some(live) = live {
-        if !has_same_owner(&*live, desired) {
+        if !has_same_owner(&*live, desired) && !is_orphan(&api, &*live, desired).await? {
             return Err(ApplyError::Foreign { kind: K::kind(&()).into_owned(), name });
         }
         if context.memory.is_unchanged(desired, &*live) {
@@ -212,11 +213,34 @@ where
 }
 
 fn has_same_owner<K: Resource>(live: &K, desired: &K) -> bool {
-    let controller = |object: &K| {
-        let owners = object.meta().owner_references.iter().flatten();
-        owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone()).next()
-    };
     controller(live) == controller(desired)
+}
+
+fn controller<K: Resource>(object: &K) -> Option<&str> {
+    let owners = object.meta().owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    controllers.next().map(|owner| owner.uid.as_str())
+}
+
+/// Whether we made it for a `DnsProxy` of this name that is gone: nobody owns it, it has all our labels, and among
+/// those who manage its fields are we. Labels alone anybody may write.
+async fn is_orphan<K>(api: &Api<K>, live: &K, desired: &K) -> Result<bool, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    // What is rendered has our labels and no others.
+    let has_labels =
+        desired.labels().iter().all(|(label, value)| live.labels().get(label) == Some(value));
+    if controller(live).is_some() || !has_labels {
+        return Ok(false);
+    }
+    // Stores do not keep who manages what.
+    let metadata = api.get_metadata_opt(&desired.name_any()).await;
+    let metadata = metadata.map_err(|error| failed(desired, error))?;
+    Ok(metadata.is_some_and(|object| {
+        let mut managers = object.managed_fields().iter();
+        managers.any(|manager| manager.manager.as_deref() == Some(crate::NAME))
+    }))
 }
 
 fn failed<K: Resource<DynamicType = ()>>(object: &K, error: kube::Error) -> ApplyError {
