@@ -89,6 +89,11 @@ impl Observed<'_> {
         })
     }
 
+    /// Those of them that did not say what they run.
+    fn silent(&self) -> impl Iterator<Item = &PodState> {
+        self.ready().filter(|pod| pod.report.as_ref().is_none_or(|report| report.config.is_none()))
+    }
+
     fn cluster_ips(&self) -> Option<Vec<String>> {
         let service = self.applied.service.as_ref()?;
         let addresses = dns::cluster_ips(service).into_iter();

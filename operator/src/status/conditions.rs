@@ -14,7 +14,7 @@ use kube::ResourceExt as _;
 use super::{Observed, text, upstreams};
 use crate::{
     apply::{Rollout, rollout::DEADLINE_EXCEEDED},
-    render::labels,
+    render::{labels, names::ADMIN_PORT},
     resolve::{Absence, Reference},
     validate::{domain, lacks_cluster_dns, left_out},
 };
@@ -238,6 +238,7 @@ fn programmed(observed: &Observed<'_>) -> Finding {
     // Pods of an older Deployment may report the same configuration: a new image does not change its hash.
     let rollout = observed.applied.rollout();
     let (ready, synced) = (observed.ready().count(), observed.synced().count());
+    let silent = observed.silent().count();
     let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
     let message = format!("{synced} of {ready} ready pods run configuration {hash}");
     match (rollout, ready) {
@@ -250,6 +251,7 @@ fn programmed(observed: &Observed<'_>) -> Finding {
             let message = format!("{updated} of {replicas} pods are of the newest Deployment");
             Finding::no(PROGRAMMED, PENDING, message)
         }
+        (Rollout::Done, _) if silent > 0 && synced + silent == ready => unreported(silent, ready),
         (Rollout::Done, _) if synced < ready => Finding::no(PROGRAMMED, PENDING, message),
         (Rollout::Done, _) => Finding::yes(PROGRAMMED, "Programmed", message),
     }
@@ -264,6 +266,15 @@ fn stalled(observed: &Observed<'_>, message: &str) -> String {
          start: kubectl -n {namespace} describe pods -l {}",
         labels::selector_text(&name)
     )
+}
+
+/// Where nothing is on the way, silence is no progress: it may last until somebody lets the operator through.
+fn unreported(silent: usize, ready: usize) -> Finding {
+    let message = format!(
+        "{silent} of {ready} ready pods did not answer on port {ADMIN_PORT}: is the operator allowed to reach \
+         them (NetworkPolicy)?"
+    );
+    Finding::no(PROGRAMMED, "Unreported", message)
 }
 
 /// What a pod has against the configuration that it should run.

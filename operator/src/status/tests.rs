@@ -253,8 +253,16 @@ fn programmed_means_every_ready_pod() {
     assert_eq!(one_behind.status().synced_replicas, Some(1));
 
     let mut one_silent = World::new();
-    one_silent.pods[1].report = None;
-    assert_eq!(one_silent.verdict("Programmed"), "False Pending");
+    one_silent.pods[1].report = Some(Report::default());
+    assert_eq!(one_silent.verdict("Programmed"), "False Unreported");
+    assert_eq!(
+        one_silent.condition("Programmed").message,
+        "1 of 2 ready pods did not answer on port 8053: is the operator allowed to reach them (NetworkPolicy)?"
+    );
+    assert!(!is_moving(&one_silent.status()), "it does not pass by itself");
+
+    one_silent.pods[0] = pod("edge-a", "other", "Healthy", None);
+    assert_eq!(one_silent.verdict("Programmed"), "False Pending", "the other one is on its way");
 
     let mut one_starting = one_behind;
     one_starting.pods[1].is_ready = false;
