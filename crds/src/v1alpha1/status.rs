@@ -44,7 +44,7 @@ pub struct DnsProxyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_config: Option<DnsConfig>,
 
-    /// How many upstreams are healthy, of how many: `2/2`.
+    /// How many upstreams are known to be healthy, of how many: `2/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstreams_ready: Option<String>,
 

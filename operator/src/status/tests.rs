@@ -463,6 +463,15 @@ fn one_server_that_answers_is_enough_and_the_other_is_told() {
 }
 
 #[test]
+fn an_upstream_that_nobody_asked_is_not_counted_as_one_that_answers() {
+    let mut world = World::new();
+    assert_eq!(world.status().upstreams_ready.as_deref(), Some("1/1"));
+
+    world.pods.clear();
+    assert_eq!(world.status().upstreams_ready.as_deref(), Some("0/1"));
+}
+
+#[test]
 fn a_condition_keeps_its_time_until_its_status_changes() {
     let mut world = World::new();
     world.proxy.status = Some(world.status_at(1000));
