@@ -72,6 +72,8 @@ pub const NAME: u32 = crate::units::Name::MAX_LENGTH;
 pub const OBJECT_NAME: usize = 52;
 /// The name of a Kubernetes object, or a key in it (RFC 1123 §2.1).
 pub const REFERENCE: u32 = 253;
+/// A search domain: `svc.` and the cluster's domain.
+pub const SEARCH: u32 = 4 + crate::units::Zone::MAX_LENGTH;
 /// An address with a port: `[` 45 characters `]:65535`, rounded up.
 pub const ADDRESS: u32 = 64;
 /// A duration with every unit.
@@ -88,6 +90,8 @@ pub const INLINE: u32 = 262_144;
 pub const IMAGE: u32 = 1024;
 /// Any other text of what is borrowed from Kubernetes; our guess.
 pub const TEXT: u32 = 1024;
+/// The message of a condition, as long as Kubernetes' own may be (metav1.Condition).
+pub const MESSAGE: u32 = 32_768;
 
 /// The shortest and the longest of a timeout; our guess: below it nothing on another machine answers,
 /// above it nobody waits.

@@ -6,27 +6,59 @@
 //! bound. The reader of files walks the same schema, so that both say the same.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use serde_json::json;
 
 use crate::{DnsProxy, bounds, manifest};
 
 /// The definition of `DnsProxy`.
 pub fn custom_resource_definition() -> CustomResourceDefinition {
+    let mut definition = of_documents();
+    for schema in schemas(&mut definition) {
+        // `kubectl scale` and autoscalers read spec.workload.replicas of every object: its default is filled in
+        // only where spec.workload is. A file has no scale, so its reader does not need it.
+        if let Some(workload) = at(schema, &["spec", "workload"]) {
+            workload.default = Some(JSON(json!({})));
+            workload.nullable = None;
+        }
+        if let Some(replicas) = at(schema, &["spec", "workload", "replicas"]) {
+            replicas.nullable = None;
+        }
+    }
+    definition
+}
+
+/// What holds for objects of a cluster and of files.
+fn of_documents() -> CustomResourceDefinition {
     let mut definition = DnsProxy::crd();
-    let versions = definition.spec.versions.iter_mut();
-    for schema in
-        versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
-    {
+    for schema in schemas(&mut definition) {
         visit(schema, &mut tidy);
-        for path in BORROWED {
-            if let Some(part) = at(schema, path) {
+        if let Some(message) = at(schema, MESSAGE) {
+            message.max_length = Some(bounds::MESSAGE.into());
+        }
+        for part in BORROWED {
+            if let Some(part) = at(schema, part) {
                 visit(part, &mut trim);
+            }
+        }
+        for (list, keys) in KEYED {
+            if let Some(list) = at(schema, list) {
+                list.x_kubernetes_list_type = Some("map".to_owned());
+                list.x_kubernetes_list_map_keys =
+                    Some(keys.iter().map(ToString::to_string).collect());
             }
         }
     }
     definition
+}
+
+fn schemas(
+    definition: &mut CustomResourceDefinition,
+) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let versions = definition.spec.versions.iter_mut();
+    versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
 }
 
 /// All definitions as YAML, ready for `kubectl apply`.
@@ -38,14 +70,18 @@ pub fn custom_resource_definitions() -> String {
     )
 }
 
-/// The schema of a whole object.
+/// The schema of a whole document.
 pub(crate) fn schema() -> JSONSchemaProps {
-    let mut versions = custom_resource_definition().spec.versions.into_iter();
+    let mut versions = of_documents().spec.versions.into_iter();
     versions.find_map(|version| version.schema?.open_api_v3_schema).unwrap_or_default()
 }
 
+/// The part of a schema at a path, in which `[]` stands for the items of a list.
 fn at<'s>(schema: &'s mut JSONSchemaProps, path: &[&str]) -> Option<&'s mut JSONSchemaProps> {
-    path.iter().try_fold(schema, |schema, step| schema.properties.as_mut()?.get_mut(*step))
+    path.iter().try_fold(schema, |schema, step| match (*step, &mut schema.items) {
+        ("[]", Some(JSONSchemaPropsOrArray::Schema(items))) => Some(&mut **items),
+        _ => schema.properties.as_mut()?.get_mut(*step),
+    })
 }
 
 /// Does something to a schema and all its parts.
@@ -74,9 +110,7 @@ fn tidy(schema: &mut JSONSchemaProps) {
 /// The first sentence, and bounds.
 fn trim(schema: &mut JSONSchemaProps) {
     if let Some(description) = &mut schema.description {
-        let end = description.find(". ").or_else(|| description.find('\n'));
-        description.truncate(end.unwrap_or(description.len()));
-        description.truncate(description.trim_end_matches('.').len());
+        description.truncate(first_sentence(description).trim_end_matches('.').len());
         description.push('.');
     }
     match schema.type_.as_deref() {
@@ -93,9 +127,33 @@ fn trim(schema: &mut JSONSchemaProps) {
     }
 }
 
+/// As far as the first full stop that ends a sentence: no small letter follows, as one does after `etc.`, and
+/// no abbreviation is before.
+fn first_sentence(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    let mut stops = line.match_indices(". ").filter_map(|(stop, _)| line.split_at_checked(stop));
+    let sentence = stops.find(|(before, after)| {
+        let next = after.chars().nth(2);
+        let is_abbreviation = ["e.g", "i.e"].iter().any(|short| before.ends_with(short));
+        !is_abbreviation && !next.is_some_and(char::is_lowercase)
+    });
+    sentence.map_or(line, |(before, _)| before)
+}
+
 /// Where the types are those of Kubernetes, or only the operator writes.
 const BORROWED: [&[&str]; 3] =
     [&["spec", "workload", "resources"], &["spec", "workload", "template"], &["status"]];
+/// Lists that a Deployment has by key: what stands there twice could never be applied, so it is refused at once.
+const KEYED: [(&[&str], &[&str]); 3] = [
+    (&["spec", "workload", "resources", "claims"], &["name"]),
+    (&["spec", "workload", "template", "spec", "imagePullSecrets"], &["name"]),
+    (
+        &["spec", "workload", "template", "spec", "topologySpreadConstraints"],
+        &["topologyKey", "whenUnsatisfiable"],
+    ),
+];
+/// What people read of a condition.
+const MESSAGE: &[&str] = &["status", "conditions", "[]", "message"];
 
 #[cfg(test)]
 mod tests;

@@ -124,6 +124,7 @@ pub fn warnings(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     lists::warn(&proxy.spec, &mut report);
     access::warn(proxy.spec.access.as_ref(), &mut report);
     limits::warn(proxy, &mut report);
+    service::warn(proxy.spec.service.as_ref(), &mut report);
     if place == Place::File {
         workload::warn(&proxy.spec, &mut report);
         rules::warn_outside_of_clusters(&proxy.spec, &mut report);

@@ -1,7 +1,8 @@
 //! Applying: makes the cluster's objects what was rendered.
 //!
 //! Server-side apply with force: every field that was rendered is put back, what others added stays.
-//! An object of the same name that is not ours is never taken over. Nothing is sent when nothing
+//! An object of the same name that is not ours is never taken over; one that we made and that lost its owner
+//! (`kubectl delete --cascade=orphan`) is. Nothing is sent when nothing
 //! differs, so that at rest nothing is written.
 //!
 //! The order is argued: pods need their identity and their configuration, so these come first, and
@@ -24,7 +25,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use memory::Memory;
 pub use rollout::Rollout;
 
-use crate::{context::Context, render::Manifests};
+use crate::{context::Context, render::Manifests, status::conditions::UNREACHABLE};
 
 pub mod hasten;
 mod memory;
@@ -40,6 +41,8 @@ pub struct Applied {
     pub config_hash: Option<String>,
     /// The workload, when there is one.
     pub deployment: Option<Arc<Deployment>>,
+    /// Since which of its generations its pods have been what they are; none: since the newest.
+    pub template_since: Option<i64>,
     /// The address, when there is one.
     pub service: Option<Arc<Service>>,
     /// What stopped the rest.
@@ -95,7 +98,7 @@ impl ApplyError {
         match self {
             Self::Foreign { .. } => "Conflict",
             Self::Refused { .. } => "Refused",
-            Self::Api { .. } => "Unreachable",
+            Self::Api { .. } => UNREACHABLE,
         }
     }
 }
@@ -107,13 +110,23 @@ impl Applied {
         let name = proxy.name_any();
         let namespace = proxy.namespace().unwrap_or_default();
         let owned = &context.owned;
+        let deployment = of(&owned.deployments, &namespace, &name, proxy);
         Self {
             config_map: None,
             config_hash: proxy.status.as_ref().and_then(|status| status.config_hash.clone()),
-            deployment: of(&owned.deployments, &namespace, &name, proxy),
+            template_since: deployment.as_deref().map(|it| context.memory.template_since(it)),
+            deployment,
             service: of(&owned.services, &namespace, &name, proxy),
             obstacle: None,
         }
+    }
+
+    /// How far the pods are replaced.
+    #[must_use]
+    pub fn rollout(&self) -> Rollout {
+        let Some(deployment) = self.deployment.as_deref() else { return Rollout::Unseen };
+        let newest = deployment.metadata.generation;
+        Rollout::of(deployment, self.template_since.or(newest).unwrap_or_default())
     }
 }
 
@@ -162,7 +175,9 @@ async fn in_order(
     let owned = &context.owned;
     converge(context, &owned.service_accounts, service_account).await?;
     converge(context, &owned.config_maps, config_map).await?;
-    applied.deployment = Some(converge(context, &owned.deployments, deployment).await?);
+    let deployment = converge(context, &owned.deployments, deployment).await?;
+    applied.template_since = Some(context.memory.template_since(&deployment));
+    applied.deployment = Some(deployment);
     applied.service = Some(converge(context, &owned.services, service).await?);
     Ok(())
 }
@@ -181,7 +196,7 @@ where
         None => api.get_opt(&name).await.map_err(|error| failed(desired, error))?.map(Arc::new),
     };
     if let Some(live) = live {
-        if !has_same_owner(&*live, desired) {
+        if !has_same_owner(&*live, desired) && !is_orphan(&api, &*live, desired).await? {
             return Err(ApplyError::Foreign { kind: K::kind(&()).into_owned(), name });
         }
         if context.memory.is_unchanged(desired, &*live) {
@@ -198,11 +213,34 @@ where
 }
 
 fn has_same_owner<K: Resource>(live: &K, desired: &K) -> bool {
-    let controller = |object: &K| {
-        let owners = object.meta().owner_references.iter().flatten();
-        owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone()).next()
-    };
     controller(live) == controller(desired)
+}
+
+fn controller<K: Resource>(object: &K) -> Option<&str> {
+    let owners = object.meta().owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    controllers.next().map(|owner| owner.uid.as_str())
+}
+
+/// Whether we made it for a `DnsProxy` of this name that is gone: nobody owns it, it has all our labels, and among
+/// those who manage its fields are we. Labels alone anybody may write.
+async fn is_orphan<K>(api: &Api<K>, live: &K, desired: &K) -> Result<bool, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    // What is rendered has our labels and no others.
+    let has_labels =
+        desired.labels().iter().all(|(label, value)| live.labels().get(label) == Some(value));
+    if controller(live).is_some() || !has_labels {
+        return Ok(false);
+    }
+    // Stores do not keep who manages what.
+    let metadata = api.get_metadata_opt(&desired.name_any()).await;
+    let metadata = metadata.map_err(|error| failed(desired, error))?;
+    Ok(metadata.is_some_and(|object| {
+        let mut managers = object.managed_fields().iter();
+        managers.any(|manager| manager.manager.as_deref() == Some(crate::NAME))
+    }))
 }
 
 fn failed<K: Resource<DynamicType = ()>>(object: &K, error: kube::Error) -> ApplyError {

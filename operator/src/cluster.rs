@@ -3,7 +3,7 @@
 //! Followed in one place for the whole process, and published as [`Facts`] only when they differ, so
 //! that a node's heartbeat is not a reason to reconcile anything.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, future, stream};
 use ipnet::IpNet;
@@ -161,18 +161,67 @@ where
     store
 }
 
-/// ServiceCIDR objects came with Kubernetes 1.33; to watch them earlier would fail for ever.
+/// ServiceCIDR objects came with Kubernetes 1.33; to watch them earlier would fail for ever. Asked until there is an
+/// answer: to go on without would mean to guess the network of Services for as long as the operator runs.
 async fn serves_service_cidrs(client: &Client) -> bool {
     let group = <ServiceCIDR as k8s_openapi::Resource>::API_VERSION;
-    match client.list_api_group_resources(group).await {
-        Ok(list) => list.resources.iter().any(|resource| resource.kind == "ServiceCIDR"),
-        Err(error) => {
-            tracing::warn!(%error, "cannot ask whether the API has ServiceCIDR objects");
-            false
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match client.list_api_group_resources(group).await {
+            Ok(list) => {
+                return list.resources.iter().any(|resource| resource.kind == "ServiceCIDR");
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => return false,
+            Err(error) => {
+                tracing::warn!(%error, "cannot ask whether the API has ServiceCIDR objects");
+            }
         }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
+/// Our guess: a restarting API server is back after a few of these.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How many changes are looked at in one go; more wait in their watches. Our guess: nodes of a large
 /// cluster report about that often in a minute.
 const MAX_CHANGES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::api_server::ApiServer;
+
+    const GROUP: &str = "/apis/networking.k8s.io/v1";
+
+    /// Whether a server that has this kind has ServiceCIDR objects, and how often it was asked.
+    async fn asked(kind: &str, failures: u32) -> (bool, usize) {
+        let resource = json!({
+            "name": "x", "singularName": "", "kind": kind, "namespaced": false, "verbs": ["list"],
+        });
+        let group = json!({
+            "kind": "APIResourceList", "groupVersion": "networking.k8s.io/v1", "resources": [resource],
+        });
+        let server = ApiServer::default().with(GROUP, group).failing(GROUP, failures);
+        let (serves, asked) =
+            server.during(async |client| serves_service_cidrs(&client).await).await;
+        (serves, asked.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_kinds_are_asked_for_until_there_is_an_answer() {
+        assert_eq!(asked("ServiceCIDR", 0).await, (true, 1));
+        assert_eq!(asked("Ingress", 0).await, (false, 1), "it is older");
+        assert_eq!(asked("ServiceCIDR", 9).await, (true, 10), "an API server in trouble");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_without_the_group_has_none() {
+        let (serves, _) =
+            ApiServer::default().during(async |client| serves_service_cidrs(&client).await).await;
+        assert!(!serves);
+    }
+}

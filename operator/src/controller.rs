@@ -33,7 +33,7 @@ use crate::{
     cluster::{self, Published, dns},
     context::Context,
     metrics::Metrics,
-    reconcile::{ReconcileError, reconcile},
+    reconcile::{ReconcileError, chain, reconcile, tell},
     render::labels,
     reports::Reports,
     resolve::{Kind, Reference},
@@ -192,18 +192,21 @@ fn changes(facts: Published) -> impl Stream<Item = ()> {
 }
 
 async fn measured(proxy: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let object = ObjectRef::from_obj(&*proxy);
     let outcome = reconcile(proxy.clone(), context.clone()).await;
-    if outcome.is_ok() {
-        context.backoff.forget(&ObjectRef::from_obj(&*proxy));
+    match &outcome {
+        Ok(_) => context.backoff.forget(&object),
+        Err(error) if context.backoff.failures(&object) + 1 >= PATIENCE => {
+            tell(&proxy, error, &context).await;
+        }
+        Err(_) => {}
     }
     outcome
 }
 
 fn retry(proxy: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let delay = context.backoff.next(ObjectRef::from_obj(&*proxy));
-    let chain =
-        std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let error = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let error = chain(error);
     tracing::warn!(namespace = ?proxy.namespace(), name = %proxy.name_any(), %error, ?delay, "will try again");
     context.metrics.failed();
     Action::requeue(delay)
@@ -220,5 +223,11 @@ fn log<T>(outcome: Result<T, controller::Error<ReconcileError, watcher::Error>>)
     }
 }
 
+/// Failures in a row before the status tells of them: a restarting API server is back before that, and a status
+/// that says so each time would never rest. Our guess.
+const PATIENCE: u32 = 3;
 /// Objects that are reconciled at the same time: most of the time of each is waiting. Our guess.
 const CONCURRENCY: u16 = 8;
+
+#[cfg(test)]
+mod tests;

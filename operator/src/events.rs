@@ -13,7 +13,7 @@ use kube::{
 
 use crate::{
     context::Context,
-    status::conditions::{self, ACCEPTED, READY, is_progress},
+    status::conditions::{self, ACCEPTED, PROGRAMMED, READY, is_progress},
 };
 
 /// Tells what changed between the object's status and the new one. An Event that cannot be told is lost.
@@ -54,8 +54,8 @@ fn changes(previous: Option<&DnsProxyStatus>, new: &DnsProxyStatus) -> Vec<Event
             Some(before) => {
                 before.status != condition.status || is_another_failure(before, condition)
             }
-            // A new object begins with nothing there: that is told when it is there.
-            None => condition.type_ == ACCEPTED,
+            // A new object begins with nothing there: that is told when it is there, or cannot be.
+            None => condition.type_ == ACCEPTED || is_obstacle(condition),
         }
     });
     changed.filter(|condition| !is_said_elsewhere(condition)).map(event).collect()
@@ -63,6 +63,11 @@ fn changes(previous: Option<&DnsProxyStatus>, new: &DnsProxyStatus) -> Vec<Event
 
 fn is_another_failure(before: &Condition, now: &Condition) -> bool {
     now.status == "False" && before.reason != now.reason && !is_progress(now)
+}
+
+/// What keeps pods from running at all.
+fn is_obstacle(condition: &Condition) -> bool {
+    condition.type_ == PROGRAMMED && condition.status == "False" && !is_progress(condition)
 }
 
 /// That nobody knows is no news, and that pods go on as before follows from what is told of `Accepted`.
@@ -129,6 +134,11 @@ mod tests {
     #[test]
     fn a_new_object_is_told_whether_it_was_accepted() {
         assert_eq!(told(None, &status("Available", "False", "MinimumReplicasUnavailable")), []);
+        assert_eq!(told(None, &status("Programmed", "False", "NoReadyPods")), [], "it begins so");
+        assert_eq!(
+            told(None, &status("Programmed", "False", "Unreachable")),
+            [(EventType::Warning, "Unreachable".into())]
+        );
         assert_eq!(
             told(None, &status("Accepted", "False", "Invalid")),
             [(EventType::Warning, "Invalid".into())]

@@ -1,11 +1,11 @@
 //! One reconcile: `resolve -> validate -> render -> apply -> status`, and nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, error::Error, sync::Arc, time::Duration};
 
 use dnsproxy_api::{DnsProxy, validate::Problem};
 use k8s_openapi::jiff::Timestamp;
 use kube::{core::DeserializeGuard, runtime::controller::Action};
-use tokio::time::timeout;
+use tokio::{task::JoinError, time::timeout};
 
 use crate::{
     apply::{self, Applied, ApplyError, hasten},
@@ -30,6 +30,9 @@ pub enum ReconcileError {
     /// Something did not come to an end.
     #[error("not done within {LIMIT:?}")]
     TooLong,
+    /// The operator is ending.
+    #[error("ended before the manifest was checked")]
+    Ended,
     /// The status could not be written.
     #[error("cannot write the status")]
     Status(#[from] StatusError),
@@ -58,9 +61,45 @@ pub async fn reconcile(
     }
 }
 
+/// Says in the status and by an Event that the object cannot be reconciled, and why. What else the status says is
+/// about what was seen last, and stays.
+pub async fn tell(guarded: &DeserializeGuard<DnsProxy>, error: &ReconcileError, context: &Context) {
+    let Ok(proxy) = &guarded.0 else { return };
+    let new = status::unreachable(proxy, &chain(error), Timestamp::now());
+    let work = async {
+        status::patch(proxy, &new, &context.client).await?;
+        events::publish(proxy, &new, context).await;
+        Ok::<_, StatusError>(())
+    };
+    match timeout(LIMIT, work).await {
+        Ok(Ok(())) => {}
+        // The failure itself is logged, and the next one told again.
+        Ok(Err(error)) => tracing::debug!(error = %chain(&error), "status not written"),
+        Err(_) => tracing::debug!("status not written in time"),
+    }
+}
+
+/// An error with what caused it.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    match (of_api_server(error), error.source()) {
+        (Some(message), _) => message.to_owned(),
+        (None, Some(cause)) => format!("{error}: {}", chain(cause)),
+        (None, None) => error.to_string(),
+    }
+}
+
+/// The API server's own words, which the client repeats twice among others.
+fn of_api_server<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    match error.downcast_ref()? {
+        kube::Error::Api(status) if !status.message.is_empty() => Some(&status.message),
+        _ => None,
+    }
+}
+
 async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileError> {
     let resolved = resolve(proxy, context).await?;
-    let valid = validated(proxy, &resolved, context).await;
+    let valid = validated(proxy, &resolved, context).await?;
     let manifests = valid.as_ref().map(render);
     let applied = match &manifests {
         Ok(manifests) => apply::apply(proxy, manifests, context).await?,
@@ -71,7 +110,8 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     let is_delivering = hasten::pods(&pods, &applied, &resolved.missing, context).await;
     let observed = Observed {
         proxy,
-        problems: valid.as_ref().err().map_or(&[][..], |problems| problems.as_slice()),
+        problems: valid.as_ref().err().map_or(&[], Vec::as_slice),
+        warnings: valid.as_ref().map_or(&[], |valid| valid.warnings.as_slice()),
         resolved: &resolved,
         applied: &applied,
         pods: &pods,
@@ -83,18 +123,37 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     Ok(Action::requeue(if is_moving { IN_MOTION } else { AT_REST }))
 }
 
-/// On a thread of its own: a manifest may have thousands of patterns and tests, and other objects wait.
 async fn validated(
     proxy: &DnsProxy,
     resolved: &Resolved,
     context: &Context,
-) -> Result<ValidatedDnsProxy, Vec<Problem>> {
+) -> Result<Validated, ReconcileError> {
     let (proxy, resolved) = (proxy.clone(), resolved.clone());
     let image = context.settings.image.clone();
-    match tokio::task::spawn_blocking(move || validate(&proxy, &resolved, &image)).await {
-        Ok(valid) => valid,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    apart(move || validate(&proxy, &resolved, &image)).await
+}
+
+type Validated = Result<ValidatedDnsProxy, Vec<Problem>>;
+
+/// On a thread of its own: a manifest may have thousands of patterns and tests, and other objects wait. A panic
+/// is about this one manifest, and must not end what is done for the others.
+async fn apart(
+    check: impl FnOnce() -> Validated + Send + 'static,
+) -> Result<Validated, ReconcileError> {
+    match tokio::task::spawn_blocking(check).await.map_err(JoinError::try_into_panic) {
+        Ok(valid) => Ok(valid),
+        Err(Ok(panic)) => Ok(Err(vec![Problem::new("", panicked(&*panic))])),
+        Err(Err(_cancelled)) => Err(ReconcileError::Ended),
     }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("no reason given");
+    format!(
+        "this operator failed at checking the manifest, which is a fault of the operator: {text}"
+    )
 }
 
 /// An object is reconciled once at a time, so a request that hangs would keep it from ever being looked at

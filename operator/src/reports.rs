@@ -1,9 +1,14 @@
 //! The pods' own reports: which configuration each runs, and which upstreams answer it.
 //!
-//! Asked over each pod's admin port. A pod that does not answer in time is a pod without a report,
+//! Asked over each pod's admin port. A pod that does not answer for a while is a pod without a report,
 //! never an error: what follows from that is decided in [`crate::status`].
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use dnsproxy_api::DnsProxy;
 use futures::{StreamExt as _, future, stream};
@@ -13,9 +18,12 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use kube::{
+    ResourceExt as _,
+    runtime::reflector::{ObjectRef, Store},
+};
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{apply::hasten, context::Context, render::names};
 
@@ -109,33 +117,67 @@ pub struct ServerReport {
     pub message: Option<String>,
 }
 
-/// Asks pods, over connections that are kept for the next time.
-#[derive(Clone, Debug)]
-pub struct Reports(Client<HttpConnector, Empty<axum::body::Bytes>>);
+/// Asks pods, and keeps what each said last.
+#[derive(Debug)]
+pub struct Reports {
+    client: Client<HttpConnector, Empty<axum::body::Bytes>>,
+    last: Mutex<HashMap<ObjectRef<Pod>, Last>>,
+}
+
+/// What a pod said last.
+#[derive(Debug)]
+struct Last {
+    report: Report,
+    /// How often in a row it did not say all of it since.
+    missed: u32,
+}
 
 impl Default for Reports {
     fn default() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(TIMEOUT));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1)
-            .build(connector);
-        Self(client)
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Self { client, last: Mutex::default() }
     }
 }
 
 impl Reports {
-    async fn of(&self, admin: SocketAddr) -> Report {
-        let (config, upstreams) =
-            future::join(self.read(admin, "config"), self.read(admin, "upstreams")).await;
-        Report { config, upstreams }
+    /// What the pod says, or said a moment ago.
+    async fn of(&self, pod: ObjectRef<Pod>, admin: SocketAddr, deadline: Instant) -> Report {
+        let asked = future::join(self.read(admin, "config"), self.read(admin, "upstreams"));
+        let (config, upstreams) = timeout_at(deadline, asked).await.unwrap_or_default();
+        self.or_last(pod, Report { config, upstreams })
+    }
+
+    /// A single silence says nothing: packets get lost, and pods are busy for a moment.
+    fn or_last(&self, pod: ObjectRef<Pod>, said: Report) -> Report {
+        let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.config.is_some() && said.upstreams.is_some() {
+            all.insert(pod, Last { report: said.clone(), missed: 0 });
+            return said;
+        }
+        let Some(last) = all.get_mut(&pod) else { return said };
+        last.missed += 1;
+        if last.missed > PATIENCE {
+            all.remove(&pod);
+            return said;
+        }
+        let Report { config, upstreams } = last.report.clone();
+        Report { config: said.config.or(config), upstreams: said.upstreams.or(upstreams) }
+    }
+
+    /// Forgets what pods said that are gone, so that there are never more of them than pods.
+    fn forget(&self, pods: &Store<Pod>) {
+        let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() > pods.len() {
+            all.retain(|pod, _| pods.get(pod).is_some());
+        }
     }
 
     async fn read<T: DeserializeOwned>(&self, admin: SocketAddr, path: &str) -> Option<T> {
         let uri = format!("http://{admin}/{path}").parse().ok()?;
         let text = timeout(TIMEOUT, async {
-            let response = self.0.get(uri).await.ok()?;
+            let response = self.client.get(uri).await.ok()?;
             let is_success = response.status().is_success();
             let body = Limited::new(response.into_body(), MAX_BODY).collect().await.ok()?;
             is_success.then(|| body.to_bytes())
@@ -146,16 +188,20 @@ impl Reports {
 
 /// The object's pods that are not ending, each with its report.
 pub async fn collect(proxy: &DnsProxy, context: &Context) -> Vec<PodState> {
+    let deadline = Instant::now() + BUDGET;
     let pods = context.owned.pods_of(proxy);
     let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let asked: Vec<_> = living.map(|pod| ask(pod.clone(), context)).collect();
-    stream::iter(asked).buffered(CONCURRENCY).collect().await
+    let asked: Vec<_> = living.map(|pod| ask(pod.clone(), deadline, context)).collect();
+    let states = stream::iter(asked).buffered(CONCURRENCY).collect().await;
+    context.reports.forget(&context.owned.pods);
+    states
 }
 
-async fn ask(pod: Arc<Pod>, context: &Context) -> PodState {
+async fn ask(pod: Arc<Pod>, deadline: Instant, context: &Context) -> PodState {
     let mut state = state(&pod);
     if let (true, Some(address)) = (state.is_ready, address(&pod)) {
-        state.report = Some(context.reports.of(address).await);
+        let pod = ObjectRef::from_obj(&*pod);
+        state.report = Some(context.reports.of(pod, address, deadline).await);
     }
     state
 }
@@ -192,8 +238,10 @@ pub fn config_map_of(pod: &Pod) -> Option<String> {
 
 /// For each of connecting and answering; a pod in the same cluster takes a few milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Longer than the time between two looks.
-const IDLE: Duration = Duration::from_secs(30);
+/// For all pods of one object, of which there may be hundreds that are silent: a third of what a reconcile may take.
+const BUDGET: Duration = Duration::from_secs(10);
+/// So often in a row a pod may be silent, and counts as it was: a quarter of a minute at rest. Our guess.
+const PATIENCE: u32 = 3;
 /// Far more than the report of 64 upstreams with 16 servers each.
 const MAX_BODY: usize = 1 << 20;
 /// Pods of one object that are asked at the same time. Our guess.
@@ -205,16 +253,27 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::fixtures;
 
     /// What is read of a pod that answers so.
     async fn read(router: Router) -> Report {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let reports = Reports::default();
+        let deadline = Instant::now() + BUDGET;
         tokio::select! {
-            report = reports.of(address) => report,
+            report = reports.of(pod(), address, deadline) => report,
             _ = axum::serve(listener, router) => panic!("the pod is gone"),
         }
+    }
+
+    fn pod() -> ObjectRef<Pod> {
+        ObjectRef::new("edge-a").within("resolvers")
+    }
+
+    fn said(hash: &str) -> Report {
+        let config = ConfigReport { hash: Some(hash.into()), ..ConfigReport::default() };
+        Report { config: Some(config), upstreams: Some(UpstreamsReport::default()) }
     }
 
     #[tokio::test]
@@ -246,5 +305,42 @@ mod tests {
 
         let report = read(pod).await;
         assert!(report.config.is_none() && report.upstreams.is_none());
+    }
+
+    #[test]
+    fn a_pod_that_is_silent_for_a_moment_counts_as_it_was() {
+        let reports = Reports::default();
+        let hash = |said| reports.or_last(pod(), said).config.and_then(|config| config.hash);
+
+        assert_eq!(hash(Report::default()), None, "it never said anything");
+        assert_eq!(hash(said("a")).as_deref(), Some("a"));
+        for _ in 0..PATIENCE {
+            assert_eq!(hash(Report::default()).as_deref(), Some("a"));
+        }
+        assert_eq!(hash(Report::default()), None, "that is no moment");
+        assert_eq!(hash(Report::default()), None);
+        assert_eq!(hash(said("b")).as_deref(), Some("b"));
+        assert_eq!(hash(Report::default()).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn what_a_pod_said_is_forgotten_with_the_pod() {
+        let reports = Reports::default();
+        reports.or_last(pod(), said("a"));
+        reports.forget(&fixtures::filled([]));
+
+        assert!(reports.or_last(pod(), Report::default()).config.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_silent_pods_are_not_waited_for_one_by_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (reports, start) = (Reports::default(), Instant::now());
+        for _ in 0..100 {
+            reports.of(pod(), address, start + BUDGET).await;
+        }
+
+        assert!(start.elapsed() <= BUDGET + TIMEOUT, "{:?}", start.elapsed());
     }
 }

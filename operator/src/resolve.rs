@@ -10,6 +10,7 @@ use std::{
 };
 
 use dnsproxy_api::DnsProxy;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt as _, api::ObjectMeta};
 
@@ -77,33 +78,46 @@ async fn facts(context: &Context) -> Result<Arc<Facts>, ResolveError> {
     known.clone().ok_or(ResolveError::Ended)
 }
 
+/// What does not exist of these. Each object is looked for once, whatever the number of its keys, and several at the
+/// same time: a reconcile must come to its end with as many as a manifest may have.
 async fn missing(
     client: &Client,
     namespace: &str,
     references: BTreeSet<Reference>,
 ) -> Result<BTreeMap<Reference, Absence>, ResolveError> {
-    let mut missing = BTreeMap::new();
-    for reference in references {
-        match absence(client, namespace, &reference).await {
-            Ok(Some(absence)) => drop(missing.insert(reference, absence)),
-            Ok(None) => {}
-            Err(source) => return Err(ResolveError::Lookup { reference, source }),
-        }
+    // A name that cannot be one must not become part of a request's path.
+    let (possible, impossible): (BTreeSet<_>, BTreeSet<_>) =
+        references.into_iter().partition(Reference::is_possible);
+    let impossible = impossible.into_iter().map(|reference| (reference, Absence::Object));
+    let mut objects = BTreeMap::<_, Vec<_>>::new();
+    for reference in possible {
+        objects.entry((reference.kind, reference.name.clone())).or_default().push(reference);
     }
-    Ok(missing)
+    let looks: Vec<_> =
+        objects.into_values().map(|references| absent(client, namespace, references)).collect();
+    let absent: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).try_collect().await?;
+    Ok(absent.into_iter().flatten().chain(impossible).collect())
 }
 
-async fn absence(
+/// What does not exist of these references to one object.
+async fn absent(
     client: &Client,
     namespace: &str,
-    reference: &Reference,
-) -> Result<Option<Absence>, kube::Error> {
-    let Some(metadata) = metadata(client, namespace, reference).await? else {
-        return Ok(Some(Absence::Object));
+    references: Vec<Reference>,
+) -> Result<Vec<(Reference, Absence)>, ResolveError> {
+    let Some(reference) = references.first() else { return Ok(vec![]) };
+    let metadata = metadata(client, namespace, reference).await;
+    let metadata =
+        metadata.map_err(|source| ResolveError::Lookup { reference: reference.clone(), source })?;
+    let keys = metadata.as_ref().map(keys::of);
+    let absence = |reference: &Reference| match &keys {
+        None => Some(Absence::Object),
+        Some(Some(keys)) if !keys.contains(&*reference.key) => Some(Absence::Key),
+        // A key that is not told may be there.
+        Some(_) => None,
     };
-    // A key that is not told may be there.
-    let lacks_key = keys::of(&metadata).is_some_and(|keys| !keys.contains(&*reference.key));
-    Ok(lacks_key.then_some(Absence::Key))
+    let absent = references.into_iter().filter_map(|it| absence(&it).map(|absence| (it, absence)));
+    Ok(absent.collect())
 }
 
 async fn metadata(
@@ -111,10 +125,6 @@ async fn metadata(
     namespace: &str,
     reference: &Reference,
 ) -> Result<Option<ObjectMeta>, kube::Error> {
-    // A name that cannot be one must not become part of a request's path.
-    if !reference.is_possible() {
-        return Ok(None);
-    }
     Ok(match reference.kind {
         Kind::ConfigMap => {
             let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
@@ -139,8 +149,13 @@ fn own_services(context: &Context) -> Vec<(IpAddr, String)> {
         .collect()
 }
 
+/// Objects of one reconcile that are looked for at the same time. Our guess.
+const CONCURRENCY: usize = 8;
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -173,6 +188,28 @@ mod tests {
         );
         assert!(asked.contains(&format!("GET {CA} as metadata")), "{asked:#?}");
         assert!(asked.iter().all(|line| line.ends_with(" as metadata")), "{asked:#?}");
+        assert_eq!(asked.len(), 3, "once for each object: {asked:#?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_references_are_found_out_in_time() {
+        let reference = |name: usize, key: usize| Reference {
+            kind: Kind::ConfigMap,
+            name: format!("list-{name}"),
+            key: format!("part-{key}"),
+        };
+        let references = (0..512).flat_map(|name| (0..8).map(move |key| reference(name, key)));
+        let answer = Duration::from_millis(200);
+        let started = tokio::time::Instant::now();
+        let (missing, asked) = ApiServer::default()
+            .answering_after(answer)
+            .during(async |client| {
+                missing(&client, "resolvers", references.collect()).await.unwrap()
+            })
+            .await;
+
+        assert_eq!((missing.len(), asked.len()), (4096, 512));
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
 
     #[tokio::test]

@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub mod conditions;
+mod text;
 mod upstreams;
 
 /// What one reconcile saw.
@@ -36,6 +37,8 @@ pub struct Observed<'a> {
     pub proxy: &'a DnsProxy,
     /// What is wrong with its manifest.
     pub problems: &'a [Problem],
+    /// What is allowed in it and probably not meant.
+    pub warnings: &'a [Problem],
     /// What is known beyond it.
     pub resolved: &'a Resolved,
     /// What is there.
@@ -52,7 +55,7 @@ pub struct StatusError(#[source] kube::Error);
 /// The whole status, at this moment.
 #[must_use]
 pub fn status(observed: &Observed<'_>, now: Timestamp) -> DnsProxyStatus {
-    let Observed { proxy, problems: _, resolved: _, applied, pods: _ } = observed;
+    let Observed { proxy, problems: _, warnings: _, resolved: _, applied, pods: _ } = observed;
     let workload = applied.deployment.as_ref().and_then(|deployment| deployment.status.clone());
     let workload = workload.unwrap_or_default();
     let upstreams = upstreams::of(observed);
@@ -86,11 +89,25 @@ impl Observed<'_> {
         })
     }
 
+    /// Those of them that did not say what they run.
+    fn silent(&self) -> impl Iterator<Item = &PodState> {
+        self.ready().filter(|pod| pod.report.as_ref().is_none_or(|report| report.config.is_none()))
+    }
+
     fn cluster_ips(&self) -> Option<Vec<String>> {
         let service = self.applied.service.as_ref()?;
         let addresses = dns::cluster_ips(service).into_iter();
         Some(addresses.map(|address| address.to_string()).collect())
     }
+}
+
+/// The status before, and that nothing newer can be found out or done. Only what says so is about the newest
+/// generation.
+#[must_use]
+pub fn unreachable(proxy: &DnsProxy, error: &str, now: Timestamp) -> DnsProxyStatus {
+    let before = proxy.status.clone().unwrap_or_default();
+    let conditions = conditions::unreachable(error, &before, proxy.metadata.generation, now);
+    DnsProxyStatus { conditions: Some(conditions), ..before }
 }
 
 /// What a pod's `dnsConfig` needs. The reader's own namespace comes first in `searches`: only the

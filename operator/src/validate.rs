@@ -44,6 +44,8 @@ pub struct ValidatedDnsProxy {
     pub replicas: i32,
     /// How long a pod may take to end, in seconds.
     pub grace_period: i64,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Problem>,
 }
 
 /// Checks everything that can be checked without changing anything.
@@ -82,6 +84,7 @@ pub fn validate(
         image: workload.image.unwrap_or_else(|| default_image.to_owned()),
         replicas: workload.replicas.unwrap_or(defaults::REPLICAS),
         grace_period: grace_period(spec),
+        warnings: dnsproxy_api::validate::warnings(proxy, Place::Cluster),
         spec: spec.clone(),
     })
 }

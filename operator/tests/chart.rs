@@ -10,6 +10,10 @@ use dnsproxy_operator::{
 
 const DEPLOYMENT: &str = include_str!("../../charts/dnsproxy-operator/templates/deployment.yaml");
 const ADMISSION: &str = include_str!("../../charts/dnsproxy-operator/templates/admission.yaml");
+const RBAC: &str = include_str!("../../charts/dnsproxy-operator/templates/rbac.yaml");
+const RBAC_USERS: &str = include_str!("../../charts/dnsproxy-operator/templates/rbac-users.yaml");
+const NOTES: &str = include_str!("../../charts/dnsproxy-operator/templates/NOTES.txt");
+const SCHEMA: &str = include_str!("../../charts/dnsproxy-operator/values.schema.json");
 const CRD: &str = include_str!("../../charts/dnsproxy-operator/files/dnsproxies.yaml");
 
 #[test]
@@ -51,4 +55,37 @@ fn the_definition_is_the_one_of_the_types() {
         CRD == dnsproxy_api::custom_resource_definitions(),
         "the chart's copy is another one: run `make generate`"
     );
+}
+
+#[test]
+fn what_the_notes_say_can_be_pasted() {
+    let (_, rest) = NOTES.split_once("<<MANIFEST\n").unwrap();
+    // A shell looks for the word at the beginning of a line.
+    let (manifest, _) = rest.split_once("\nMANIFEST\n").unwrap();
+
+    let read = dnsproxy_api::manifest::read_one(manifest, dnsproxy_api::validate::Place::Cluster);
+    assert!(read.is_ok(), "{read:?}");
+}
+
+/// Two releases may have one name, in two namespaces.
+#[test]
+fn what_is_in_no_namespace_has_the_releases_in_its_name() {
+    let documents = [RBAC, RBAC_USERS, ADMISSION].into_iter().flat_map(|text| text.split("---\n"));
+    let shared: Vec<_> = documents
+        .filter(|text| text.contains("\nkind: Cluster") || text.contains("\nkind: Validating"))
+        .collect();
+
+    assert_eq!(shared.len(), 8);
+    for text in shared {
+        let name = text.lines().find(|line| line.starts_with("  name: ")).unwrap();
+        assert!(name.contains("{{ $clusterName }}"), "{name}");
+    }
+}
+
+#[test]
+fn a_parent_chart_may_switch_it_off_and_have_values_of_its_own() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    for (property, kind) in [("global", "object"), ("enabled", "boolean")] {
+        assert_eq!(schema["properties"][property]["type"], kind, "{property}");
+    }
 }

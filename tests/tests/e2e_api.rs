@@ -157,6 +157,15 @@ fn what_the_schema_can_say_is_refused_at_once() {
         ),
         ("no source of a certificate", upstream(json!({"tls": {"ca": {}}}))),
         ("too many replicas to be meant", merged(minimal(), json!({"workload": {"replicas": -1}}))),
+        (
+            "one Secret twice, which no Deployment could have",
+            merged(
+                minimal(),
+                json!({"workload": {"template": {"spec": {
+                    "imagePullSecrets": [{"name": "a"}, {"name": "a"}],
+                }}}}),
+            ),
+        ),
         ("nobody in flight", merged(minimal(), json!({"limits": {"maxInFlight": 0}}))),
     ];
 
@@ -164,6 +173,25 @@ fn what_the_schema_can_say_is_refused_at_once() {
         let said = namespace.try_apply(&dns_proxy("bad", &spec));
         assert!(!said.is_done, "{why}: {}", said.all());
     }
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn an_object_that_does_not_say_how_many_pods_can_be_scaled() {
+    let namespace = Namespace::new("scale");
+    namespace.apply_proxy("default", &minimal());
+    let path = format!(
+        "/apis/dnsproxy.io/v1alpha1/namespaces/{}/dnsproxies/default/scale",
+        namespace.name
+    );
+
+    let said = kubectl(&["get", "--raw", &path]);
+    assert!(said.is_done, "{}", said.all());
+    let scale: Value = serde_json::from_str(&said.out).expect("a scale");
+    assert_eq!(scale["spec"]["replicas"], 2);
+
+    namespace.kubectl(&["scale", "dnsproxy", "default", "--replicas=1"]).expect_done();
+    assert_eq!(namespace.get("dnsproxy", "default")["spec"]["workload"]["replicas"], 1);
 }
 
 #[test]

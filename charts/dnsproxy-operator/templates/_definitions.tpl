@@ -3,6 +3,11 @@
 {{- .Release.Name | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* What is not in a namespace has the release's in its name: another release may have the same name elsewhere. */}}
+{{- define "operator.clusterName" -}}
+{{ include "operator.name" . }}.{{ .Release.Namespace }}
+{{- end -}}
+
 {{- define "operator.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}

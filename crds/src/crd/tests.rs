@@ -108,6 +108,14 @@ fn every_list_text_and_map_has_a_bound() {
 }
 
 #[test]
+fn a_condition_may_say_as_much_as_those_of_kubernetes() {
+    let all = parts();
+    let message = all.iter().find(|(path, _)| path == ".status.conditions[].message").unwrap();
+
+    assert_eq!(message.1.max_length, Some(32_768), "metav1.Condition");
+}
+
+#[test]
 fn integers_have_a_range_and_no_number_is_a_float() {
     for (path, part) in own_parts() {
         assert_ne!(part.type_.as_deref(), Some("number"), "{path}");
@@ -135,6 +143,42 @@ fn lists_say_how_they_merge() {
         assert_eq!(keys, expected, "{path}");
         let list_type = if expected.is_empty() { "atomic" } else { "map" };
         assert_eq!(part.x_kubernetes_list_type.as_deref(), Some(list_type), "{path}");
+    }
+}
+
+#[test]
+fn lists_that_a_deployment_has_by_key_are_so_here() {
+    let keyed = parts().into_iter().filter(|(path, _)| path.starts_with(".spec.workload"));
+    let keyed = keyed.filter_map(|(path, part)| {
+        let keys = part.x_kubernetes_list_map_keys?;
+        assert_eq!(part.x_kubernetes_list_type.as_deref(), Some("map"), "{path}");
+        Some((path, keys))
+    });
+
+    let expected = [
+        (".spec.workload.resources.claims", vec!["name"]),
+        (".spec.workload.template.spec.imagePullSecrets", vec!["name"]),
+        (
+            ".spec.workload.template.spec.topologySpreadConstraints",
+            vec!["topologyKey", "whenUnsatisfiable"],
+        ),
+    ];
+    let keys = |keys: Vec<&str>| keys.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        keyed.collect::<Vec<_>>(),
+        expected.map(|(path, list)| (path.to_owned(), keys(list)))
+    );
+}
+
+#[test]
+fn the_keys_of_a_list_must_be_there() {
+    let all = parts();
+    for (path, part) in &all {
+        let items = all.iter().find(|(other, _)| *other == format!("{path}[]"));
+        for key in part.x_kubernetes_list_map_keys.iter().flatten() {
+            let required = items.and_then(|(_, items)| items.required.as_ref());
+            assert!(required.is_some_and(|required| required.contains(key)), "{path}: {key}");
+        }
     }
 }
 
@@ -191,6 +235,28 @@ fn every_field_of_the_spec_is_described() {
             "{path}: one thing at a time"
         );
     }
+}
+
+#[test]
+fn borrowed_descriptions_end_with_their_first_sentence() {
+    let cases = [
+        ("One. Two.", "One"),
+        (
+            "Rules (e.g. in the same zone, etc. as others). More.",
+            "Rules (e.g. in the same zone, etc. as others)",
+        ),
+        ("The sum, i.e. All of it. More.", "The sum, i.e. All of it"),
+        ("Limits of version 1.2 hold.", "Limits of version 1.2 hold."),
+        ("A line.\nAnother one. More.", "A line."),
+        ("", ""),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(first_sentence(text), expected, "{text}");
+    }
+
+    let cut = |text: &str| text.ends_with("e.g.") || text.ends_with("i.e.");
+    let cut = parts().into_iter().filter(|(_, part)| part.description.as_deref().is_some_and(cut));
+    assert_eq!(cut.map(|(path, _)| path).collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 #[test]
@@ -258,6 +324,22 @@ fn the_schema_has_the_defaults_that_the_constants_say() {
         (".spec.workload.replicas", json!(defaults::REPLICAS)),
     ];
     assert_eq!(found, expected.map(|(path, value)| (path.to_owned(), value)).into());
+}
+
+/// `kubectl scale` and autoscalers find no replicas otherwise: the API server fills in what a parent has, and no more.
+#[test]
+fn every_object_of_a_cluster_has_replicas_and_a_file_need_not() {
+    let mut definition = custom_resource_definition();
+    let schema = schemas(&mut definition).next().unwrap();
+    let workload = at(schema, &["spec", "workload"]).unwrap();
+    assert_eq!(workload.default.as_ref().unwrap().0, json!({}));
+    assert_eq!(workload.nullable, None, "null would be kept, and not be a default");
+    let replicas = at(workload, &["replicas"]).unwrap();
+    assert_eq!(replicas.default.as_ref().unwrap().0, json!(defaults::REPLICAS));
+    assert_eq!(replicas.nullable, None);
+
+    let file = parse_one(include_str!("../../fixtures/minimal.yaml")).unwrap();
+    assert_eq!(file.spec.workload, None);
 }
 
 #[test]

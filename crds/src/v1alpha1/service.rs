@@ -56,7 +56,9 @@ pub struct Service {
     #[schemars(length(max = bounds::NAME), extend("enum" = ["Cluster", "Local"]))]
     pub internal_traffic_policy: Option<String>,
 
-    /// Which endpoints traffic from outside the cluster may take.
+    /// Which endpoints traffic from outside the cluster may take. Absent: `Local` for NodePort and LoadBalancer, so
+    /// that clients keep their addresses, by which access and rate limits know them; with `Cluster` they have those
+    /// of nodes, which may ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME), extend("enum" = ["Cluster", "Local"]))]
     pub external_traffic_policy: Option<String>,

@@ -44,7 +44,7 @@ pub struct DnsProxyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_config: Option<DnsConfig>,
 
-    /// How many upstreams are healthy, of how many: `2/2`.
+    /// How many upstreams are known to be healthy, of how many: `2/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstreams_ready: Option<String>,
 
@@ -68,6 +68,7 @@ pub struct DnsConfig {
     /// The addresses of the Service.
     pub nameservers: Vec<String>,
     /// `svc.<domain>` and `<domain>`.
+    #[schemars(inner(length(max = bounds::SEARCH)))]
     pub searches: Vec<String>,
     /// Resolver options: `ndots`.
     pub options: Vec<DnsConfigOption>,

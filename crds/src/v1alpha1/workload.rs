@@ -72,7 +72,7 @@ pub struct PodSpecTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
 
-    /// Labels that a node must have.
+    /// Labels that a node must have; `kubernetes.io/os` is `linux` unless it stands here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
 

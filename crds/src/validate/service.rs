@@ -86,6 +86,16 @@ fn check_type(service: &Service, report: &mut Report) {
     );
 }
 
+/// Warns where access and rate limits cannot tell clients apart.
+pub(super) fn warn(service: Option<&Service>, report: &mut Report) {
+    let policy = service.and_then(|service| service.external_traffic_policy.as_deref());
+    report.require(
+        policy != Some("Cluster"),
+        "spec.service.externalTrafficPolicy",
+        "Cluster: clients outside may come with addresses of nodes, which may ask, and share one rate limit; Local keeps theirs",
+    );
+}
+
 /// An address of a Service.
 #[derive(PartialEq)]
 struct ClusterIp(IpAddr);

@@ -777,6 +777,7 @@ fn the_service_can_be_what_it_is_asked_to_be() {
 
 #[test]
 fn pods_have_quantities_and_an_image() {
+    let pod = |fields: &str| format!("workload: {{template: {{spec: {{{fields}}}}}}}");
     assert_problems(
         Place::Cluster,
         &[
@@ -784,6 +785,10 @@ fn pods_have_quantities_and_an_image() {
             ("a unit that is none", "workload: {resources: {limits: {memory: 128MB}}}".into(), &["spec.workload.resources.limits.memory: not a quantity"]),
             ("less than nothing", "workload: {resources: {requests: {cpu: '-1'}}}".into(), &["spec.workload.resources.requests.cpu: not a quantity"]),
             ("two images", "workload: {image: a b}".into(), &["spec.workload.image: not the reference of an image"]),
+            ("different ways to spread", pod("topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}, {maxSkew: 2, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]"), &[]),
+            ("one way twice", pod("topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}, {maxSkew: 2, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]"), &["spec.workload.template.spec.topologySpreadConstraints[1]: it stands here twice"]),
+            ("a Secret twice", pod("imagePullSecrets: [{name: a}, {name: b}, {name: a}]"), &["spec.workload.template.spec.imagePullSecrets[2]: it stands here twice"]),
+            ("a claim twice", "workload: {resources: {claims: [{name: a}, {name: a}]}}".into(), &["spec.workload.resources.claims[1]: it stands here twice"]),
         ],
     );
 }
@@ -815,7 +820,7 @@ fn an_objects_name_can_be_a_services() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_of() {
-    let cases: [(&str, String, &[&str]); 13] = [
+    let cases: [(&str, String, &[&str]); 14] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -870,6 +875,11 @@ fn what_is_probably_not_meant_is_warned_of() {
             "stale answers in time",
             "cache: {serveStale: {after: 3s}}".into(),
             &[],
+        ),
+        (
+            "clients from outside that look like nodes",
+            "service: {type: NodePort, externalTrafficPolicy: Cluster}".into(),
+            &["spec.service.externalTrafficPolicy: Cluster: clients", "spec.service: for the operator"],
         ),
         (
             "what a single process does not use",

@@ -1,10 +1,14 @@
 //! `spec.workload`: quantities, and what only an operator uses.
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::ResourceClaim;
+
 use super::Report;
-use crate::v1alpha1::{DnsProxySpec, Workload};
+use crate::v1alpha1::{DnsProxySpec, PodSpecTemplate, Workload};
 
 pub(super) fn check(workload: Option<&Workload>, report: &mut Report) {
-    let Some(Workload { replicas, image, resources, template: _ }) = workload else { return };
+    let Some(Workload { replicas, image, resources, template }) = workload else { return };
     report.require(
         replicas.is_none_or(|replicas| replicas >= 0),
         "spec.workload.replicas",
@@ -14,7 +18,12 @@ pub(super) fn check(workload: Option<&Workload>, report: &mut Report) {
         .as_deref()
         .is_none_or(|image| !image.is_empty() && !image.contains(char::is_whitespace));
     report.require(is_image, "spec.workload.image", "not the reference of an image");
+    if let Some(pod) = template.as_ref().and_then(|template| template.spec.as_ref()) {
+        check_pod(pod, report);
+    }
     let Some(resources) = resources else { return };
+    let claims = resources.claims.iter().flatten().map(|ResourceClaim { name, .. }| name);
+    check_keys("spec.workload.resources.claims", claims, report);
     for (field, quantities) in [("limits", &resources.limits), ("requests", &resources.requests)] {
         for (name, quantity) in quantities.iter().flatten() {
             let path = format!("spec.workload.resources.{field}.{name}");
@@ -24,6 +33,24 @@ pub(super) fn check(workload: Option<&Workload>, report: &mut Report) {
                 "not a quantity: write for example `100m`, `0.5` or `64Mi`",
             );
         }
+    }
+}
+
+fn check_pod(pod: &PodSpecTemplate, report: &mut Report) {
+    let path = "spec.workload.template.spec";
+    let secrets = pod.image_pull_secrets.iter().flatten().map(|secret| &secret.name);
+    check_keys(&format!("{path}.imagePullSecrets"), secrets, report);
+    let constraints = pod.topology_spread_constraints.iter().flatten();
+    let constraints =
+        constraints.map(|constraint| (&constraint.topology_key, &constraint.when_unsatisfiable));
+    check_keys(&format!("{path}.topologySpreadConstraints"), constraints, report);
+}
+
+/// A Deployment has these lists by key, and none with two items of one key.
+fn check_keys<K: Ord>(path: &str, keys: impl Iterator<Item = K>, report: &mut Report) {
+    let mut known = BTreeSet::new();
+    for (index, key) in keys.enumerate() {
+        report.require(known.insert(key), format!("{path}[{index}]"), "it stands here twice");
     }
 }
 

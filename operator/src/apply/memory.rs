@@ -4,12 +4,16 @@
 //! one never look the same. What can be compared is each with itself: as long as the same is rendered
 //! and the living object is the one that the last apply left, another apply would change nothing.
 //! After a restart every object is applied once more, which the API server finds to change nothing.
+//!
+//! A Deployment's generation grows with any change, its number of pods included. Since when its pods are
+//! what they are is remembered, too: only a change of that is a rollout.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde_json::Value;
@@ -18,7 +22,10 @@ use crate::digest;
 
 /// What was applied last, by object.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<Key, Seen>>);
+pub struct Memory {
+    applied: Mutex<HashMap<Key, Seen>>,
+    templates: Mutex<HashMap<Key, Template>>,
+}
 
 type Key = (String, Option<String>, String);
 
@@ -28,6 +35,28 @@ struct Seen {
     living: String,
 }
 
+/// The template of a Deployment's pods.
+#[derive(Clone, Debug)]
+struct Template {
+    /// Of which Deployment.
+    uid: Option<String>,
+    fingerprint: String,
+    /// The Deployment's generation when it came.
+    since: i64,
+    /// The Deployment's generation when it was seen last.
+    seen: i64,
+}
+
+impl Template {
+    /// Whether it was the same all the time up to this later look. A generation that nobody looked at may have had
+    /// another one.
+    fn is_still(&self, now: &Self) -> bool {
+        self.uid == now.uid
+            && self.fingerprint == now.fingerprint
+            && (self.seen..=self.seen + 1).contains(&now.seen)
+    }
+}
+
 impl Memory {
     /// Whether applying `desired` to `live` would change nothing.
     pub fn is_unchanged<K: Resource<DynamicType = ()> + Serialize>(
@@ -35,18 +64,45 @@ impl Memory {
         desired: &K,
         live: &K,
     ) -> bool {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         memory.get(&key(desired)) == Some(&seen(desired, live))
     }
 
     /// Remembers what the API server made of `desired`.
     pub fn remember<K: Resource<DynamicType = ()> + Serialize>(&self, desired: &K, applied: &K) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         // To forget costs one apply that changes nothing.
         if memory.len() >= MAX_OBJECTS {
             memory.clear();
         }
         memory.insert(key(desired), seen(desired, applied));
+    }
+
+    /// Since which generation this Deployment's pods have been what they are, as far as that is known; else its own.
+    pub fn template_since(&self, deployment: &Deployment) -> i64 {
+        let generation = deployment.metadata.generation.unwrap_or_default();
+        let mut now = Template {
+            uid: deployment.uid(),
+            fingerprint: fingerprint(&deployment.spec.as_ref().map(|spec| &spec.template)),
+            since: generation,
+            seen: generation,
+        };
+        let mut memory = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        // To forget makes a change of the number of pods look like a rollout, for a moment.
+        if memory.len() >= MAX_OBJECTS {
+            memory.clear();
+        }
+        let known = memory.get(&key(deployment));
+        // A store that is late tells nothing new.
+        if known.is_some_and(|known| known.uid == now.uid && known.seen > now.seen) {
+            return generation;
+        }
+        if let Some(known) = known.filter(|known| known.is_still(&now)) {
+            now.since = known.since;
+        }
+        let since = now.since;
+        memory.insert(key(deployment), now);
+        since
     }
 }
 
@@ -86,6 +142,34 @@ mod tests {
 
     fn service(value: Value) -> Service {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_template_is_as_old_as_its_last_change() {
+        let memory = Memory::default();
+        let since = |uid: &str, generation: i64, replicas: i32, image: &str| {
+            let template = json!({"spec": {"containers": [{"name": "dnsproxy", "image": image}]}});
+            let deployment = json!({
+                "metadata": {"name": "edge", "uid": uid, "generation": generation},
+                "spec": {"replicas": replicas, "selector": {}, "template": template},
+            });
+            memory.template_since(&serde_json::from_value(deployment).unwrap())
+        };
+
+        let cases = [
+            ("nothing is remembered", since("a", 3, 2, "x"), 3),
+            ("another number of pods", since("a", 4, 3, "x"), 3),
+            ("looked at again", since("a", 4, 3, "x"), 3),
+            ("another image", since("a", 5, 3, "y"), 5),
+            ("another number of pods after that", since("a", 6, 2, "y"), 5),
+            ("a store that is late", since("a", 4, 3, "x"), 4),
+            ("which changes nothing", since("a", 6, 2, "y"), 5),
+            ("one in between was not seen, and may have been another", since("a", 8, 2, "y"), 8),
+            ("made anew", since("b", 1, 2, "y"), 1),
+        ];
+        for (why, since, expected) in cases {
+            assert_eq!(since, expected, "{why}");
+        }
     }
 
     #[test]

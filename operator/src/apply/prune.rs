@@ -22,7 +22,7 @@ pub(super) async fn config_maps(
     applied: &Applied,
     context: &Context,
 ) -> Result<(), ApplyError> {
-    if !applied.deployment.as_deref().is_some_and(is_rolled_out) {
+    if !is_rolled_out(applied) {
         return Ok(());
     }
     let current = &manifests.config_map;
@@ -55,10 +55,14 @@ async fn delete(api: &Api<ConfigMap>, config_map: &ConfigMap) -> Result<(), Appl
 }
 
 /// Whether only pods of the newest template are left, and all of them are there.
-fn is_rolled_out(deployment: &Deployment) -> bool {
-    let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
+fn is_rolled_out(applied: &Applied) -> bool {
+    let Some(Deployment { spec: Some(spec), status: Some(status), .. }) =
+        applied.deployment.as_deref()
+    else {
+        return false;
+    };
     let updated = status.updated_replicas.unwrap_or_default();
-    Rollout::of(deployment) == Rollout::Done && spec.replicas == Some(updated)
+    applied.rollout() == Rollout::Done && spec.replicas == Some(updated)
 }
 
 fn used(pods: &[Arc<Pod>], namespace: &str) -> BTreeSet<String> {
@@ -76,19 +80,26 @@ mod tests {
 
     #[test]
     fn a_rollout_is_complete_when_all_pods_are_of_the_newest_template() {
-        let deployment = |observed: i64, replicas: i32, updated: i32| -> Deployment {
-            serde_json::from_value(json!({
+        let is_rolled_out = |since: i64, observed: i64, replicas: i32, updated: i32| {
+            let deployment: Deployment = serde_json::from_value(json!({
                 "metadata": {"generation": 2}, "spec": {"replicas": 2, "selector": {}, "template": {}},
                 "status": {
                     "observedGeneration": observed, "replicas": replicas, "updatedReplicas": updated,
                 },
             }))
-            .unwrap()
+            .unwrap();
+            is_rolled_out(&Applied {
+                deployment: Some(Arc::new(deployment)),
+                template_since: Some(since),
+                ..Applied::default()
+            })
         };
 
-        assert!(is_rolled_out(&deployment(2, 2, 2)));
-        assert!(!is_rolled_out(&deployment(1, 2, 2)), "the newest template was not seen yet");
-        assert!(!is_rolled_out(&deployment(2, 3, 2)), "an old pod is left");
-        assert!(!is_rolled_out(&deployment(2, 2, 1)), "a new pod is missing");
+        assert!(is_rolled_out(2, 2, 2, 2));
+        assert!(!is_rolled_out(2, 1, 2, 2), "the newest template was not seen yet");
+        assert!(is_rolled_out(1, 1, 2, 2), "the template was");
+        assert!(!is_rolled_out(1, 1, 3, 3), "there were more, which are not wanted any more");
+        assert!(!is_rolled_out(2, 2, 3, 2), "an old pod is left");
+        assert!(!is_rolled_out(2, 2, 2, 1), "a new pod is missing");
     }
 }

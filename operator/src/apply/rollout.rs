@@ -27,11 +27,12 @@ pub enum Rollout {
 }
 
 impl Rollout {
-    /// Of a Deployment.
+    /// Of a Deployment whose template came with the generation `since`: what its controller says of a later one
+    /// holds for the template, too.
     #[must_use]
-    pub fn of(deployment: &Deployment) -> Self {
+    pub fn of(deployment: &Deployment, since: i64) -> Self {
         let Some(status) = &deployment.status else { return Self::Unseen };
-        if status.observed_generation < deployment.metadata.generation {
+        if status.observed_generation < Some(since) {
             return Self::Unseen;
         }
         if let Some(message) = stall(status) {
@@ -70,10 +71,10 @@ mod tests {
 
     fn rollout(status: &Value) -> Rollout {
         let deployment = json!({
-            "metadata": {"generation": 2}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+            "metadata": {"generation": 3}, "spec": {"replicas": 2, "selector": {}, "template": {}},
             "status": status,
         });
-        Rollout::of(&serde_json::from_value(deployment).unwrap())
+        Rollout::of(&serde_json::from_value(deployment).unwrap(), 2)
     }
 
     fn late(observed: i64) -> Value {
@@ -111,7 +112,7 @@ mod tests {
                 underway(0, 2),
             ),
             (
-                "all pods are new",
+                "all pods are new, and only their number was changed since",
                 json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2}),
                 Rollout::Done,
             ),

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     fixtures::{self, api_server::ApiServer},
-    render::render,
+    render::{labels, render},
 };
 
 const SERVICE: &str = "/api/v1/namespaces/resolvers/services/edge";
@@ -66,6 +66,46 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
     assert!(obstacle.to_string().starts_with("Deployment edge exists"), "{obstacle}");
     let written = writes(&asked);
     assert!(!written.contains(&DEPLOYMENT) && !written.contains(&SERVICE), "{asked:#?}");
+}
+
+#[tokio::test]
+async fn what_lost_its_owner_is_taken_over_when_we_made_it() {
+    let labels = json!(labels::all("edge"));
+    let other = json!(labels::all("other"));
+    let ours = json!([{"manager": "kubectl"}, {"manager": crate::NAME}]);
+    let theirs = json!([{"manager": "kubectl"}]);
+    let owner = json!([{
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "x", "uid": "1", "controller": true,
+    }]);
+    let cases = [
+        // (why, labels, managed fields, owners, what is told)
+        ("ours, orphaned", &labels, &ours, json!([]), None),
+        ("of another DnsProxy", &other, &ours, json!([]), Some("Conflict")),
+        ("labelled by somebody else", &labels, &theirs, json!([]), Some("Conflict")),
+        ("somebody else's by now", &labels, &ours, owner, Some("Conflict")),
+    ];
+
+    for (why, labels, managers, owners, expected) in cases {
+        let orphan = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {
+                "name": "edge", "namespace": "resolvers", "labels": labels,
+                "managedFields": managers, "ownerReferences": owners,
+            },
+            "spec": {"selector": {}, "template": {}},
+        });
+        let mut trimmed: Deployment = serde_json::from_value(orphan.clone()).unwrap();
+        crate::watches::trim(&mut trimmed);
+        let (applied, _) = ApiServer::default()
+            .with(DEPLOYMENT, orphan)
+            .during(async |client| {
+                let mut context = fixtures::context(client);
+                context.owned.deployments = fixtures::filled([trimmed]);
+                apply_minimal(&context).await.unwrap()
+            })
+            .await;
+        assert_eq!(applied.obstacle.as_ref().map(ApplyError::reason), expected, "{why}");
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,12 @@ impl Backoff {
         delay
     }
 
+    /// How often it failed in a row.
+    pub(super) fn failures(&self, object: &ObjectRef<Guarded>) -> u32 {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(object).copied().unwrap_or_default()
+    }
+
     /// It worked.
     pub(super) fn forget(&self, object: &ObjectRef<Guarded>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
@@ -50,8 +56,10 @@ mod tests {
 
         let delays: Vec<_> = (0..9).map(|_| backoff.next(object()).as_millis()).collect();
         assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!(backoff.failures(&object()), 9);
 
         backoff.forget(&object());
+        assert_eq!(backoff.failures(&object()), 0);
         assert_eq!(backoff.next(object()), FIRST);
     }
 }

@@ -96,3 +96,16 @@ async fn an_object_that_is_being_deleted_is_left_to_the_garbage_collector() {
     assert_eq!(writes, Vec::<String>::new());
     assert_eq!(action, Action::await_change());
 }
+
+#[tokio::test]
+async fn a_panic_of_the_check_is_a_problem_of_this_manifest() {
+    let checked = apart(|| panic!("no such rule: {}", 7)).await.unwrap();
+
+    let problems: Vec<_> = checked.unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "this operator failed at checking the manifest, which is a fault of the operator: no such rule: 7"
+        ]
+    );
+}

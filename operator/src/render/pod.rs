@@ -65,7 +65,7 @@ fn pod(
     PodSpec {
         affinity,
         image_pull_secrets,
-        node_selector: (!node_selector.is_empty()).then_some(node_selector),
+        node_selector: Some(on_linux(node_selector)),
         priority_class_name,
         runtime_class_name,
         scheduler_name,
@@ -82,6 +82,12 @@ fn pod(
         volumes: Some(vec![volume::volume(proxy)]),
         ..PodSpec::default()
     }
+}
+
+/// The image is for Linux, and a cluster may have nodes of another kind; who says more has reasons.
+fn on_linux(mut node_selector: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    node_selector.entry("kubernetes.io/os".to_owned()).or_insert_with(|| "linux".to_owned());
+    node_selector
 }
 
 fn container(proxy: &ValidatedDnsProxy, resources: Option<ResourceRequirements>) -> Container {
@@ -230,6 +236,21 @@ const LIVENESS_FAILURES: i32 = 5;
 mod tests {
     use super::*;
     use crate::fixtures;
+
+    #[test]
+    fn pods_run_on_linux_unless_told_otherwise() {
+        let selector = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+
+        assert_eq!(on_linux(selector(&[])), selector(&[("kubernetes.io/os", "linux")]));
+        assert_eq!(
+            on_linux(selector(&[("disk", "fast")])),
+            selector(&[("disk", "fast"), ("kubernetes.io/os", "linux")])
+        );
+        let other = selector(&[("kubernetes.io/os", "plan9")]);
+        assert_eq!(on_linux(other.clone()), other);
+    }
 
     #[test]
     fn what_the_manifest_adds_to_pods_never_replaces_our_labels() {

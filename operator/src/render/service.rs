@@ -39,12 +39,23 @@ pub(super) fn service(proxy: &ValidatedDnsProxy) -> Service {
             ip_family_policy,
             traffic_distribution,
             internal_traffic_policy,
-            external_traffic_policy,
+            external_traffic_policy: external_traffic_policy.or_else(|| keep_addresses(type_)),
             load_balancer_class,
             load_balancer_source_ranges,
             ..ServiceSpec::default()
         }),
         status: None,
+    }
+}
+
+/// Absent, the API server would choose `Cluster`: clients from outside then have the addresses of nodes, which
+/// may ask.
+fn keep_addresses(type_: v1alpha1::ServiceType) -> Option<String> {
+    match type_ {
+        v1alpha1::ServiceType::ClusterIP => None,
+        v1alpha1::ServiceType::NodePort | v1alpha1::ServiceType::LoadBalancer => {
+            Some("Local".to_owned())
+        }
     }
 }
 
@@ -70,6 +81,25 @@ fn type_name(type_: v1alpha1::ServiceType) -> &'static str {
 mod tests {
     use super::*;
     use crate::fixtures;
+
+    #[test]
+    fn clients_from_outside_keep_their_addresses_unless_told_otherwise() {
+        use v1alpha1::ServiceType::{ClusterIP, LoadBalancer, NodePort};
+        let policy = |type_, written: Option<&str>| {
+            let mut proxy = fixtures::validated("minimal");
+            proxy.spec.service = Some(v1alpha1::Service {
+                type_,
+                external_traffic_policy: written.map(ToOwned::to_owned),
+                ..v1alpha1::Service::default()
+            });
+            service(&proxy).spec.unwrap().external_traffic_policy
+        };
+
+        assert_eq!(policy(ClusterIP, None), None, "nobody outside asks, and it would be refused");
+        assert_eq!(policy(NodePort, None).as_deref(), Some("Local"));
+        assert_eq!(policy(LoadBalancer, None).as_deref(), Some("Local"));
+        assert_eq!(policy(LoadBalancer, Some("Cluster")).as_deref(), Some("Cluster"), "on purpose");
+    }
 
     #[test]
     fn serves_dns_over_udp_and_tcp_on_one_port() {

@@ -6,15 +6,15 @@
 use dnsproxy_api::{
     DnsProxyStatus,
     v1alpha1::{Condition, UpstreamState, UpstreamStatus},
-    validate::weaker_fallbacks,
+    validate::{Problem, weaker_fallbacks},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 
-use super::{Observed, upstreams};
+use super::{Observed, text, upstreams};
 use crate::{
     apply::{Rollout, rollout::DEADLINE_EXCEEDED},
-    render::labels,
+    render::{labels, names::ADMIN_PORT},
     resolve::{Absence, Reference},
     validate::{domain, lacks_cluster_dns, left_out},
 };
@@ -79,7 +79,7 @@ impl Finding {
             type_: self.type_.to_owned(),
             status: self.status.to_owned(),
             reason: self.reason.to_owned(),
-            message: self.message,
+            message: text::bounded(self.message, MAX_MESSAGE),
             last_transition_time: unchanged.map_or_else(
                 || Time(seconds(now)),
                 |condition| condition.last_transition_time.clone(),
@@ -124,16 +124,46 @@ pub(super) fn unreadable(
     [accepted, ready].map(|finding| finding.into_condition(Some(before), generation, now)).into()
 }
 
+/// For an object that cannot be reconciled: the conditions before, of which these two do not hold any more.
+pub(super) fn unreachable(
+    error: &str,
+    before: &DnsProxyStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let message = format!("{error}; it is tried again, at least once a minute");
+    let programmed = Finding::no(PROGRAMMED, UNREACHABLE, message);
+    let ready = ready(std::slice::from_ref(&programmed));
+    let mut conditions = before.conditions.clone().unwrap_or_default();
+    for finding in [programmed, ready] {
+        let new = finding.into_condition(Some(before), generation, now);
+        match conditions.iter_mut().find(|condition| condition.type_ == new.type_) {
+            Some(condition) => *condition = new,
+            None => conditions.push(new),
+        }
+    }
+    conditions
+}
+
 fn accepted(observed: &Observed<'_>) -> Finding {
     if observed.problems.is_empty() {
         return Finding::yes(ACCEPTED, "Accepted", valid(observed));
     }
-    let mut problems: Vec<_> =
-        observed.problems.iter().take(MAX_PROBLEMS).map(ToString::to_string).collect();
-    if let Some(more) = observed.problems.len().checked_sub(MAX_PROBLEMS).filter(|more| *more > 0) {
-        problems.push(format!("and {more} more"));
+    Finding::no(ACCEPTED, "Invalid", lines(observed.problems))
+}
+
+fn lines(problems: &[Problem]) -> String {
+    first(problems.iter().map(ToString::to_string).collect()).join("\n")
+}
+
+/// The first ones, and how many more there are: those are mended first.
+fn first(mut all: Vec<String>) -> Vec<String> {
+    let more = all.len().saturating_sub(MAX_ITEMS);
+    if more > 0 {
+        all.truncate(MAX_ITEMS);
+        all.push(format!("and {more} more"));
     }
-    Finding::no(ACCEPTED, "Invalid", problems.join("\n"))
+    all
 }
 
 /// What was allowed on purpose, or could not be, is said all the same: who reads the status need not have written the manifest.
@@ -154,7 +184,11 @@ fn valid(observed: &Observed<'_>) -> String {
              set spec.access.allow"
         ));
     }
-    said.join("; ")
+    let said = said.join("; ");
+    match observed.warnings {
+        [] => said,
+        warnings => format!("{said}, and probably not all of it is meant so:\n{}", lines(warnings)),
+    }
 }
 
 fn resolved_refs(observed: &Observed<'_>) -> Finding {
@@ -166,7 +200,7 @@ fn resolved_refs(observed: &Observed<'_>) -> Finding {
     if !missing.is_empty() {
         let message = format!(
             "not found: {}; what needs it does not run; add it, or refer to what there is",
-            missing.join(", ")
+            first(missing).join(", ")
         );
         return Finding::no(RESOLVED_REFS, "RefNotFound", message);
     }
@@ -202,9 +236,9 @@ fn programmed(observed: &Observed<'_>) -> Finding {
         return Finding::no(PROGRAMMED, "Rejected", message);
     }
     // Pods of an older Deployment may report the same configuration: a new image does not change its hash.
-    let deployment = observed.applied.deployment.as_deref();
-    let rollout = deployment.map_or(Rollout::Unseen, Rollout::of);
+    let rollout = observed.applied.rollout();
     let (ready, synced) = (observed.ready().count(), observed.synced().count());
+    let silent = observed.silent().count();
     let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
     let message = format!("{synced} of {ready} ready pods run configuration {hash}");
     match (rollout, ready) {
@@ -217,6 +251,7 @@ fn programmed(observed: &Observed<'_>) -> Finding {
             let message = format!("{updated} of {replicas} pods are of the newest Deployment");
             Finding::no(PROGRAMMED, PENDING, message)
         }
+        (Rollout::Done, _) if silent > 0 && synced + silent == ready => unreported(silent, ready),
         (Rollout::Done, _) if synced < ready => Finding::no(PROGRAMMED, PENDING, message),
         (Rollout::Done, _) => Finding::yes(PROGRAMMED, "Programmed", message),
     }
@@ -231,6 +266,15 @@ fn stalled(observed: &Observed<'_>, message: &str) -> String {
          start: kubectl -n {namespace} describe pods -l {}",
         labels::selector_text(&name)
     )
+}
+
+/// Where nothing is on the way, silence is no progress: it may last until somebody lets the operator through.
+fn unreported(silent: usize, ready: usize) -> Finding {
+    let message = format!(
+        "{silent} of {ready} ready pods did not answer on port {ADMIN_PORT}: is the operator allowed to reach \
+         them (NetworkPolicy)?"
+    );
+    Finding::no(PROGRAMMED, "Unreported", message)
 }
 
 /// What a pod has against the configuration that it should run.
@@ -283,10 +327,14 @@ fn ready(first: &[Finding]) -> Finding {
     }
 }
 
+/// The cluster does not do what it is asked, and may later.
+pub const UNREACHABLE: &str = "Unreachable";
 /// Pods run another configuration than they should, or are still to be replaced.
 const PENDING: &str = "Pending";
 /// There is no pod that could run it.
 const NO_READY_PODS: &str = "NoReadyPods";
 
-/// More would not help anybody: the first ones are mended first.
-const MAX_PROBLEMS: usize = 20;
+/// Of problems and missing references; more would not help anybody. Our guess.
+const MAX_ITEMS: usize = 20;
+/// In octets: an eighth of what a condition may hold, and as much as anybody reads in a terminal. Our guess.
+const MAX_MESSAGE: usize = 4096;

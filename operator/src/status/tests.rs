@@ -13,12 +13,15 @@ use crate::{
     resolve::{Absence, Kind, Reference},
 };
 
+mod bounds;
+
 const HASH: &str = "0123456789abcdef";
 
 /// A small world, in which everything is as wanted; each test changes one thing.
 struct World {
     proxy: DnsProxy,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
     resolved: Resolved,
     applied: Applied,
     pods: Vec<PodState>,
@@ -29,11 +32,13 @@ impl World {
         Self {
             proxy: fixtures::proxy("minimal"),
             problems: vec![],
+            warnings: vec![],
             resolved: fixtures::resolved(),
             applied: Applied {
                 config_map: Some("edge-1".into()),
                 config_hash: Some(HASH.into()),
                 deployment: Some(Arc::new(deployment(2))),
+                template_since: Some(1),
                 service: Some(Arc::new(service())),
                 obstacle: None,
             },
@@ -46,8 +51,8 @@ impl World {
     }
 
     fn status_at(&self, second: i64) -> DnsProxyStatus {
-        let Self { proxy, problems, resolved, applied, pods } = self;
-        let observed = Observed { proxy, problems, resolved, applied, pods };
+        let Self { proxy, problems, warnings, resolved, applied, pods } = self;
+        let observed = Observed { proxy, problems, warnings, resolved, applied, pods };
         status(&observed, Timestamp::from_second(second).unwrap())
     }
 
@@ -160,6 +165,24 @@ fn a_weaker_fallback_is_accepted_and_told() {
 }
 
 #[test]
+fn what_is_probably_not_meant_is_told_and_accepted() {
+    let mut proxy = fixtures::proxy("minimal");
+    proxy.spec.upstreams[0].protocol = dnsproxy_api::v1alpha1::Protocol::UDP;
+    proxy.spec.upstreams[0].tls = None;
+    let valid = crate::validate::validate(&proxy, &fixtures::resolved(), fixtures::IMAGE);
+    let mut world = World::new();
+    world.warnings = valid.unwrap().warnings;
+
+    let accepted = world.condition("Accepted");
+    assert_eq!(accepted.status, "True");
+    assert_eq!(
+        accepted.message,
+        "the manifest is valid, and probably not all of it is meant so:\n\
+         spec.upstreams[0].protocol: quad is asked for any name in clear: everybody on the way can read and forge"
+    );
+}
+
+#[test]
 fn nodes_that_may_not_ask_are_told() {
     let mut world = World::new();
     let node = |it: u32| std::net::Ipv4Addr::from_bits(0xc633_6400 + 2 * it);
@@ -184,6 +207,20 @@ fn a_missing_reference_is_named() {
     assert_eq!(world.verdict("ResolvedRefs"), "False RefNotFound");
     let message = world.condition("ResolvedRefs").message;
     assert!(message.starts_with("not found: Secret dot-client;"), "{message}");
+}
+
+#[test]
+fn of_many_missing_references_the_first_ones_are_named() {
+    let mut world = World::new();
+    let reference = |n: usize| Reference {
+        kind: Kind::Secret,
+        name: format!("dot-client-{n:02}"),
+        key: "tls.crt".into(),
+    };
+    world.resolved.missing = (0..23).map(|n| (reference(n), Absence::Object)).collect();
+
+    let message = world.condition("ResolvedRefs").message;
+    assert!(message.contains(", Secret dot-client-19, and 3 more; what needs it"), "{message}");
 }
 
 #[test]
@@ -216,8 +253,16 @@ fn programmed_means_every_ready_pod() {
     assert_eq!(one_behind.status().synced_replicas, Some(1));
 
     let mut one_silent = World::new();
-    one_silent.pods[1].report = None;
-    assert_eq!(one_silent.verdict("Programmed"), "False Pending");
+    one_silent.pods[1].report = Some(Report::default());
+    assert_eq!(one_silent.verdict("Programmed"), "False Unreported");
+    assert_eq!(
+        one_silent.condition("Programmed").message,
+        "1 of 2 ready pods did not answer on port 8053: is the operator allowed to reach them (NetworkPolicy)?"
+    );
+    assert!(!is_moving(&one_silent.status()), "it does not pass by itself");
+
+    one_silent.pods[0] = pod("edge-a", "other", "Healthy", None);
+    assert_eq!(one_silent.verdict("Programmed"), "False Pending", "the other one is on its way");
 
     let mut one_starting = one_behind;
     one_starting.pods[1].is_ready = false;
@@ -239,6 +284,7 @@ fn rolling_out(conditions: &Value) -> World {
     }));
     let mut world = World::new();
     world.applied.deployment = Some(Arc::new(deployment.unwrap()));
+    world.applied.template_since = Some(2);
     world.pods.push(PodState { is_ready: false, report: None, ..pod("edge-c", HASH, "", None) });
     world
 }
@@ -256,7 +302,10 @@ fn a_rollout_is_not_ready_before_the_old_pods_are_gone() {
     let mut newer = deployment(2);
     newer.metadata.generation = Some(2);
     unseen.applied.deployment = Some(Arc::new(newer));
+    unseen.applied.template_since = Some(2);
     assert_eq!(unseen.verdict("Ready"), "False Pending", "its status is about the one before");
+    unseen.applied.template_since = Some(1);
+    assert_eq!(unseen.verdict("Ready"), "True Ready", "only the number of pods was changed");
 }
 
 #[test]
@@ -414,6 +463,15 @@ fn one_server_that_answers_is_enough_and_the_other_is_told() {
 }
 
 #[test]
+fn an_upstream_that_nobody_asked_is_not_counted_as_one_that_answers() {
+    let mut world = World::new();
+    assert_eq!(world.status().upstreams_ready.as_deref(), Some("1/1"));
+
+    world.pods.clear();
+    assert_eq!(world.status().upstreams_ready.as_deref(), Some("0/1"));
+}
+
+#[test]
 fn a_condition_keeps_its_time_until_its_status_changes() {
     let mut world = World::new();
     world.proxy.status = Some(world.status_at(1000));
@@ -454,6 +512,29 @@ fn an_object_that_cannot_be_read_keeps_the_time_since_when() {
     let accepted = find(&first, "Accepted").unwrap();
     assert_eq!(accepted.last_transition_time.0, at(2000), "it was true before");
     assert_eq!(unreadable(&object, &first, at(3000)), first, "nothing changed");
+}
+
+#[test]
+fn what_cannot_be_done_is_told_beside_what_was_seen_last() {
+    let mut world = World::new();
+    world.proxy.status = Some(world.status_at(1000));
+    world.proxy.metadata.generation = Some(4);
+    let at = |second| Timestamp::from_second(second).unwrap();
+
+    let new = unreachable(&world.proxy, "cannot apply: no", at(2000));
+    let programmed = find(&new, "Programmed").unwrap();
+    assert_eq!((&*programmed.status, &*programmed.reason), ("False", "Unreachable"));
+    assert_eq!(programmed.message, "cannot apply: no; it is tried again, at least once a minute");
+    assert_eq!(programmed.observed_generation, Some(4));
+    let ready = find(&new, "Ready").unwrap();
+    assert_eq!((&*ready.status, &*ready.reason), ("False", "Unreachable"));
+    assert_eq!(new.observed_generation, Some(3), "the rest is about the generation before");
+    assert_eq!(find(&new, "Accepted").unwrap().observed_generation, Some(3));
+    assert!(!is_moving(&new), "it does not pass by itself");
+
+    world.proxy.status = Some(new.clone());
+    let again = unreachable(&world.proxy, "cannot apply: no", at(3000));
+    assert_eq!(again, new, "nothing changed: nothing is written");
 }
 
 #[tokio::test]

@@ -56,10 +56,10 @@ pub(super) fn of(observed: &Observed<'_>) -> Vec<UpstreamStatus> {
         .collect()
 }
 
-/// How many are not known to fail, of how many: one that was never needed is not a failure.
+/// How many answer, of how many: of one that was not asked nobody knows.
 pub(super) fn ready(upstreams: &[UpstreamStatus]) -> String {
     let ready =
-        upstreams.iter().filter(|upstream| upstream.state != UpstreamState::Unhealthy).count();
+        upstreams.iter().filter(|upstream| upstream.state == UpstreamState::Healthy).count();
     format!("{ready}/{}", upstreams.len())
 }
 

@@ -1,0 +1,46 @@
+use kube::Api;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    fixtures::{self, api_server::ApiServer},
+    status::conditions::{PROGRAMMED, find},
+};
+
+const STATUS: &str = "/apis/dnsproxy.io/v1alpha1/namespaces/resolvers/dnsproxies/edge/status";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/resolvers/deployments/edge";
+
+#[tokio::test]
+async fn a_failure_that_lasts_is_told_and_tried_again() {
+    let proxy = fixtures::proxy("minimal");
+    let server = ApiServer::default()
+        .with(STATUS, serde_json::to_value(&proxy).unwrap())
+        .refusing(DEPLOYMENT, 500);
+    let guarded: Guarded = serde_json::from_value(json!(proxy)).unwrap();
+    let guarded = Arc::new(guarded);
+    let (told, _) = server
+        .during(async |client| {
+            let context = Arc::new(fixtures::context(client.clone()));
+            let status = Api::<DnsProxy>::namespaced(client, "resolvers");
+            let mut told = Vec::new();
+            for _ in 0..4 {
+                let error = measured(guarded.clone(), context.clone()).await.unwrap_err();
+                retry(guarded.clone(), &error, context.clone());
+                let status = status.get_status("edge").await.unwrap().status;
+                let programmed = status.as_ref().and_then(|it| find(it, PROGRAMMED));
+                told.push(programmed.map(|it| (it.reason.clone(), it.message.clone())));
+            }
+            told
+        })
+        .await;
+
+    assert_eq!(told[..2], [None, None], "it may pass");
+    let (reason, message) = told[2].as_ref().unwrap();
+    assert_eq!(reason, "Unreachable");
+    assert_eq!(
+        message,
+        "cannot apply: the API server does not take Deployment edge: refused by the script; it is tried again, at \
+         least once a minute"
+    );
+    assert_eq!(told[3], told[2]);
+}
