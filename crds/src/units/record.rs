@@ -7,11 +7,13 @@ use std::str::FromStr;
 
 use domain::{
     base::{
-        Name,
+        Name, ParseRecordData, ParsedName,
         iana::Class,
         rdata::{ComposeRecordData, RecordData},
     },
-    zonefile::inplace::{Entry, Zonefile},
+    dep::octseq::Parser,
+    rdata::ZoneRecordData,
+    zonefile::inplace::{Entry, ScannedRecordData, Zonefile},
 };
 
 /// Everything of a record but its owner.
@@ -40,6 +42,11 @@ pub enum RecordError {
     /// Its form.
     #[error("not a record such as `60 IN A 10.0.0.9`: {0}")]
     Form(String),
+    /// Its data, which the reader of zone files takes, but no reader of messages.
+    #[error(
+        "the data are none of this type: a name in it has two dots in a row (`{{name}}` ends with a dot), or the octets behind `\\#` are others"
+    )]
+    Data,
 }
 
 /// The TTL of records that have none: our guess, as short as an address may need to change.
@@ -83,8 +90,27 @@ impl Record {
         let rtype = record.data().rtype().to_int();
         let mut data = Vec::new();
         let Ok(()) = record.data().compose_rdata(&mut data);
-        Ok(Self { ttl, rtype, data })
+        if is_read_back(record.data(), &data) {
+            Ok(Self { ttl, rtype, data })
+        } else {
+            Err(RecordError::Data)
+        }
     }
+}
+
+/// Whether the data of a message are those of the text, all of them. The reader of zone files lets an empty label pass,
+/// which ends a name in a message: what stands behind it would be something else there.
+fn is_read_back(scanned: &ScannedRecordData, data: &[u8]) -> bool {
+    let mut parser = Parser::from_ref(data);
+    let parsed =
+        ZoneRecordData::<&[u8], ParsedName<&[u8]>>::parse_rdata(scanned.rtype(), &mut parser);
+    let Ok(Some(parsed)) = parsed else { return false };
+    // Octets (RFC 3597 §5) have no names to compare.
+    let is_same = matches!(scanned, ZoneRecordData::Unknown(_)) || parsed == *scanned;
+    // Pointers lead nowhere outside of a message.
+    let mut again = Vec::with_capacity(data.len());
+    let Ok(()) = parsed.compose_rdata(&mut again);
+    is_same && parser.remaining() == 0 && again == data
 }
 
 /// Without the place in the text, which is one line anyway.
@@ -94,6 +120,8 @@ fn reason(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn record(ttl: u32, rtype: u16, data: &[u8]) -> Result<Record, RecordError> {
@@ -137,6 +165,72 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(text.parse::<Record>(), Err(expected), "{text}");
+        }
+    }
+
+    /// It would end the name in a message, and what is behind it would be read as something else.
+    #[test]
+    fn a_name_with_an_empty_label_is_refused_in_the_data_of_every_type() {
+        let types = [
+            "CNAME {}",
+            "DNAME {}",
+            "NS {}",
+            "PTR {}",
+            "MX 1 {}",
+            "SRV 1 2 3 {}",
+            "SOA {} b. 1 2 3 4 5",
+            "SOA b. {} 1 2 3 4 5",
+            "RP {} b.",
+            "RP b. {}",
+            "NAPTR 1 2 s \"SIP+D2U\" \"\" {}",
+            "HTTPS 1 {} alpn=h2",
+            "SVCB 1 {}",
+            "SVCB 1 {} key1=\"\\000\"",
+            "NSEC {} A",
+            "RRSIG A 8 2 60 20300101000000 20200101000000 1 {} AAAA",
+        ];
+        for text in types {
+            for name in ["a..b.", "a..b", "x.example..", "pre..dest.example.", "a...b."] {
+                let text = text.replace("{}", name);
+                assert_eq!(text.parse::<Record>(), Err(RecordError::Data), "{text}");
+            }
+            let text = text.replace("{}", "a.b.");
+            assert!(text.parse::<Record>().is_ok(), "{text}");
+        }
+        assert!("CNAME .dest.example.".parse::<Record>().is_err());
+    }
+
+    #[test]
+    fn octets_are_those_of_their_type() {
+        for (text, is_sound) in [
+            ("TYPE5 \\# 3 016100", true),
+            ("CNAME \\# 3 016100", true),
+            ("TYPE5 \\# 4 01610000", false),
+            ("TYPE5 \\# 2 c000", false),
+            ("TYPE1 \\# 3 0a0000", false),
+            ("TYPE1 \\# 4 0a000001", true),
+            ("TYPE15 \\# 4 0001c000", false),
+        ] {
+            assert_eq!(text.parse::<Record>().is_ok(), is_sound, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_read_back_whole(
+            rtype in "CNAME|NS|PTR|DNAME|MX 1|SRV 1 2 3|SVCB 1|HTTPS 1|SOA a.|RP a.|NSEC|NAPTR 1 2 a b c",
+            name in r"(([ab*.]|\\\.|\\00[0-3]|\\192){0,9}|(a{60,64}\.{1,2}){1,5})",
+            behind in r"( b\.)?( 1 2 3 4 5)?( A)?( port=[1-9])?",
+            origin in "\\.|b\\.",
+        ) {
+            let text = format!("{rtype} {name}{behind}");
+            let Ok(Record { rtype, data, .. }) = Record::read(&text, &origin) else { return Ok(()) };
+            let mut parser = Parser::from_ref(&*data);
+            let parsed = ZoneRecordData::<&[u8], ParsedName<&[u8]>>::parse_rdata(rtype.into(), &mut parser);
+            prop_assert!(parsed.is_ok_and(|data| data.is_some()), "{}", text);
+            prop_assert_eq!(parser.remaining(), 0, "{}", text);
+            let (is_escaped, is_rooted) = (name.contains('\\'), name == ".");
+            prop_assert!(is_escaped || is_rooted || !name.contains("..") && !name.starts_with('.'), "{}", text);
         }
     }
 }
