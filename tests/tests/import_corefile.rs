@@ -1,7 +1,7 @@
 //! A Corefile, carried over: what CoreDNS's own tests of `rewrite` want holds here.
 
 use dnsproxy_tests::{
-    import::{cases, import, imported},
+    import::{assert_valid, cases, import, imported},
     proxy::text,
     upstream::{Action, Received, Upstream},
     wire::{Query, Response, rcodes, types},
@@ -329,4 +329,47 @@ async fn a_hosts_file_is_read_by_the_proxy_itself() {
     let reverse = proxy.client().ask("1.0.0.10.in-addr.arpa.", types::PTR).await;
     assert_eq!(reverse.values(), ["host.example."]);
     assert_eq!(proxy.client().ask("www.example.org.", types::A).await.values(), ["192.0.2.1"]);
+}
+
+/// As kubeadm writes it.
+const OF_KUBERNETES: &str = "\
+.:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30 {
+       disable success cluster.local
+       disable denial cluster.local
+    }
+    loop
+    reload
+    loadbalance
+}
+";
+
+#[tokio::test]
+async fn the_corefile_of_kubernetes_becomes_a_manifest_with_a_server_to_be_replaced() {
+    let output = import("corefile", OF_KUBERNETES).await;
+
+    let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{notes}");
+    assert!(manifest.contains("name: replace-me"), "{manifest}");
+    let told = "configuration:13: forward . /etc/resolv.conf: /etc/resolv.conf is not read: write its servers in place of 192.0.2.53";
+    assert!(notes.contains(told), "{notes}");
+    assert_valid(&manifest).await;
+    let both = import("corefile", ". {\n  forward . 192.0.2.1 /etc/resolv.conf\n}\n").await;
+    let (manifest, notes) = (text(&both.stdout), text(&both.stderr));
+    assert!(manifest.contains("192.0.2.1") && !manifest.contains("replace-me"), "{manifest}");
+    assert!(notes.contains("write its servers as `upstreams`, too"), "{notes}");
 }

@@ -2,7 +2,7 @@
 
 use dnsproxy_tests::{
     client::Client,
-    import::{cases, import, imported},
+    import::{assert_valid, cases, import, imported},
     proxy::text,
     upstream::{Action, Received, Upstream},
     wire::{Query, Reply, Response, name_on_wire, rcodes, types},
@@ -267,11 +267,21 @@ async fn a_manifest_that_cannot_be_is_never_printed() {
         let output = import("dnsmasq", &format!("server=192.0.2.1\n{option}\n")).await;
         let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success() && notes.contains(note), "{option}: {notes}");
-        let folder = dnsproxy_tests::proxy::folder();
-        let file = folder.path().join("dnsproxy.yaml");
-        std::fs::write(&file, &manifest).unwrap();
-        let check = dnsproxy_tests::proxy::run(&["check", "-f", &file.to_string_lossy()]).await;
-        assert!(check.status.success(), "{option}: {}", text(&check.stderr));
+        assert_valid(&manifest).await;
+    }
+}
+
+/// As it is delivered: comments alone, and the servers are those of resolv.conf.
+#[tokio::test]
+async fn a_configuration_without_servers_becomes_a_manifest_with_one_to_be_replaced() {
+    for options in ["", "# a comment\n\n", "domain-needed\nbogus-priv\n"] {
+        let output = import("dnsmasq", options).await;
+        let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+
+        assert!(output.status.success(), "{options}: {notes}");
+        assert!(manifest.contains("name: replace-me"), "{options}: {manifest}");
+        assert!(notes.contains("in place of 192.0.2.53"), "{options}: {notes}");
+        assert_valid(&manifest).await;
     }
 }
 
@@ -322,11 +332,7 @@ async fn many_names_of_which_the_same_is_said_are_one_rule() {
 
     let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{notes}");
-    let folder = dnsproxy_tests::proxy::folder();
-    let file = folder.path().join("dnsproxy.yaml");
-    std::fs::write(&file, &manifest).unwrap();
-    let checked = dnsproxy_tests::proxy::run(&["check", "-f", &file.to_string_lossy()]).await;
-    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    assert_valid(&manifest).await;
     assert_eq!(manifest.matches("answer:").count(), 1);
     for name in ["ad4999.example", "zone299.example"] {
         assert_eq!(manifest.matches(name).count(), 1, "{name}");

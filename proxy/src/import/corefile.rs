@@ -417,8 +417,7 @@ fn defaults(draft: &mut Draft, blocks: &[Block]) {
     }
     if draft.spec.upstreams.is_empty() {
         // A manifest has an upstream; this one is asked for nothing that the Corefile would not ask.
-        let nobody = SocketAddr::from(([127, 0, 0, 53], 53));
-        let name = draft.plain_upstream(nobody, dnsproxy_api::v1alpha1::Protocol::UDP);
+        let name = draft.unknown_upstream();
         draft.route("nowhere").upstreams.push(name);
     }
 }

@@ -423,11 +423,14 @@ impl Reader {
 
     /// The servers for every name, and where queries are taken.
     fn defaults(&mut self) {
+        // A file of comments alone, as it is delivered, says that all is as usual.
+        if self.given.is_empty() {
+            self.draft.carry();
+        }
         if self.servers.is_empty() {
-            let address = SocketAddr::from(([127, 0, 0, 53], 53));
-            self.servers.push(self.draft.plain_upstream(address, Protocol::UDP));
-            let reason = "dnsmasq would read the servers for other names from resolv.conf; 127.0.0.53 stands in for them";
-            self.draft.note(0, "no server=", reason);
+            self.servers.push(self.draft.unknown_upstream());
+            let reason = "dnsmasq would read the servers for other names from resolv.conf: write them in place of 192.0.2.53 in the upstream `replace-me`; until then these names are not resolved";
+            self.draft.note(0, "no `server=`", reason);
         }
         let servers = std::mem::take(&mut self.servers);
         let route = self.draft.route(draft::DEFAULT);

@@ -35,6 +35,9 @@ pub struct Draft {
 /// The route for every name.
 pub(super) const DEFAULT: &str = "default";
 
+/// The upstream that people have to write themselves.
+pub(super) const UNKNOWN: &str = "replace-me";
+
 impl Draft {
     /// An empty one. Other programs forward private names, so this does, too.
     pub fn new() -> Self {
@@ -122,6 +125,17 @@ impl Draft {
             name: format!("server-{}", address.ip()),
             addresses: vec![text_of(address)],
             protocol,
+            ..Upstream::default()
+        })
+    }
+
+    /// An upstream for those that are not known here. Its address is for documents (RFC 5737): it is nobody's, and no
+    /// listener's either. Returns its name.
+    pub fn unknown_upstream(&mut self) -> String {
+        self.upstream(Upstream {
+            name: UNKNOWN.to_owned(),
+            addresses: vec!["192.0.2.53".to_owned()],
+            protocol: Protocol::UDP,
             ..Upstream::default()
         })
     }
