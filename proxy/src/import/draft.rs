@@ -9,8 +9,8 @@ use dnsproxy_api::{
     DnsProxy, manifest,
     units::Duration,
     v1alpha1::{
-        Cache, DnsProxySpec, Match, NameMatch, OtherTypes, Policy, PrivateNames, Protocol,
-        Responses, Route, Source, StaticAnswer, Upstream, rule::Rule,
+        Cache, DnsProxySpec, ListFormat, Match, NameList, NameMatch, OtherTypes, Policy,
+        PrivateNames, Protocol, Responses, Route, Source, StaticAnswer, Upstream, rule::Rule,
     },
     validate::{self, Place},
 };
@@ -34,6 +34,9 @@ pub struct Draft {
 
 /// The route for every name.
 pub(super) const DEFAULT: &str = "default";
+
+/// The list of the names of hosts files.
+const HOSTS: &str = "hosts";
 
 /// The upstream that people have to write themselves.
 pub(super) const UNKNOWN: &str = "replace-me";
@@ -70,6 +73,15 @@ impl Draft {
     pub fn hosts_file(&mut self, path: &str) {
         let hosts = self.spec.hosts.get_or_insert_default();
         hosts.sources.push(Source { file: Some(path.to_owned()), ..Source::default() });
+    }
+
+    /// A list of the names of those files, for rules.
+    pub fn hosts_list(&mut self) -> String {
+        let name = HOSTS.to_owned();
+        let sources = self.spec.hosts.get_or_insert_default().sources.clone();
+        let list = NameList { name: name.clone(), format: ListFormat::Hosts, sources };
+        self.spec.lists.get_or_insert_default().push(list);
+        name
     }
 
     /// Adds a rule; its name becomes one that no other has. Returns it.
