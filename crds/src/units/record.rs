@@ -201,6 +201,47 @@ mod tests {
     }
 
     #[test]
+    fn a_sound_record_of_every_type_is_taken() {
+        let records = [
+            "A 192.0.2.1",
+            "AAAA 2001:db8::1",
+            "NS ns.example.",
+            "CNAME .",
+            "SOA ns.example. admin.example. 1 7200 3600 1209600 3600",
+            "MB a.",
+            "MINFO a. b.",
+            "PTR *.a.",
+            "HINFO \"PC\" \"\"",
+            "MX 0 .",
+            "TXT a b \"\"",
+            "RP a. b.",
+            "SRV 0 0 0 .",
+            "NAPTR 100 10 \"u\" \"E2U+sip\" \"!^.*$!sip:a@b!\" .",
+            "DNAME a.",
+            "DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D",
+            "CDS 0 0 0 00",
+            "SSHFP 2 1 123456789abcdef67890123456789abcdef67890",
+            "IPSECKEY 10 1 2 192.0.2.38 AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ==",
+            "IPSECKEY 10 3 2 gw.example. AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ==",
+            "RRSIG A 8 2 60 20300101000000 20200101000000 1 a. AAAA",
+            "NSEC b.example. A MX RRSIG NSEC TYPE1234",
+            "DNSKEY 257 3 8 AwEAAQ==",
+            "CDNSKEY 0 3 0 AA==",
+            "NSEC3 1 1 12 aabbccdd 2t7b4g4vsa5smi47k61mv5bv1a22bojr A RRSIG",
+            "NSEC3PARAM 1 0 0 -",
+            "TLSA 3 1 1 d2abde240d7cd3ee6b4b28c54df034b97983a1d16e8a410e4561cb106618e971",
+            "OPENPGPKEY AQNRU3mG",
+            "ZONEMD 2018031900 1 1 c68090d90a7aed716bc459f9340e3d7c1370d4d24b7e2fc3a1ddc0b9a87153b9a9713b3c9ae5cc27777f98b8e730044c",
+            "SVCB 0 other.example.",
+            "HTTPS 1 . alpn=h2,h3 port=8443 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1 mandatory=alpn",
+            "CAA 128 issue \"ca.example; policy=ev\"",
+        ];
+        for text in records {
+            assert!(text.parse::<Record>().is_ok(), "{text}: {:?}", text.parse::<Record>());
+        }
+    }
+
+    #[test]
     fn octets_are_those_of_their_type() {
         for (text, is_sound) in [
             ("TYPE5 \\# 3 016100", true),
