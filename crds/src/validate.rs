@@ -19,6 +19,7 @@ pub use routes::weaker_fallbacks;
 
 mod access;
 mod cache;
+mod circles;
 mod cluster_dns;
 mod limits;
 mod listeners;

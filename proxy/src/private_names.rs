@@ -3,7 +3,8 @@
 //! | names | answer |
 //! |---|---|
 //! | `localhost` and below (RFC 6761 section 6.3) | 127.0.0.1 and ::1 |
-//! | `local` (RFC 6762), `onion` (RFC 7686), `invalid` and `test` (RFC 6761), `home.arpa` (RFC 8375), and below | there is no such name |
+//! | `local` (RFC 6762), `onion` (RFC 7686), `invalid` and `test` (RFC 6761), `home.arpa` (RFC 8375), `service.arpa` (RFC 9665), and below | there is no such name |
+//! | `resolver.arpa` and below (RFC 9462 section 6.4) | nothing of any type: we designate no other resolver, and those that upstreams designate are theirs |
 //! | host names without a dot, for addresses | there is no such name; nothing that could be remembered of a whole TLD |
 //! | reverse zones of private, local and example addresses (RFC 6303, RFC 7793) | there is no such name |
 
@@ -38,7 +39,8 @@ pub fn answer(question: &Question<'_>) -> Option<(Rcode, Response)> {
     if apex == labels.count && question.qtype == Qtype::DS {
         return None;
     }
-    let rcode = if apex == labels.count { Rcode::NOERROR } else { Rcode::NXDOMAIN };
+    let is_there = apex == labels.count || labels.is_of_resolver();
+    let rcode = if is_there { Rcode::NOERROR } else { Rcode::NXDOMAIN };
     let mut response = empty(question);
     let [_, authorities, _] = &mut response.sections;
     let name = labels.ancestor(&question.name, apex)?;
@@ -115,6 +117,11 @@ impl<'n> Labels<'n> {
         (number.to_string() == text).then_some(number)
     }
 
+    /// Whether clients look there for other ways to their resolver: `resolver.arpa`.
+    fn is_of_resolver(&self) -> bool {
+        self.is(0, b"arpa") && self.is(1, b"resolver")
+    }
+
     /// How many labels the zone has that is ours and that the name is in.
     fn apex(&self) -> Option<usize> {
         let is_alone =
@@ -125,7 +132,7 @@ impl<'n> Labels<'n> {
         if !self.is(0, b"arpa") {
             return None;
         }
-        if self.is(1, b"home") {
+        if self.is(1, b"home") || self.is(1, b"service") || self.is_of_resolver() {
             return Some(2);
         }
         if self.is(1, b"in-addr") {
@@ -212,6 +219,12 @@ mod tests {
             ("x.y.invalid.", Qtype::MX, Some((no, "invalid."))),
             ("x.test.", Qtype::A, Some((no, "test."))),
             ("x.home.arpa.", Qtype::A, Some((no, "home.arpa."))),
+            ("x.service.arpa.", Qtype::A, Some((no, "service.arpa."))),
+            ("_dns.resolver.arpa.", Qtype(64), Some((nothing, "resolver.arpa."))),
+            ("resolver.arpa.", Qtype::A, Some((nothing, "resolver.arpa."))),
+            ("x.y.Resolver.ARPA.", Qtype::AAAA, Some((nothing, "Resolver.ARPA."))),
+            ("resolver.arpa.", Qtype::DS, None),
+            ("x.resolver.example.", Qtype::A, None),
             ("localhost.", Qtype::A, Some((nothing, "[127, 0, 0, 1]"))),
             ("x.LocalHost.", Qtype::MX, Some((nothing, "x.LocalHost."))),
             ("host.", Qtype::A, Some((no, ""))),

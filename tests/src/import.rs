@@ -29,6 +29,18 @@ pub async fn imported(format: &str, configuration: &str) -> Proxy {
     }
 }
 
+/// Checks that a manifest is one.
+///
+/// # Panics
+/// When `dnsproxy check` says that it is not.
+pub async fn assert_valid(manifest: &str) {
+    let folder = folder();
+    let file = folder.path().join("dnsproxy.yaml");
+    fs::write(&file, manifest).expect("a file in a folder of our own");
+    let check = run(&["check", "-f", &file.to_string_lossy()]).await;
+    assert!(check.status.success(), "{manifest}\n{}", text(&check.stderr));
+}
+
 /// The cases of a file, each with its `id`.
 ///
 /// # Panics

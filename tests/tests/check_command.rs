@@ -1,6 +1,7 @@
 //! `dnsproxy check` finds every problem of a manifest at once, each with its path; `run` refuses the same.
 
 use dnsproxy_tests::{
+    certificates::{Authority, expired},
     manifest::{manifest, merged},
     proxy::{Launch, folder, run, text},
 };
@@ -272,5 +273,80 @@ async fn the_wrong_use_of_a_command_is_no_problem_of_the_manifest() {
         let output = run(arguments).await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty());
+    }
+}
+
+/// Nothing would be resolved with these, and `run` would say so only once it runs.
+#[tokio::test]
+async fn files_of_tls_that_cannot_work_are_warned_of() {
+    let (authority, folder) = (Authority::default(), folder());
+    let (own, other) = (authority.server(), authority.server());
+    let old = authority.issue(&["client.example"], expired);
+    for (name, content) in [
+        ("ca.crt", authority.pem()),
+        ("old.crt", old.chain_pem),
+        ("old.key", old.key_pem),
+        ("garbage", "no certificate".to_owned()),
+        ("own.crt", own.chain_pem),
+        ("own.key", own.key_pem),
+        ("other.key", other.key_pem),
+    ] {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let pair = |certificate: &str, key: &str| json!({"clientCertificate": {"certificateFile": certificate, "keyFile": key}});
+    for (why, tls, warning) in [
+        ("sound ones", merged(json!({"ca": {"file": "ca.crt"}}), pair("own.crt", "own.key")), None),
+        ("no such file", json!({"ca": {"file": "none.crt"}}), Some("ca.file: ")),
+        (
+            "no authority",
+            json!({"ca": {"file": "garbage"}}),
+            Some("ca.file: no usable certificate"),
+        ),
+        (
+            "none inline",
+            json!({"ca": {"inline": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}}),
+            Some("ca.inline: no usable certificate"),
+        ),
+        ("no key file", pair("own.crt", "none.key"), Some("clientCertificate.keyFile: ")),
+        (
+            "no certificate",
+            pair("garbage", "own.key"),
+            Some("clientCertificate.certificateFile: no certificate"),
+        ),
+        ("no key", pair("own.crt", "garbage"), Some("clientCertificate.keyFile: no private key")),
+        (
+            "another key",
+            pair("own.crt", "other.key"),
+            Some("clientCertificate.keyFile: the key is another one"),
+        ),
+        (
+            "too late",
+            pair("old.crt", "old.key"),
+            Some("clientCertificate.certificateFile: it has expired on 2020-01-01"),
+        ),
+    ] {
+        let spec = merged(
+            valid(),
+            json!({"upstreams": [merged(valid()["upstreams"][0].clone(), json!({"tls": tls}))]}),
+        );
+        let path = folder.path().join("dnsproxy.yaml");
+        std::fs::write(&path, manifest(&spec)).unwrap();
+        let output = run(&["check", "-f", path.to_str().unwrap()]).await;
+        let said = text(&output.stderr);
+
+        assert!(output.status.success(), "{why}: {said}");
+        match warning {
+            None => assert!(!said.contains("warning"), "{why}: {said}"),
+            Some(warning) => {
+                let file = format!("{}:", path.display());
+                let has_line = |line: &str| {
+                    let number = line.strip_prefix(&file).and_then(|rest| rest.split(':').next());
+                    number.is_some_and(|number| number.parse::<usize>().is_ok())
+                };
+                let place = format!(": warning: spec.upstreams[0].tls.{warning}");
+                let is_told = said.lines().any(|line| line.contains(&place) && has_line(line));
+                assert!(is_told, "{why}: {place} in {said}");
+            }
+        }
     }
 }

@@ -79,6 +79,7 @@ async fn query_asks_over_tls_and_authenticates() {
     assert!(!is_answered, "{said}");
     let (is_answered, said) = query(&[&at, "secret.example", "--tls", "--server-name", NAME]).await;
     assert!(!is_answered, "against the public roots: {said}");
+    assert!(said.contains("--ca") && !said.contains("tls.ca"), "the option, not the field: {said}");
     assert!(upstream.seen().queries.iter().all(|query| query.name() == "www.example."));
 }
 

@@ -86,6 +86,24 @@ async fn each_step_is_told_with_its_reason() {
     assert_eq!(server.seen().connections, 0, "nothing is sent");
 }
 
+/// The listener says no before anything else is looked at.
+#[tokio::test]
+async fn what_the_listener_refuses_is_refused() {
+    let spec = spec(&server().await);
+    for (qtype, rcode) in [
+        ("AXFR", "REFUSED"),
+        ("TYPE251", "REFUSED"),
+        ("TYPE0", "FORMERR"),
+        ("TYPE41", "FORMERR"),
+        ("TSIG", "FORMERR"),
+    ] {
+        let said = explain(&spec, &["www.example", qtype]).await;
+        let result =
+            format!("result   {rcode} (transfers and pseudo-records are not asked for here)");
+        assert!(said.contains(&result) && !said.contains("route"), "{qtype}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn programs_get_json() {
     let server = server().await;

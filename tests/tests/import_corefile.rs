@@ -1,7 +1,7 @@
 //! A Corefile, carried over: what CoreDNS's own tests of `rewrite` want holds here.
 
 use dnsproxy_tests::{
-    import::{cases, import, imported},
+    import::{assert_valid, cases, import, imported},
     proxy::text,
     upstream::{Action, Received, Upstream},
     wire::{Query, Response, rcodes, types},
@@ -329,4 +329,117 @@ async fn a_hosts_file_is_read_by_the_proxy_itself() {
     let reverse = proxy.client().ask("1.0.0.10.in-addr.arpa.", types::PTR).await;
     assert_eq!(reverse.values(), ["host.example."]);
     assert_eq!(proxy.client().ask("www.example.org.", types::A).await.values(), ["192.0.2.1"]);
+}
+
+/// As kubeadm writes it.
+const OF_KUBERNETES: &str = "\
+.:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30 {
+       disable success cluster.local
+       disable denial cluster.local
+    }
+    loop
+    reload
+    loadbalance
+}
+";
+
+#[tokio::test]
+async fn the_corefile_of_kubernetes_becomes_a_manifest_with_a_server_to_be_replaced() {
+    let output = import("corefile", OF_KUBERNETES).await;
+
+    let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{notes}");
+    assert!(manifest.contains("name: replace-me"), "{manifest}");
+    let told = "configuration:13: forward . /etc/resolv.conf: /etc/resolv.conf is not read: write its servers in place of 192.0.2.53";
+    assert!(notes.contains(told), "{notes}");
+    assert_valid(&manifest).await;
+    let both = import("corefile", ". {\n  forward . 192.0.2.1 /etc/resolv.conf\n}\n").await;
+    let (manifest, notes) = (text(&both.stdout), text(&both.stderr));
+    assert!(manifest.contains("192.0.2.1") && !manifest.contains("replace-me"), "{manifest}");
+    assert!(notes.contains("write its servers as `upstreams`, too"), "{notes}");
+}
+
+/// Queries tell what people do: what was not logged there is not logged here.
+#[tokio::test]
+async fn no_more_is_logged_than_there_was() {
+    for (log, mode, note) in [
+        ("log", Some("All"), ""),
+        ("log .", Some("All"), ""),
+        ("log . \"{remote} {name}\"", Some("All"), "`{remote} {name}` is left out"),
+        ("log {\n class error\n}", Some("Failures"), ""),
+        ("log . {\n class denial error\n}", Some("Failures"), "failures alone are logged"),
+        ("log . {\n class denial\n}", None, "nothing is logged"),
+        ("log . {\n class success\n}", None, "nothing is logged"),
+        ("log . {\n class denial\n class all\n}", Some("All"), ""),
+        ("log example.org", None, "nothing is logged"),
+        ("log example.org \"{remote}\"", None, "nothing is logged"),
+    ] {
+        let corefile = format!(".:53 {{\n{log}\nforward . 192.0.2.1\n}}\n");
+        let output = import("corefile", &corefile).await;
+        let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+        let wanted = mode.map(|mode| format!("mode: {mode}"));
+
+        assert!(output.status.success(), "{log}: {notes}");
+        match &wanted {
+            Some(mode) => assert!(
+                manifest.contains("queries:") && manifest.contains(mode),
+                "{log}: {manifest}"
+            ),
+            None => assert!(!manifest.contains("queries:"), "{log}: {manifest}"),
+        }
+        assert!(notes.contains(note), "{log}: {notes}");
+    }
+    let blocks = "a.example {\n  log\n  forward . 192.0.2.1\n}\n. {\n  forward . 192.0.2.1\n}\n";
+    let output = import("corefile", blocks).await;
+    assert!(!text(&output.stdout).contains("queries:"), "of one block alone");
+}
+
+#[tokio::test]
+async fn what_a_setting_does_not_take_along_is_told() {
+    for (setting, manifest_has, note) in [
+        ("cache {\n servfail 0\n}", "", "5: servfail 0: failures are remembered for at least"),
+        ("cache {\n servfail 10s\n}", "failureTTL: \"10s\"", ""),
+        (
+            "cache {\n prefetch 10 1h 10%\n}",
+            "minHits: 10",
+            "5: prefetch 10 1h 10%: hits count for as long",
+        ),
+        (
+            "cache {\n success 5000 60 10\n}",
+            "maxTTL: \"60s\"",
+            "5: success 5000 60 10: the cache is bounded by octets",
+        ),
+        (
+            "cache {\n denial 5000 60 10\n}",
+            "negativeMaxTTL: \"60s\"",
+            "5: denial 5000 60 10: the shortest TTL",
+        ),
+        (
+            "errors {\n consolidate 5m \".*timeout$\"\n}",
+            "",
+            "5: errors consolidate 5m .*timeout$: there is nothing like it",
+        ),
+    ] {
+        let corefile = format!("# settings\n.:53 {{\nforward . 192.0.2.1\n{setting}\n}}\n");
+        let output = import("corefile", &corefile).await;
+        let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+
+        assert!(manifest.contains(manifest_has), "{setting}: {manifest}{notes}");
+        assert!(notes.contains(note), "{setting}: {notes}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use dnsproxy_tests::{
     client::Client,
-    import::{cases, import, imported},
+    import::{assert_valid, cases, import, imported},
     proxy::text,
     upstream::{Action, Received, Upstream},
     wire::{Query, Reply, Response, name_on_wire, rcodes, types},
@@ -229,7 +229,7 @@ async fn names_that_are_there_are_not_denied() {
     let proxy = imported(
         "dnsmasq",
         &format!(
-            "server={place}\nlocal=/lan/\nhost-record=a.b.lan,192.0.2.1\ncname=al.example,unknown.example\n\
+            "server={place}\nno-hosts\nlocal=/lan/\nhost-record=a.b.lan,192.0.2.1\ncname=al.example,unknown.example\n\
              domain-needed\nbogus-priv\nfilter-AAAA\naddress=/x.example/#\nmax-ttl=60\n\
              alias=198.51.100.1-198.51.100.9,10.0.0.0,255.255.255.0\nrev-server=10.3.0.0/16\n"
         ),
@@ -267,11 +267,21 @@ async fn a_manifest_that_cannot_be_is_never_printed() {
         let output = import("dnsmasq", &format!("server=192.0.2.1\n{option}\n")).await;
         let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success() && notes.contains(note), "{option}: {notes}");
-        let folder = dnsproxy_tests::proxy::folder();
-        let file = folder.path().join("dnsproxy.yaml");
-        std::fs::write(&file, &manifest).unwrap();
-        let check = dnsproxy_tests::proxy::run(&["check", "-f", &file.to_string_lossy()]).await;
-        assert!(check.status.success(), "{option}: {}", text(&check.stderr));
+        assert_valid(&manifest).await;
+    }
+}
+
+/// As it is delivered: comments alone, and the servers are those of resolv.conf.
+#[tokio::test]
+async fn a_configuration_without_servers_becomes_a_manifest_with_one_to_be_replaced() {
+    for options in ["", "# a comment\n\n", "domain-needed\nbogus-priv\n"] {
+        let output = import("dnsmasq", options).await;
+        let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+
+        assert!(output.status.success(), "{options}: {notes}");
+        assert!(manifest.contains("name: replace-me"), "{options}: {manifest}");
+        assert!(notes.contains("in place of 192.0.2.53"), "{options}: {notes}");
+        assert_valid(&manifest).await;
     }
 }
 
@@ -322,11 +332,7 @@ async fn many_names_of_which_the_same_is_said_are_one_rule() {
 
     let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{notes}");
-    let folder = dnsproxy_tests::proxy::folder();
-    let file = folder.path().join("dnsproxy.yaml");
-    std::fs::write(&file, &manifest).unwrap();
-    let checked = dnsproxy_tests::proxy::run(&["check", "-f", &file.to_string_lossy()]).await;
-    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    assert_valid(&manifest).await;
     assert_eq!(manifest.matches("answer:").count(), 1);
     for name in ["ad4999.example", "zone299.example"] {
         assert_eq!(manifest.matches(name).count(), 1, "{name}");
@@ -366,4 +372,62 @@ async fn what_dnsmasq_does_unasked_is_done_or_told() {
         "{manifest}{notes}"
     );
     assert!(manifest.contains("ednsBufferSize: 4096"), "{manifest}{notes}");
+}
+
+/// dnsmasq looks into hosts files before it looks at what is said about domains.
+#[tokio::test]
+async fn names_of_hosts_files_are_answered_whatever_is_kept_here() {
+    let folder = dnsproxy_tests::proxy::folder();
+    let path = folder.path().join("hosts");
+    std::fs::write(&path, "10.0.0.9 nas.lan nas\n10.0.0.10 printer\n192.168.7.1 router.lan\n")
+        .unwrap();
+    let server = Upstream::plain().script(numbered(1)).start().await;
+    let proxy = imported(
+        "dnsmasq",
+        &format!(
+            "no-resolv\ndomain-needed\nbogus-priv\nlocal=/lan/\nlocal=/168.192.in-addr.arpa/\naddn-hosts={}\n\
+             server={}#{}\naddress=/nas.lan/203.0.113.1\naddress=/a.lan/203.0.113.2\nhost-record=own.lan,203.0.113.3\n\
+             cname=files.lan,own.lan\ncname=web.lan,nas.lan\nserver=/10.10.in-addr.arpa/{}#{}\n",
+            path.display(),
+            server.address.ip(), server.address.port(), server.address.ip(), server.address.port()
+        ),
+    )
+    .await;
+    let ask = async |name: &str, qtype| proxy.client().ask(name, qtype).await;
+
+    for (why, name, qtype, expected) in [
+        ("in a local domain", "nas.lan.", types::A, "10.0.0.9"),
+        ("without a dot", "nas.", types::A, "10.0.0.9"),
+        ("without a dot alone", "printer.", types::A, "10.0.0.10"),
+        ("the machine's own", "localhost.", types::A, "127.0.0.1"),
+        ("of a private address", "9.0.0.10.in-addr.arpa.", types::PTR, "nas.lan."),
+        ("in a local reverse zone", "1.7.168.192.in-addr.arpa.", types::PTR, "router.lan."),
+        ("an address option", "x.a.lan.", types::A, "203.0.113.2"),
+        ("a record", "own.lan.", types::A, "203.0.113.3"),
+        ("a server's reverse zone", "1.0.10.10.in-addr.arpa.", types::PTR, "ptr1.example."),
+        ("a private name elsewhere", "x.local.", types::A, "198.51.100.1"),
+    ] {
+        let reply = ask(name, qtype).await;
+        assert_eq!(
+            (reply.rcode(), &*reply.values()),
+            (0, &[expected.to_owned()][..]),
+            "{why}: {name}"
+        );
+    }
+    assert_eq!(ask("files.lan.", types::A).await.values().len(), 2);
+    assert_eq!(
+        ask("web.lan.", types::A).await.values(),
+        ["nas.lan.", "10.0.0.9"],
+        "an alias of it"
+    );
+    assert_eq!(ask("nas.lan.", types::AAAA).await.rcode(), 0, "there is such a name");
+    for (name, qtype) in [
+        ("x.lan.", types::A),
+        ("single.", types::A),
+        ("8.0.0.10.in-addr.arpa.", types::PTR),
+        ("2.7.168.192.in-addr.arpa.", types::PTR),
+        ("1.c.e.f.ip6.arpa.", types::PTR),
+    ] {
+        assert_eq!(ask(name, qtype).await.rcode(), rcodes::NXDOMAIN, "{name}");
+    }
 }

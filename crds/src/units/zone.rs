@@ -31,7 +31,9 @@ pub enum ZoneError {
     #[error("not ASCII: write the name in its `xn--` form (RFC 5890)")]
     NotAscii,
     /// A pattern.
-    #[error("not a zone: write `{0}`, which is everything below it, too")]
+    #[error(
+        "a pattern, not a name: where a zone stands, `{0}` is everything below it, too; in a rule, `subdomain: [{0}]` is what is below it"
+    )]
     Wildcard(String),
     /// A network.
     #[error("a network: write its reverse zone instead, `{0}`")]

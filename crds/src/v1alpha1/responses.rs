@@ -34,8 +34,8 @@ pub struct Responses {
     pub any: AnyQuestions,
 
     /// What a question for a name gets that means something here alone: `local`, `onion`, `invalid`, `test`,
-    /// `localhost`, `home.arpa` and names in them, host names without a dot, and the reverse zones of private
-    /// addresses. `Local`: an answer from here, unless a route has a zone for it.
+    /// `localhost`, `home.arpa`, `service.arpa`, `resolver.arpa` and names in them, host names without a dot, and the
+    /// reverse zones of private addresses. `Local`: an answer from here, unless a route has a zone for it.
     #[serde(default)]
     pub private_names: PrivateNames,
 }

@@ -236,7 +236,8 @@ pub struct NameChange {
 #[serde(rename_all = "camelCase")]
 pub struct StaticAnswer {
     /// Records of the name as a zone file has them, without the owner: `60 IN A 10.0.0.9`. TTL (60) and class
-    /// may be left out. `{name}` is the name that was asked for, `{1}` the first group of a regular expression.
+    /// may be left out. `{name}` is the name that was asked for, with the dot at its end, `{1}` the first group of a
+    /// regular expression. What is no record with them in it is SERVFAIL.
     #[schemars(length(min = 1, max = bounds::RULE_RECORDS), inner(length(min = 1, max = bounds::RECORD)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub records: Vec<String>,

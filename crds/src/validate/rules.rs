@@ -380,8 +380,9 @@ pub(super) fn warn_outside_of_clusters(spec: &DnsProxySpec, report: &mut Report)
     }
 }
 
-/// Warns of routes that nothing leads to.
+/// Warns of routes that nothing leads to, and of aliases that lead nowhere.
 pub(super) fn warn(spec: &DnsProxySpec, report: &mut Report) {
+    super::circles::warn(spec.rules.as_deref().unwrap_or_default(), report);
     let wanted: BTreeSet<_> = (spec.rules.iter().flatten())
         .filter_map(|rule| rule.forward.as_ref())
         .map(|forward| &*forward.route)

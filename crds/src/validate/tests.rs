@@ -820,7 +820,10 @@ fn an_objects_name_can_be_a_services() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_of() {
-    let cases: [(&str, String, &[&str]); 14] = [
+    let alias = |name: &str, from: &str, to: &str| {
+        format!("{{name: {name}, match: {{names: {from}}}, answer: {{records: ['CNAME {to}']}}}}")
+    };
+    let cases: [(&str, String, &[&str]); 18] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -880,6 +883,39 @@ fn what_is_probably_not_meant_is_warned_of() {
             "clients from outside that look like nodes",
             "service: {type: NodePort, externalTrafficPolicy: Cluster}".into(),
             &["spec.service.externalTrafficPolicy: Cluster: clients", "spec.service: for the operator"],
+        ),
+        (
+            "aliases in a circle, and one that leads into it",
+            format!(
+                "rules: [{}, {}, {}]",
+                alias("a", "{exact: [a.example]}", "B.example."),
+                alias("b", "{zone: [b.example]}", "a.example."),
+                alias("c", "{exact: [c.example]}", "a.example."),
+            ),
+            &[
+                "spec.rules[0].answer.records: b.example leads back to this rule",
+                "spec.rules[1].answer.records: a.example leads back to this rule",
+            ],
+        ),
+        (
+            "an alias of what is below itself",
+            format!("rules: [{}]", alias("a", "{zone: [a.example]}", "www.a.example.")),
+            &["spec.rules[0].answer.records: www.a.example leads back to this rule"],
+        ),
+        (
+            "an alias out of its zone",
+            format!(
+                "rules: [{}, {}]",
+                alias("apex", "{exact: [www.a.example]}", "other.example."),
+                alias("a", "{subdomain: [a.example]}", "www.a.example."),
+            ),
+            &[],
+        ),
+        (
+            "aliases of the same name for some clients each",
+            "rules: [{name: a, match: {names: {exact: [a.example]}, clients: [10.0.0.0/8]}, answer: {records: [CNAME b.example.]}}, \
+             {name: b, match: {names: {exact: [b.example]}, clients: [192.168.0.0/16]}, answer: {records: [CNAME a.example.]}}]".into(),
+            &[],
         ),
         (
             "what a single process does not use",

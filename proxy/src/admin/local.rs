@@ -24,7 +24,7 @@ pub const CHANGE: &str = "dnsproxy-change";
 pub(super) enum Refusal {
     /// It came over the network.
     #[error(
-        "only from a loopback address: run `dnsproxy cache` on the proxy's own host, or in its pod by `kubectl exec`"
+        "only from a loopback address: ask on the proxy's own host, or in its pod by `kubectl exec`"
     )]
     Elsewhere,
     /// A browser sent it.

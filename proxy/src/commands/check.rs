@@ -6,9 +6,13 @@
 use std::{cell::RefCell, path::Path, process::ExitCode};
 
 use dnsproxy_api::{
+    DnsProxy,
     manifest::{self, Manifests},
     validate::{Place, Problem},
 };
+use jiff::Timestamp;
+
+mod material;
 
 use super::input;
 use crate::{args::CheckArgs, config::Names, expectations, lists::Problems};
@@ -29,6 +33,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if in_file.is_ok() {
         for names in all_names.take() {
             warn(&args.file, &names);
+        }
+        let now = Timestamp::now();
+        let unusable = |proxy: &DnsProxy| material::problems(&proxy.spec.upstreams, folder, now);
+        for problem in manifest::read_and(&text, Place::File, unusable).err().unwrap_or_default() {
+            eprintln!("{}: warning: {problem}", place_of(&args.file, &problem));
         }
     }
     match (in_file, in_cluster) {

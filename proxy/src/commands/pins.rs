@@ -130,7 +130,10 @@ fn verdict(certificates: &[CertificateDer<'_>], name: &ServerName<'_>) -> String
         .map(|verifier| verifier.judge(certificates, name, UnixTime::now()));
     match judged {
         Ok(Ok(())) => format!("verified for {} with the Mozilla roots", name.to_str()),
-        Ok(Err(error)) => format!("NOT verified with the Mozilla roots: {error}"),
+        Ok(Err(error)) => {
+            let error = error.to_string().replace("set tls.ca", "set `tls.ca` in the manifest");
+            format!("NOT verified with the Mozilla roots: {error}")
+        }
         Err(error) => format!("NOT verified: {error}"),
     }
 }

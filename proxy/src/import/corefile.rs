@@ -9,15 +9,17 @@ use dnsproxy_api::{
     units::Zone,
     v1alpha1::{
         Allow, AnyQuestions, Block as BlockRule, BlockWith, Cache, CacheMode, DnsListener, Forward,
-        Listeners, NameMatch, Prefetch, QueryLog, QueryLogMode, ServeStale, rule::Rule,
+        Listeners, NameMatch, rule::Rule,
     },
     validate::CLUSTER_DNS,
 };
 
 use super::{Draft, Imported, addresses::reverse_zones, draft};
 
+mod cache;
 mod forward;
 mod local;
+mod log;
 mod rewrite;
 mod syntax;
 
@@ -233,20 +235,30 @@ impl Reader<'_> {
         }
     }
 
+    /// What stands in the braces of a directive for which nothing is set here.
+    fn tell_of_lines(&mut self, directive: &Directive) {
+        for line in &directive.lines {
+            let text = format!("{} {}", directive.name, line.words.join(" "));
+            self.draft.note(line.number, text, "there is nothing like it here");
+        }
+    }
+
     /// Everything but rules and routes.
     fn setting(&mut self, directive: &Directive) -> Result<(), String> {
         match &*directive.name {
             // Always so, or done above.
-            "errors" | "reload" | "loop" | "bind" => Ok(()),
+            "errors" | "reload" | "loop" | "bind" => {
+                self.tell_of_lines(directive);
+                Ok(())
+            }
             "health" | "ready" | "prometheus" => {
                 let reason = "served at the admin address (`--admin`): /livez, /readyz and /metrics, with names of their own";
                 self.draft.note(directive.line, directive.text(), reason);
                 Ok(())
             }
             "log" => {
-                let queries = QueryLog { mode: QueryLogMode::All, ..QueryLog::default() };
-                self.draft.spec.logging.get_or_insert_default().queries = Some(queries);
-                Ok(())
+                let is_for_all = self.is_alone || self.zones.iter().any(|zone| zone == ".");
+                log::read(directive, is_for_all, self.draft)
             }
             "any" => {
                 self.draft.responses().any = AnyQuestions::Minimal;
@@ -258,7 +270,7 @@ impl Reader<'_> {
                 self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(size);
                 Ok(())
             }
-            "cache" => self.cache(directive),
+            "cache" => cache::read(directive, self.draft),
             "kubernetes" => {
                 Err("names of the cluster are asked of the cluster's own DNS: see `clusterDNS`"
                     .into())
@@ -269,82 +281,6 @@ impl Reader<'_> {
             _ => Err("there is nothing like it here".into()),
         }
     }
-
-    fn cache(&mut self, directive: &Directive) -> Result<(), String> {
-        let seconds = |text: &str| match text.parse::<u32>() {
-            Ok(seconds) => Ok(format!("{seconds}s")),
-            Err(_) => Err(format!("`{text}` is no number of seconds")),
-        };
-        let mut cache = Cache {
-            serve_stale: Some(ServeStale { mode: CacheMode::Disabled, ..ServeStale::default() }),
-            prefetch: Some(Prefetch { mode: CacheMode::Disabled, ..Prefetch::default() }),
-            max_ttl: Some("3600s".into()),
-            negative_max_ttl: Some("1800s".into()),
-            min_ttl: Some("5s".into()),
-            failure_ttl: Some("5s".into()),
-            ..Cache::default()
-        };
-        if let Some(ttl) = directive.args.first().filter(|word| word.parse::<u32>().is_ok()) {
-            if ttl == "0" {
-                cache.mode = CacheMode::Disabled;
-            }
-            cache.max_ttl = Some(seconds(ttl)?).filter(|_| ttl != "0");
-            let denial = ttl.parse::<u32>().unwrap_or_default().min(1800);
-            cache.negative_max_ttl = Some(format!("{denial}s"));
-        }
-        for line in &directive.lines {
-            let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
-            match &*words {
-                ["success", _, rest @ ..] => {
-                    if let Some(ttl) = rest.first() {
-                        cache.max_ttl = Some(seconds(ttl)?);
-                    }
-                    if let Some(ttl) = rest.get(1) {
-                        cache.min_ttl = Some(seconds(ttl)?);
-                    }
-                }
-                ["denial", _, rest @ ..] => {
-                    if let Some(ttl) = rest.first() {
-                        cache.negative_max_ttl = Some(seconds(ttl)?);
-                    }
-                }
-                ["servfail", duration] => cache.failure_ttl = Some(at_least_a_second(duration)),
-                ["prefetch", hits, rest @ ..] => {
-                    let percent = rest.iter().find_map(|word| word.strip_suffix('%')?.parse().ok());
-                    cache.prefetch = Some(Prefetch {
-                        mode: CacheMode::Enabled,
-                        min_hits: hits.parse().ok().filter(|hits| *hits > 0),
-                        remaining_percent: percent,
-                    });
-                }
-                ["serve_stale", rest @ ..] => {
-                    let max_age = rest.first().map_or_else(|| "1h".into(), |age| (*age).to_owned());
-                    let stale = ServeStale { max_age: Some(max_age), ..ServeStale::default() };
-                    cache.serve_stale = Some(stale);
-                    let reason = "the upstreams are asked first here, as RFC 8767 has it";
-                    self.draft.note(line.number, words.join(" "), reason);
-                }
-                other => {
-                    self.draft.note(line.number, other.join(" "), "there is nothing like it here");
-                }
-            }
-        }
-        Draft::bound_ttl(&mut cache);
-        let zones =
-            directive.args.iter().filter(|word| word.parse::<u32>().is_err() && *word != ".");
-        if zones.count() > 0 || self.draft.spec.cache.is_some() {
-            let reason = "there is one cache for all names here: what stands last holds";
-            self.draft.note(directive.line, directive.text(), reason);
-        }
-        self.draft.spec.cache = Some(cache);
-        Ok(())
-    }
-}
-
-/// RFC 9520 has at least one second.
-fn at_least_a_second(duration: &str) -> String {
-    let is_short = duration == "0" || duration.ends_with("ms");
-    if is_short { "1s".into() } else { duration.to_owned() }
 }
 
 /// A rule that the manifest would not take is told with its own line.
@@ -417,8 +353,7 @@ fn defaults(draft: &mut Draft, blocks: &[Block]) {
     }
     if draft.spec.upstreams.is_empty() {
         // A manifest has an upstream; this one is asked for nothing that the Corefile would not ask.
-        let nobody = SocketAddr::from(([127, 0, 0, 53], 53));
-        let name = draft.plain_upstream(nobody, dnsproxy_api::v1alpha1::Protocol::UDP);
+        let name = draft.unknown_upstream();
         draft.route("nowhere").upstreams.push(name);
     }
 }

@@ -9,9 +9,9 @@ use std::{
 };
 
 use dnsproxy_api::v1alpha1::{
-    AddressAlias, Block, BlockWith, Cache, CacheMode, DnsListener, Listeners, Match, NameMatch,
-    Policy, Prefetch, Protocol, QueryLog, QueryLogMode, RebindProtection, ResponseChange,
-    ServeStale, TtlRange, rule::Rule,
+    AddressAlias, Allow, Block, BlockWith, Cache, CacheMode, DnsListener, Listeners, Match,
+    NameMatch, Policy, Prefetch, Protocol, QueryLog, QueryLogMode, RebindProtection,
+    ResponseChange, ServeStale, TtlRange, rule::Rule,
 };
 
 use super::{
@@ -21,10 +21,12 @@ use super::{
 };
 
 mod domains;
+mod private;
 mod records;
 mod synth;
 
 use domains::{Domains, Pattern, Target};
+use private::Private;
 use records::Records;
 
 /// Reads a configuration.
@@ -158,9 +160,7 @@ impl Reader {
             }
             "addn-hosts" => {
                 self.draft.hosts_file(option.value);
-                let reason = "here rules come before these names, and questions for other types than \
-                              addresses get NODATA";
-                self.draft.note(option.line, option.text, reason);
+                self.draft.note(option.line, option.text, OF_HOSTS);
                 Ok(())
             }
             // Always so, or looked at in the end.
@@ -388,21 +388,24 @@ impl Reader {
             let matches = draft::zone(".");
             draft.rule("filter", Rule { matches, response: Some(of_all), ..Rule::default() });
         }
+        let has_hosts = draft.spec.hosts.is_some();
+        if has_hosts && (self.are_plain_names_local || !domains.is_empty()) {
+            let has_own = !given.contains("no-hosts");
+            let rule = known_hosts(&mut draft, has_own);
+            draft.rule("hosts", rule);
+        }
         let needs_domain = self.are_plain_names_local && !domains.have_plain_literals();
         if needs_domain {
             draft.rule("domain-needed", domain_needed());
         }
-        let is_covered =
-            |zone: &str| self.are_private_names_local && domains::is_private_reverse(zone);
-        domains.emit(&mut draft, ttl, is_covered);
-        if self.are_private_names_local {
-            let names =
-                NameMatch { zone: Some(domains::private_reverse_zones()), ..NameMatch::default() };
-            let matches = Match { types: Some(vec!["PTR".into()]), ..draft::names(names) };
-            draft.rule("bogus-priv", Rule { matches, block: Some(nxdomain()), ..Rule::default() });
-        }
+        let private = Private::of(self.are_private_names_local, has_hosts);
+        domains.emit(&mut draft, ttl, &private);
+        private.emit(&mut draft);
         if self.are_plain_names_local && !needs_domain {
             draft.rule("domain-needed", domain_needed());
+        }
+        if let Some(hosts) = &mut draft.spec.hosts {
+            hosts.ttl = Some(format!("{ttl}s"));
         }
         draft.finish()
     }
@@ -412,7 +415,9 @@ impl Reader {
         let Self { draft, given, .. } = self;
         let has = |key: &str| given.contains(key);
         if !has("no-hosts") {
-            let reason = "dnsmasq answers the names of /etc/hosts: to have them here, write `hosts: {sources: [{file: /etc/hosts}]}`";
+            draft.hosts_file(ETC_HOSTS);
+            let reason =
+                format!("the names of {ETC_HOSTS} are answered, as dnsmasq does; {OF_HOSTS}");
             draft.note(0, "no `no-hosts`", reason);
         }
         if has("server") && !has("no-resolv") && !has("resolv-file") {
@@ -423,11 +428,14 @@ impl Reader {
 
     /// The servers for every name, and where queries are taken.
     fn defaults(&mut self) {
+        // A file of comments alone, as it is delivered, says that all is as usual.
+        if self.given.is_empty() {
+            self.draft.carry();
+        }
         if self.servers.is_empty() {
-            let address = SocketAddr::from(([127, 0, 0, 53], 53));
-            self.servers.push(self.draft.plain_upstream(address, Protocol::UDP));
-            let reason = "dnsmasq would read the servers for other names from resolv.conf; 127.0.0.53 stands in for them";
-            self.draft.note(0, "no server=", reason);
+            self.servers.push(self.draft.unknown_upstream());
+            let reason = "dnsmasq would read the servers for other names from resolv.conf: write them in place of 192.0.2.53 in the upstream `replace-me`; until then these names are not resolved";
+            self.draft.note(0, "no `server=`", reason);
         }
         let servers = std::mem::take(&mut self.servers);
         let route = self.draft.route(draft::DEFAULT);
@@ -469,8 +477,21 @@ fn as_there(mut cache: Cache) -> Cache {
     cache
 }
 
+const ETC_HOSTS: &str = "/etc/hosts";
+
+const OF_HOSTS: &str = "questions for other types than addresses get NODATA here";
+
 /// As long as a TTL can be here, in seconds.
 const WEEK: u32 = 604_800;
+
+/// dnsmasq looks into hosts files before anything but records is looked at: their names are let pass to where they are
+/// answered. A list of that format has no `localhost`, which each machine's own file has.
+fn known_hosts(draft: &mut Draft, has_own: bool) -> Rule {
+    let lists = Some(vec![draft.hosts_list()]);
+    let exact = has_own.then(|| vec!["localhost".to_owned()]);
+    let matches = draft::names(NameMatch { lists, exact, ..NameMatch::default() });
+    Rule { matches, allow: Some(Allow {}), ..Rule::default() }
+}
 
 /// Addresses of host names without a dot are known here or nowhere.
 fn domain_needed() -> Rule {

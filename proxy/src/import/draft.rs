@@ -9,8 +9,8 @@ use dnsproxy_api::{
     DnsProxy, manifest,
     units::Duration,
     v1alpha1::{
-        Cache, DnsProxySpec, Match, NameMatch, OtherTypes, Policy, PrivateNames, Protocol,
-        Responses, Route, Source, StaticAnswer, Upstream, rule::Rule,
+        Cache, DnsProxySpec, ListFormat, Match, NameList, NameMatch, OtherTypes, Policy,
+        PrivateNames, Protocol, Responses, Route, Source, StaticAnswer, Upstream, rule::Rule,
     },
     validate::{self, Place},
 };
@@ -34,6 +34,12 @@ pub struct Draft {
 
 /// The route for every name.
 pub(super) const DEFAULT: &str = "default";
+
+/// The list of the names of hosts files.
+const HOSTS: &str = "hosts";
+
+/// The upstream that people have to write themselves.
+pub(super) const UNKNOWN: &str = "replace-me";
 
 impl Draft {
     /// An empty one. Other programs forward private names, so this does, too.
@@ -67,6 +73,15 @@ impl Draft {
     pub fn hosts_file(&mut self, path: &str) {
         let hosts = self.spec.hosts.get_or_insert_default();
         hosts.sources.push(Source { file: Some(path.to_owned()), ..Source::default() });
+    }
+
+    /// A list of the names of those files, for rules.
+    pub fn hosts_list(&mut self) -> String {
+        let name = HOSTS.to_owned();
+        let sources = self.spec.hosts.get_or_insert_default().sources.clone();
+        let list = NameList { name: name.clone(), format: ListFormat::Hosts, sources };
+        self.spec.lists.get_or_insert_default().push(list);
+        name
     }
 
     /// Adds a rule; its name becomes one that no other has. Returns it.
@@ -122,6 +137,17 @@ impl Draft {
             name: format!("server-{}", address.ip()),
             addresses: vec![text_of(address)],
             protocol,
+            ..Upstream::default()
+        })
+    }
+
+    /// An upstream for those that are not known here. Its address is for documents (RFC 5737): it is nobody's, and no
+    /// listener's either. Returns its name.
+    pub fn unknown_upstream(&mut self) -> String {
+        self.upstream(Upstream {
+            name: UNKNOWN.to_owned(),
+            addresses: vec!["192.0.2.53".to_owned()],
+            protocol: Protocol::UDP,
             ..Upstream::default()
         })
     }

@@ -11,7 +11,9 @@
 //!
 //! `*.name` is what is below a name. The name itself comes first, then the longest one that it is below.
 
-use dnsproxy_api::units::Record;
+use std::borrow::Cow;
+
+use dnsproxy_api::units::{Record, RecordType};
 
 use super::{
     builder::Builder,
@@ -47,17 +49,17 @@ impl Action {
         Self::ALL.into_iter().find(|action| *action as u8 == code)
     }
 
-    /// The target of a CNAME record that has a meaning of its own.
-    fn of_target(target: &str) -> Option<Self> {
-        let known = [
-            (".", Self::Nxdomain),
-            ("*.", Self::Nodata),
-            ("rpz-passthru.", Self::Pass),
-            ("rpz-drop.", Self::Drop),
-            ("rpz-tcp-only.", Self::TcpOnly),
+    /// The target of a CNAME record that has a meaning of its own, in wire form.
+    fn of_target(target: &[u8]) -> Option<Self> {
+        let known: [(&[u8], Self); 5] = [
+            (b"\0", Self::Nxdomain),
+            (b"\x01*\0", Self::Nodata),
+            (b"\x0crpz-passthru\0", Self::Pass),
+            (b"\x08rpz-drop\0", Self::Drop),
+            (b"\x0crpz-tcp-only\0", Self::TcpOnly),
         ];
         let mut known = known.into_iter();
-        known.find(|(word, _)| word.eq_ignore_ascii_case(target)).map(|(_, action)| action)
+        known.find(|(name, _)| name.eq_ignore_ascii_case(target)).map(|(_, action)| action)
     }
 }
 
@@ -67,9 +69,12 @@ const DEFAULT_TTL: u32 = dnsproxy_api::units::DEFAULT_TTL;
 const MAX_RECORD: usize = 4096;
 const MAX_LINES: usize = 64;
 
-/// Types that are about the zone itself, or about its signatures.
-const PASSED_OVER: [&str; 10] =
-    ["SOA", "NS", "RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "DS", "CDS", "CDNSKEY"];
+const CNAME: u16 = 5;
+const SOA: u16 = 6;
+
+/// Types that are about the zone itself, or about its signatures: SOA, NS, RRSIG, NSEC, NSEC3, NSEC3PARAM, DNSKEY, DS,
+/// CDS and CDNSKEY.
+const PASSED_OVER: [u16; 10] = [SOA, 2, 46, 47, 50, 51, 48, 43, 59, 60];
 
 /// Reads the lines of one zone.
 #[derive(Debug, Default)]
@@ -145,6 +150,7 @@ impl Reader {
 
     fn record(&mut self, text: &str, builder: &mut Builder) -> Result<(), String> {
         let has_owner = !text.starts_with([' ', '\t']);
+        let text = without_parentheses(text);
         let text = text.trim();
         if text.is_empty() {
             return Ok(());
@@ -162,8 +168,9 @@ impl Reader {
         };
         let owner = self.owner.as_deref().ok_or("no name in front of the record")?;
         let (fields, data) = Fields::read(rest);
-        if PASSED_OVER.iter().any(|rtype| fields.rtype.eq_ignore_ascii_case(rtype)) {
-            if fields.rtype.eq_ignore_ascii_case("SOA") && owner.ends_with('.') {
+        let rtype = fields.number();
+        if rtype.is_some_and(|rtype| PASSED_OVER.contains(&rtype)) {
+            if rtype == Some(SOA) && owner.ends_with('.') {
                 self.zone = Some(owner.to_owned());
             }
             return Ok(());
@@ -201,14 +208,14 @@ impl Reader {
         is_below: bool,
         builder: &mut Builder,
     ) -> Result<(Action, Option<Record>), String> {
-        let is_alias = fields.rtype.eq_ignore_ascii_case("CNAME");
-        if let Some(action) = Action::of_target(data).filter(|_| is_alias) {
-            return Ok((action, None));
-        }
+        let record = self.read(fields, data, builder)?;
+        let is_alias = record.rtype == CNAME;
         if is_alias && data.starts_with("rpz-") && !data.ends_with('.') {
             return Err(format!("`{}.` has a dot at its end", excerpt(data)));
         }
-        let record = self.read(fields, data, builder)?;
+        if let Some(action) = Action::of_target(&record.data).filter(|_| is_alias) {
+            return Ok((action, None));
+        }
         // How names were let pass before there was a word for it.
         let is_itself = is_alias && !is_below && record.data.eq_ignore_ascii_case(trigger);
         Ok(if is_itself { (Action::Pass, None) } else { (Action::Records, Some(record)) })
@@ -300,7 +307,8 @@ impl<'l> Fields<'l> {
         for _ in 0..2 {
             let Some((word, behind)) = rest.split_once([' ', '\t']) else { break };
             let number = ttl_of(word).filter(|_| ttl.is_none());
-            if number.is_none() && !word.eq_ignore_ascii_case("IN") {
+            let is_class = word.eq_ignore_ascii_case("IN") || word.eq_ignore_ascii_case("CLASS1");
+            if number.is_none() && !is_class {
                 break;
             }
             ttl = ttl.or(number);
@@ -308,6 +316,12 @@ impl<'l> Fields<'l> {
         }
         let (rtype, data) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         (Self { ttl, rtype }, data.trim())
+    }
+
+    /// That of the type.
+    fn number(&self) -> Option<u16> {
+        let rtype: RecordType = self.rtype.to_ascii_uppercase().parse().ok()?;
+        Some(rtype.number())
     }
 }
 
@@ -355,6 +369,20 @@ fn depth(text: &str) -> i32 {
         ')' => depth - 1,
         _ => depth,
     })
+}
+
+/// Parentheses only join lines (RFC 1035 section 5.1), which are joined already.
+fn without_parentheses(text: &str) -> Cow<'_, str> {
+    if !text.contains(['(', ')']) {
+        return text.into();
+    }
+    let mut out = text.to_owned();
+    for (at, c) in unquoted(text) {
+        if matches!(c, '(' | ')') {
+            out.replace_range(at..=at, " ");
+        }
+    }
+    out.into()
 }
 
 /// The characters outside of quotes that are not escaped, with their positions.

@@ -9,8 +9,21 @@ use crate::{
     cache::{Found, Key, Scope},
     explain::{self, AccessStep, Asked, CacheStep, Explanation, Outcome},
     judge::Fate,
-    message::{Question, Rcode},
+    message::{Query, Question, Rcode, Rejection, Request},
 };
+
+/// How a message with this question is refused when it comes in.
+fn refusal(question: &Question<'_>) -> Option<Rcode> {
+    let question = question.clone().into_owned();
+    let request =
+        Request { question, recursion_desired: true, checking_disabled: false, dnssec_ok: false };
+    let mut message = Vec::new();
+    request.encode(0, None, &mut message);
+    match Query::read(&message) {
+        Err(Rejection::Error { rcode, .. }) => Some(rcode),
+        Ok(_) | Err(Rejection::Silence) => None,
+    }
+}
 
 impl Pipeline {
     /// What would become of a question of a client, which asks without DO and CD, and why. Nothing is sent, and nothing
@@ -24,9 +37,13 @@ impl Pipeline {
         let query = Asked::of(question, client);
         let (is_allowed, network) = client.map_or((true, None), |client| self.access.of(client));
         let access = AccessStep { is_allowed, network: network.map(ToString::to_string) };
-        if !is_allowed {
-            let reason = Some("this client may not ask".into());
-            let rcode = Some(Rcode::REFUSED.to_string());
+        let refusal = match refusal(question) {
+            _ if !is_allowed => Some((Rcode::REFUSED, "this client may not ask")),
+            Some(rcode) => Some((rcode, "transfers and pseudo-records are not asked for here")),
+            None => None,
+        };
+        if let Some((rcode, reason)) = refusal {
+            let (reason, rcode) = (Some(reason.into()), Some(rcode.to_string()));
             let result = Outcome { source: "refused".into(), reason, rcode, ..Outcome::default() };
             let (rules, doubts) = (Vec::new(), Vec::new());
             return Explanation { query, access, rules, asked_instead: None, result, doubts };

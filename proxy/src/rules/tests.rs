@@ -252,6 +252,21 @@ fn templates_take_the_name_and_its_groups() {
     );
 }
 
+/// A client chooses the group: an empty one must not make a message that nobody can read.
+#[test]
+fn a_group_that_is_empty_makes_no_name_with_an_empty_label() {
+    let rules = rules(
+        "{name: synth, match: {names: {regex: ['^p-(.*)\\.example\\.$']}}, \
+          answer: {records: ['CNAME pre.{1}.dest.example.']}}",
+    );
+
+    assert_eq!(verdict(&rules, "p-a.example."), "answer synth 1");
+    assert_eq!(
+        verdict(&rules, "p-.example."),
+        "failed synth a record that is none: CNAME pre..dest.example."
+    );
+}
+
 fn record(owner: &str, rtype: Qtype, octets: &[u8]) -> Record {
     let data = Data::of(rtype, octets).unwrap();
     Record { owner: owner.parse().unwrap(), rtype, class: Qclass::IN, ttl: 5, data }

@@ -70,19 +70,22 @@ fn route(
 ) -> Result<(), String> {
     let (_, servers) = directive.args.split_first().ok_or("a zone and servers are missing")?;
     let options = Options::read(directive, draft)?;
-    let mut addresses = Vec::new();
-    for server in servers {
-        addresses.extend(targets(server)?);
+    let (files, servers): (Vec<_>, Vec<_>) = servers.iter().partition(|it| is_file(it));
+    let targets = servers.into_iter().map(|it| target(it)).collect::<Result<Vec<_>, _>>()?;
+    if targets.is_empty() && !zones.iter().any(|zone| zone == ".") {
+        let file = files.first().ok_or("no server")?;
+        return Err(format!("{file} is not read: write its servers as `upstreams`"));
     }
-    if addresses.is_empty() {
-        return Err("no server".into());
-    }
+    tell_of_files(&files, targets.is_empty(), directive, draft);
     let name = match zones.first().map(String::as_str) {
         Some(".") => draft::DEFAULT.to_owned(),
         Some(zone) => draft.route_name(zone),
         None => return Err("no zone".into()),
     };
-    let upstreams = upstreams(directive, addresses, &options, draft)?;
+    let upstreams = match targets.is_empty() {
+        true => vec![draft.unknown_upstream()],
+        false => upstreams(directive, targets, &options, draft)?,
+    };
     if !options.except.is_empty() {
         let zones = options.except.iter().flat_map(|zone| super::zones_of(zone)).collect();
         let (route, line, text) = (name.clone(), directive.line, directive.text());
@@ -205,8 +208,27 @@ struct Target {
     name: Option<String>,
 }
 
-/// `IP`, `IP:PORT`, `dns://...`, `tls://IP[%NAME][:PORT]`, or a file such as /etc/resolv.conf.
-fn targets(text: &str) -> Result<Vec<Target>, String> {
+/// Whether servers are read from a file such as /etc/resolv.conf: that of the machine that runs CoreDNS.
+fn is_file(text: &str) -> bool {
+    text.split_once("://").map_or(text, |(_, rest)| rest).starts_with('/')
+}
+
+fn tell_of_files(files: &[&String], is_alone: bool, directive: &Directive, draft: &mut Draft) {
+    for file in files {
+        let reason = if is_alone {
+            format!(
+                "{file} is not read: write its servers in place of 192.0.2.53 in the upstream `{}`; until then these names are not resolved",
+                draft::UNKNOWN
+            )
+        } else {
+            format!("{file} is not read: write its servers as `upstreams`, too")
+        };
+        draft.note(directive.line, directive.text(), reason);
+    }
+}
+
+/// `IP`, `IP:PORT`, `dns://...` or `tls://IP[%NAME][:PORT]`.
+fn target(text: &str) -> Result<Target, String> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("dns", text));
     let is_tls = match scheme {
         "dns" => false,
@@ -214,9 +236,6 @@ fn targets(text: &str) -> Result<Vec<Target>, String> {
         other => return Err(format!("{other}:// is not spoken to upstreams here")),
     };
     let port = if is_tls { 853 } else { 53 };
-    if rest.starts_with('/') {
-        return Err(format!("{rest} is not read: write its servers as `upstreams`"));
-    }
     let (address, name) = match rest.split_once('%') {
         Some((ip, behind)) => match behind.rsplit_once(':') {
             Some((name, port)) if port.parse::<u16>().is_ok() => {
@@ -234,7 +253,7 @@ fn targets(text: &str) -> Result<Vec<Target>, String> {
             format!("`{rest}` is no address: an upstream is written as IP or IP:port here")
         })?,
     };
-    Ok(vec![Target { address, is_tls, name: name.map(str::to_owned) }])
+    Ok(Target { address, is_tls, name: name.map(str::to_owned) })
 }
 
 /// One upstream for each server, or one for all that prove the same name.

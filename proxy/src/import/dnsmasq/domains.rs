@@ -12,7 +12,7 @@ use dnsproxy_api::{
     },
 };
 
-use super::{Opt, draft, nxdomain};
+use super::{Opt, draft, nxdomain, private::Private};
 use crate::import::Draft;
 
 /// Which names an option is for.
@@ -195,6 +195,10 @@ impl Domains {
         })
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether some domain has servers of its own.
     pub(super) fn have_servers(&self) -> bool {
         self.0.values().any(|domain| !domain.servers.is_empty())
@@ -202,8 +206,9 @@ impl Domains {
 
     /// Writes rules and routes. A domain with servers is a route; where a rule would decide about names in it first, it
     /// gets a rule as well.
-    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_covered: impl Fn(&str) -> bool) {
-        let mut domains: Vec<_> = self.0.iter().collect();
+    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, private: &Private) {
+        let mut domains: Vec<_> =
+            self.0.iter().filter(|it| !it.1.is_left_to(private, it.0, draft)).collect();
         // Those of one length that do the same stand together, and become one rule.
         domains.sort_by_key(|(pattern, domain)| (pattern.order(), domain.action()));
         let mut routes = Vec::with_capacity(domains.len());
@@ -217,7 +222,7 @@ impl Domains {
         let last_first = domains.iter().zip(&routes).zip(&mut needing).rev();
         for (((pattern, _), route), needs_rule) in last_first {
             let has_zone = matches!(route, Some((_, true)));
-            *needs_rule = !has_zone || ruled.meets(pattern) || is_covered(pattern.hint());
+            *needs_rule = !has_zone || ruled.meets(pattern) || private.rules_over(pattern.hint());
             if *needs_rule {
                 ruled.add(pattern);
             }
@@ -316,6 +321,23 @@ impl Domain {
         draft::records(records.collect(), other_types)
     }
 
+    /// Whether names of which nobody is asked are kept here without a rule. Where that is not so, a rule decides about
+    /// reverse names before hosts files do.
+    fn is_left_to(&self, private: &Private, pattern: &Pattern, draft: &mut Draft) -> bool {
+        let Pattern::Zone(zone) = pattern else { return false };
+        if !self.is_local || self.is_asked() || !self.addresses.is_empty() {
+            return false;
+        }
+        if private.keeps(zone) {
+            return true;
+        }
+        if zone.ends_with(".arpa") && draft.spec.hosts.is_some() {
+            let reason = "here this comes before the reverse names of hosts files";
+            draft.note(self.line, format!("local=/{zone}/"), reason);
+        }
+        false
+    }
+
     /// The name of the route to its servers, and whether that has the domain as a zone.
     fn route(&self, pattern: &Pattern, draft: &mut Draft) -> (String, bool) {
         if self.servers.is_empty() {
@@ -380,44 +402,4 @@ pub(super) fn alias_networks(
         Ok::<_, String>(format!("{address}/{}", mask.leading_ones()))
     };
     Ok(vec![(network(old)?, network(new)?)])
-}
-
-/// The reverse zones of which dnsmasq's `bogus-priv` keeps questions here (RFC 6303).
-pub(super) fn private_reverse_zones() -> Vec<String> {
-    let fixed = [
-        "10.in-addr.arpa",
-        "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
-        "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
-        "c.e.f.ip6.arpa",
-        "d.e.f.ip6.arpa",
-        "e.e.f.ip6.arpa",
-        "f.e.f.ip6.arpa",
-        "168.192.in-addr.arpa",
-        "254.169.in-addr.arpa",
-        "127.in-addr.arpa",
-        "0.in-addr.arpa",
-        "2.0.192.in-addr.arpa",
-        "100.51.198.in-addr.arpa",
-        "113.0.203.in-addr.arpa",
-        "255.255.255.255.in-addr.arpa",
-        "d.f.ip6.arpa",
-        "8.e.f.ip6.arpa",
-        "9.e.f.ip6.arpa",
-        "a.e.f.ip6.arpa",
-        "b.e.f.ip6.arpa",
-        "8.b.d.0.1.0.0.2.ip6.arpa",
-    ];
-    let fixed = fixed.into_iter().map(str::to_owned);
-    let shared = (64..128).map(|octet| format!("{octet}.100.in-addr.arpa"));
-    fixed.chain((16..32).map(|octet| format!("{octet}.172.in-addr.arpa"))).chain(shared).collect()
-}
-
-/// Whether such a zone decides about names in this one.
-pub(super) fn is_private_reverse(zone: &str) -> bool {
-    let Ok(zone) = zone.parse::<Zone>() else { return false };
-    let private = private_reverse_zones();
-    private
-        .iter()
-        .filter_map(|text| text.parse::<Zone>().ok())
-        .any(|private| zone.is_within(&private) || private.is_within(&zone))
 }

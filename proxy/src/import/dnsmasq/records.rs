@@ -180,17 +180,22 @@ impl Records {
     /// Writes a rule for each name. In a domain of which nobody is asked a name that is there has no records of other
     /// types; elsewhere those are forwarded.
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_local: impl Fn(&str) -> bool) {
+        let has_hosts = draft.spec.hosts.is_some();
         let other_types = |name: &str| {
             if is_local(name) { OtherTypes::NODATA } else { OtherTypes::Forward }
         };
         for Own { name, line, records } in &self.names {
             draft.at(*line);
+            // The target of an alias is looked for here alone: which names a hosts file has is not known yet.
+            let is_followed = has_hosts && records.iter().any(|it| self.leads_elsewhere(it));
+            let cname = if is_followed { OwnAlias::Follow } else { OwnAlias::Leave };
+            if is_followed {
+                let reason = "here the target is asked of the upstreams when no hosts file has it";
+                draft.note(*line, format!("cname={name}"), reason);
+            }
             let records = records.iter().map(|it| format!("{} {}", it.ttl.unwrap_or(ttl), it.text));
-            // The target of an alias is looked for here alone.
-            let answer = StaticAnswer {
-                cname: OwnAlias::Leave,
-                ..draft::records(records.collect(), other_types(name))
-            };
+            let answer =
+                StaticAnswer { cname, ..draft::records(records.collect(), other_types(name)) };
             let rule =
                 Rule { matches: draft::exact(name), answer: Some(answer), ..Rule::default() };
             draft.rule(name, rule);
@@ -199,6 +204,13 @@ impl Records {
             synth.emit(draft, ttl, other_types(synth.domain()));
         }
         self.emit_ancestors(draft, is_local);
+    }
+
+    /// Whether a record is an alias of a name that has no records of its own.
+    fn leads_elsewhere(&self, line: &Line) -> bool {
+        let target = line.text.strip_prefix("CNAME ").and_then(|text| text.parse::<Zone>().ok());
+        let target = target.map(|zone| zone.to_string());
+        target.is_some_and(|target| self.names.iter().all(|own| own.name != target))
     }
 
     /// A name above one that is there is there, too (RFC 8020).

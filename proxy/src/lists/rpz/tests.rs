@@ -124,6 +124,36 @@ fn a_name_that_is_an_alias_of_itself_passes_and_signatures_are_passed_over() {
     assert_eq!(testing::policy(&list, "self.example"), "pass");
 }
 
+/// The same record may be written in many ways.
+#[test]
+fn an_action_is_seen_however_its_record_is_written() {
+    let (block, nodata, pass) = ("NXDOMAIN", "NODATA", "pass");
+    let cases = [
+        ("in parentheses", "x CNAME ( . )", block),
+        ("without spaces", "x CNAME (.)", block),
+        ("all of it in parentheses", "x ( 60 IN CNAME . )", block),
+        ("over lines", "x CNAME ( ; why\n . )", block),
+        ("opened before the type", "x IN (\n CNAME\n *.\n)", nodata),
+        ("the class by its number", "x CLASS1 CNAME .", block),
+        ("class, TTL and type by number", "x class1 60 type5 *.", nodata),
+        ("the type by its number", "x TYPE5 rpz-passthru.", pass),
+        ("as octets", "x TYPE5 \\# 1 00", block),
+        ("as octets over lines", "x CNAME \\# (\n 1 00 )", block),
+        ("in upper case", "x CNAME RPZ-PASSTHRU.", pass),
+        ("with an escape", "x CNAME \\*.", nodata),
+        ("a target of a dot is none", "x CNAME \\..", "records"),
+        ("parentheses in a text", "x TXT \"( . )\"", "records"),
+        ("another target in parentheses", "x CNAME ( walled.garden. )", "records"),
+        ("a zone's own records", "x TYPE46 \\# 1 00\nx TYPE5 .", block),
+    ];
+
+    for (why, text, expected) in cases {
+        let list = testing::list(ListFormat::RPZ, text);
+        assert_eq!(list.problems().count, 0, "{why}: {:?}", list.problems());
+        assert_eq!(testing::policy(&list, "x"), expected, "{why}");
+    }
+}
+
 #[test]
 fn a_ttl_may_have_units() {
     let cases = [

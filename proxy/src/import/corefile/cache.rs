@@ -1,0 +1,108 @@
+//! CoreDNS's `cache`: one for each block there, one for all names here.
+
+use dnsproxy_api::v1alpha1::{Cache, CacheMode, Prefetch, ServeStale};
+
+use super::syntax::{Directive, Line};
+use crate::import::Draft;
+
+pub(super) fn read(directive: &Directive, draft: &mut Draft) -> Result<(), String> {
+    let mut cache = as_there();
+    if let Some(ttl) = directive.args.first().filter(|word| word.parse::<u32>().is_ok()) {
+        if ttl == "0" {
+            cache.mode = CacheMode::Disabled;
+        }
+        cache.max_ttl = Some(seconds(ttl)?).filter(|_| ttl != "0");
+        let denial = ttl.parse::<u32>().unwrap_or_default().min(1800);
+        cache.negative_max_ttl = Some(format!("{denial}s"));
+    }
+    for line in &directive.lines {
+        read_line(line, &mut cache, draft)?;
+    }
+    Draft::bound_ttl(&mut cache);
+    let zones = directive.args.iter().filter(|word| word.parse::<u32>().is_err() && *word != ".");
+    if zones.count() > 0 || draft.spec.cache.is_some() {
+        let reason = "there is one cache for all names here: what stands last holds";
+        draft.note(directive.line, directive.text(), reason);
+    }
+    draft.spec.cache = Some(cache);
+    Ok(())
+}
+
+/// What it does where nothing else is said.
+fn as_there() -> Cache {
+    Cache {
+        serve_stale: Some(ServeStale { mode: CacheMode::Disabled, ..ServeStale::default() }),
+        prefetch: Some(Prefetch { mode: CacheMode::Disabled, ..Prefetch::default() }),
+        max_ttl: Some("3600s".into()),
+        negative_max_ttl: Some("1800s".into()),
+        min_ttl: Some("5s".into()),
+        failure_ttl: Some("5s".into()),
+        ..Cache::default()
+    }
+}
+
+fn read_line(line: &Line, cache: &mut Cache, draft: &mut Draft) -> Result<(), String> {
+    let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+    let mut tell = |reason: &str| draft.note(line.number, words.join(" "), reason);
+    match &*words {
+        ["success", capacity, rest @ ..] if capacity.parse::<u64>().is_ok() => {
+            tell(OF_CAPACITY);
+            if let Some(ttl) = rest.first() {
+                cache.max_ttl = Some(seconds(ttl)?);
+            }
+            if let Some(ttl) = rest.get(1) {
+                cache.min_ttl = Some(seconds(ttl)?);
+            }
+        }
+        ["denial", capacity, rest @ ..] if capacity.parse::<u64>().is_ok() => {
+            tell(OF_CAPACITY);
+            if let Some(ttl) = rest.first() {
+                cache.negative_max_ttl = Some(seconds(ttl)?);
+            }
+            if rest.len() > 1 {
+                tell("the shortest TTL is one for all answers here: see `cache.minTTL`");
+            }
+        }
+        ["servfail", duration] => {
+            cache.failure_ttl = Some(if is_short(duration) {
+                tell("failures are remembered for at least a second (RFC 9520)");
+                "1s".into()
+            } else {
+                (*duration).to_owned()
+            });
+        }
+        ["prefetch", hits, rest @ ..] => {
+            let percent = rest.iter().find_map(|word| word.strip_suffix('%')?.parse().ok());
+            if rest.iter().any(|word| !word.ends_with('%')) {
+                tell("hits count for as long as the answer is kept, however far apart they are");
+            }
+            cache.prefetch = Some(Prefetch {
+                mode: CacheMode::Enabled,
+                min_hits: hits.parse().ok().filter(|hits| *hits > 0),
+                remaining_percent: percent,
+            });
+        }
+        ["serve_stale", rest @ ..] => {
+            let max_age = rest.first().map_or_else(|| "1h".into(), |age| (*age).to_owned());
+            let stale = ServeStale { max_age: Some(max_age), ..ServeStale::default() };
+            cache.serve_stale = Some(stale);
+            tell("the upstreams are asked first here, as RFC 8767 has it");
+        }
+        _ => tell("there is nothing like it here"),
+    }
+    Ok(())
+}
+
+const OF_CAPACITY: &str = "the cache is bounded by octets here, not by answers: see `cache.size`";
+
+/// RFC 9520 has at least one second.
+fn is_short(duration: &str) -> bool {
+    duration.trim_end_matches(['s', 'm', 'h']) == "0" || duration.ends_with("ms")
+}
+
+fn seconds(text: &str) -> Result<String, String> {
+    match text.parse::<u32>() {
+        Ok(seconds) => Ok(format!("{seconds}s")),
+        Err(_) => Err(format!("`{text}` is no number of seconds")),
+    }
+}
