@@ -9,11 +9,12 @@ pub fn raise_limit() {
     }
 }
 
-/// How many of them connections of clients may be, whatever is `wanted`; said when that is more. The rest is for upstreams,
-/// the admin endpoints and files: with none left nobody could be asked, and health checks would fail.
+/// How many of them connections of clients may be, whatever is `wanted`; said when that is more. The other half is for
+/// upstreams, the admin endpoints, files, and connections that are being closed: with none left nobody could be asked, and
+/// health checks would fail.
 pub fn for_clients(wanted: usize) -> usize {
     let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    let places = usize::try_from(soft - soft / 4).unwrap_or(usize::MAX);
+    let places = usize::try_from(soft / 2).unwrap_or(usize::MAX);
     if wanted > places {
         tracing::warn!(
             wanted,

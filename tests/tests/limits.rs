@@ -289,6 +289,25 @@ async fn long_answers_that_nobody_takes_are_bounded() {
     assert_eq!(patient.reply().await.rcode(), rcodes::NOERROR, "who takes answers has them");
 }
 
+#[tokio::test]
+async fn long_answers_that_are_taken_all_arrive() {
+    let stage = Stage::script(|query| {
+        let text = "x".repeat(250);
+        let response = (0..230).fold(Response::to(&query.message), |it, _| it.txt(&text));
+        vec![Action::Send(response.encode())]
+    })
+    .await;
+    let mut eager = stage.client().connect().await.unwrap();
+    let queries = (0..60).flat_map(|id| {
+        wire::framed(&Query::new(&format!("n{id}.example"), types::TXT).id(id).encode())
+    });
+    eager.send_raw(&queries.collect::<Vec<_>>()).await.unwrap();
+
+    for number in 0..60 {
+        assert_eq!(eager.reply().await.rcode(), rcodes::NOERROR, "reply {number}");
+    }
+}
+
 /// RFC 9520 section 3.1 and DNSpooq's birthday: silence upstream, many clients, a bounded number of questions.
 #[tokio::test]
 async fn silence_upstream_is_not_answered_by_a_storm() {

@@ -1,8 +1,10 @@
 //! What the TCP connections of clients hold in memory: queries that were read, and replies that clients do not take.
 //!
-//! Each alone is bounded, and there may be many: a few clients that ask for much and take nothing would have the
-//! memory of all. So there is a limit for all together. Over it, each may still hold an equal part of it, which is
-//! enough for a query and its reply; who holds more and does not take it is given up (RFC 7766 section 10).
+//! Each alone is bounded by numbers, and there may be many, with long answers: a few clients that ask for much and take nothing
+//! would have the memory of all. So there is a limit for all together. Over it, each may still hold its part; who holds more
+//! and does not take it is given up (RFC 7766 section 10).
+
+use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -39,16 +41,28 @@ impl Holdings {
 }
 
 impl Holding {
-    /// It holds so many octets now. Tells whether it may, where `places` connections may be open.
-    pub(super) fn set(&mut self, octets: usize, places: usize) -> bool {
+    /// It holds so many octets now.
+    pub(super) fn set(&mut self, octets: usize) {
         let change = signed(octets) - signed(self.octets);
         self.octets = octets;
-        let all = match change {
-            0 => self.all.octets.get(),
-            change => self.all.octets.inc_by(change) + change,
-        };
-        let share = self.all.limit / places.max(1);
-        octets <= share || (octets <= MAX_EACH && all <= signed(self.all.limit))
+        if change != 0 {
+            self.all.octets.inc_by(change);
+        }
+    }
+
+    /// Whether it is so much that somebody has to look at it now and then.
+    pub(super) fn is_much(&self) -> bool {
+        self.octets > LITTLE
+    }
+
+    /// Whether it may hold that, among so many connections, where its client takes octets or has not taken one for
+    /// [`PATIENCE`].
+    pub(super) fn is_fair(&self, connections: usize, is_stalled: bool) -> bool {
+        let is_over = self.all.octets.get() > signed(self.all.limit);
+        let share = self.all.limit / 2 / connections.max(1);
+        let is_too_much = (is_over && self.octets > share)
+            || (is_stalled && (is_over || self.octets > MAX_STALLED));
+        !(self.is_much() && is_too_much)
     }
 }
 
@@ -62,8 +76,14 @@ fn signed(octets: usize) -> i64 {
     i64::try_from(octets).unwrap_or(i64::MAX)
 }
 
-/// Of one connection: our guess, some of the longest messages each way.
-const MAX_EACH: usize = 512 << 10;
+/// How long a client may take nothing, where there is something for it: our guess, many round trips.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Nobody is given up for that: a reply of usual size.
+const LITTLE: usize = 8 << 10;
+
+/// Of one connection of which the client takes nothing: our guess, some of the longest messages each way.
+const MAX_STALLED: usize = 512 << 10;
 
 /// Of all: our guess. Unbound's `stream-wait-size` is 4 MB.
 const MIN_TOGETHER: usize = 1 << 20;
@@ -73,36 +93,44 @@ const MAX_TOGETHER: usize = 64 << 20;
 mod tests {
     use super::*;
 
-    const PLACES: usize = 100;
-    const LIMIT: usize = 1 << 20;
-    const SHARE: usize = LIMIT / PLACES;
+    const LIMIT: usize = 4 << 20;
 
     fn holdings() -> Holdings {
         Holdings::new(Gauge::default(), LIMIT)
     }
 
-    #[test]
-    fn over_the_limit_of_all_each_may_have_an_equal_part_of_it() {
-        let holdings = holdings();
-        let [mut first, mut second, mut third] = [(); 3].map(|()| holdings.begin());
+    fn holding(holdings: &Holdings, octets: usize) -> Holding {
+        let mut holding = holdings.begin();
+        holding.set(octets);
+        holding
+    }
 
-        assert!(first.set(MAX_EACH, PLACES) && second.set(LIMIT - MAX_EACH, PLACES), "just all");
-        assert!(third.set(SHARE, PLACES), "its part");
-        assert!(!third.set(SHARE + 1, PLACES), "more than its part");
-        assert!(!first.set(MAX_EACH, PLACES), "whoever has more");
-        drop(second);
-        assert!(third.set(SHARE + 1, PLACES), "there is room again");
-        drop((first, third));
+    #[test]
+    fn over_the_limit_of_all_those_go_that_hold_more_than_their_part() {
+        let holdings = holdings();
+        let hog = holding(&holdings, LIMIT);
+        let mut other = holding(&holdings, LITTLE);
+        assert!(!hog.is_fair(100, false), "it has it all");
+        assert!(other.is_fair(100, true), "a little is nothing");
+
+        other.set(LIMIT / 200);
+        assert!(other.is_fair(100, false), "half of an equal part");
+        assert!(!other.is_fair(100, true), "which nobody takes");
+        other.set(LIMIT / 200 + 1);
+        assert!(!other.is_fair(100, false), "more than that");
+        drop(hog);
+        assert!(other.is_fair(100, true), "there is room again");
+        drop(other);
         assert_eq!(holdings.octets.get(), 0);
     }
 
     #[test]
-    fn one_alone_may_not_have_all() {
+    fn one_that_takes_what_it_asked_for_may_have_much_of_it() {
         let holdings = holdings();
-        let mut holding = holdings.begin();
+        let holding = holding(&holdings, MAX_STALLED + 1);
 
-        assert!(holding.set(MAX_EACH, PLACES));
-        assert!(!holding.set(MAX_EACH + 1, PLACES));
+        assert!(holding.is_fair(100, false));
+        assert!(!holding.is_fair(100, true), "it takes nothing");
     }
 
     #[test]

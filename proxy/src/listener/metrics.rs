@@ -85,9 +85,8 @@ impl ListenerMetrics {
     }
 
     /// How many TCP connections are open.
-    #[cfg(test)]
-    pub(super) fn connections(&self) -> i64 {
-        self.connections.get()
+    pub(super) fn open(&self) -> usize {
+        usize::try_from(self.connections.get()).unwrap_or_default()
     }
 
     /// Sets how many TCP connections are open.

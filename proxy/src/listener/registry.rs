@@ -217,9 +217,14 @@ impl Admission {
         self.activity.idle_since.store(self.connections.now(), Ordering::Relaxed);
     }
 
-    /// The connection holds so many octets now. Tells whether it may, where `places` connections may be open.
-    pub(super) fn hold(&mut self, octets: usize, places: usize) -> bool {
-        self.holding.set(octets, places)
+    /// What the connection holds.
+    pub(super) fn holding(&mut self) -> &mut Holding {
+        &mut self.holding
+    }
+
+    /// Whether it may hold that, or has to be given up; `is_stalled` is while its client takes nothing.
+    pub(super) fn is_fair(&self, is_stalled: bool) -> bool {
+        self.holding.is_fair(self.connections.metrics.open(), is_stalled)
     }
 
     /// The connection is given up, since it holds more than it may.
@@ -364,7 +369,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_was_told_to_close_counts_until_it_has() {
         let connections = connections();
-        let open = || connections.metrics.connections();
+        let open = || connections.metrics.open();
         let told = connections.admit(client(1), true, 1, 9).unwrap();
 
         let new = connections.admit(client(2), true, 1, 9).unwrap();

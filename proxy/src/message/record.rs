@@ -78,7 +78,7 @@ pub fn skip_name(message: &[u8], offset: usize) -> Option<usize> {
         match len {
             0 => return Some(at + 1),
             1..=63 => at += 1 + usize::from(len),
-            // A pointer has two octets and ends the name; it leads back to another name, never forward.
+            // A pointer has two octets and ends the name; it leads back, never forward, and to what may be a name.
             0xc0.. => {
                 let target = usize::from(u16_at(message, at)? & 0x3fff);
                 return (HEADER_LEN..at).contains(&target).then_some(at + 2);

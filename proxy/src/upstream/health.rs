@@ -6,7 +6,10 @@
 //! everything, and a server that is the last hope is tried all the same, a few times a second.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,8 @@ pub(super) enum Standing {
 pub(super) struct Health {
     /// So many silences in a row make a server unhealthy.
     threshold: u32,
+    /// What [`Self::is_deaf`] says: it is asked for each query, and seldom true.
+    is_deaf: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -69,6 +74,8 @@ struct Inner {
     /// Clients' questions in a row that it left to others, and when one was counted last.
     unanswered: u32,
     unanswered_at: Option<Instant>,
+    /// Whether people were told of what speaks against it.
+    is_told: bool,
 }
 
 /// What a report says about a server.
@@ -93,8 +100,9 @@ impl Health {
             connecting: None,
             unanswered: 0,
             unanswered_at: None,
+            is_told: false,
         };
-        Self { threshold, inner: Mutex::new(inner) }
+        Self { threshold, is_deaf: AtomicBool::new(false), inner: Mutex::new(inner) }
     }
 
     /// A connection is open. That heals nothing: a server may take connections and say nothing.
@@ -105,53 +113,73 @@ impl Health {
         is_first && inner.change(State::Healthy)
     }
 
-    /// The server has answered. Tells whether the state is news.
-    pub(super) fn answered(&self, now: Instant) -> bool {
+    /// The server has answered, a client's question or a probe. Tells whether that is news for people.
+    pub(super) fn answered(&self, is_client: bool, now: Instant) -> bool {
         let mut inner = self.inner();
         inner.heard = Some(now);
+        if is_client && inner.unanswered > 0 {
+            inner.unanswered = 0;
+            inner.unanswered_at = None;
+            self.is_deaf.store(false, Ordering::Relaxed);
+        }
         if inner.looped.is_some() {
             return false;
         }
         inner.failures = 0;
         inner.failure = None;
-        inner.change(State::Healthy)
+        let is_untold = inner.state == State::Suspect && !inner.is_told;
+        inner.change(State::Healthy) && !is_untold
     }
 
-    /// The server has answered a client's question.
-    pub(super) fn answered_client(&self) {
-        let mut inner = self.inner();
-        inner.unanswered = 0;
-        inner.unanswered_at = None;
-    }
-
-    /// The server said nothing to a client's question that was begun at `begun` and that another server has answered. One that
-    /// answers probes and nothing else has lost its own way to the names. What was going on already when the last one was
-    /// counted counts with it.
+    /// The server gave nothing for a client's question that was begun at `begun` and that another server has answered. One
+    /// that answers probes and nothing else has lost its own way to the names. What was going on already when the last one
+    /// was counted counts with it.
     pub(super) fn left_unanswered(&self, begun: Instant, now: Instant) {
         let mut inner = self.inner();
         if inner.unanswered_at.is_none_or(|counted| counted <= begun) {
             inner.unanswered = inner.unanswered.saturating_add(1);
             inner.unanswered_at = Some(now);
+            self.is_deaf.store(inner.unanswered >= self.threshold, Ordering::Relaxed);
+        }
+    }
+
+    /// A client's question goes to it. One is enough to find out whether it is still deaf.
+    pub(super) fn asked(&self, now: Instant) {
+        if self.is_deaf() {
+            self.inner().unanswered_at = Some(now);
         }
     }
 
     /// Whether it answers no client's question that others answer.
     pub(super) fn is_deaf(&self) -> bool {
-        self.inner().unanswered >= self.threshold
+        self.is_deaf.load(Ordering::Relaxed)
     }
 
     /// Whether it is deaf and was asked in vain a moment ago: for longer each time, up to half a minute.
     pub(super) fn is_left_alone(&self, now: Instant) -> bool {
+        if !self.is_deaf() {
+            return false;
+        }
         let inner = self.inner();
         let pause = back_off(inner.unanswered, self.threshold, 0.5);
-        inner.unanswered >= self.threshold
-            && inner.unanswered_at.is_some_and(|counted| now < counted + pause)
+        inner.unanswered_at.is_some_and(|asked| now < asked + pause)
     }
 
-    /// Nothing has come for longer than usual. Tells whether the state is news.
-    pub(super) fn suspected(&self) -> bool {
+    /// Whether nobody can say whether it is still out of reach: it failed a moment ago or more.
+    pub(super) fn is_due_for_a_look(&self, now: Instant) -> bool {
+        let inner = self.inner();
+        inner.state == State::Unhealthy
+            && inner.failure.as_ref().is_none_or(|(failed, _)| *failed + LOOK <= now)
+    }
+
+    /// It may be gone: nothing has come for longer than usual, or a connection has ended, which names alone may be the reason of
+    /// and people are not told. Tells whether the state is news.
+    pub(super) fn suspected(&self, is_told: bool) -> bool {
         let mut inner = self.inner();
         let may_be = matches!(inner.state, State::Unknown | State::Healthy);
+        if may_be {
+            inner.is_told = is_told;
+        }
         may_be && inner.change(State::Suspect)
     }
 
@@ -164,6 +192,7 @@ impl Health {
             return false;
         }
         inner.failures += 1;
+        inner.is_told = true;
         inner.failure = Some((now, error.clone()));
         if error.was_reached() && inner.failures < self.threshold {
             // One that is unhealthy already stays so until it answers.
@@ -278,6 +307,9 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
 const MAX_DOUBLINGS: u32 = 5;
 
+/// How often it is looked for one that is out of reach while others have no answers: our guess.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// After a failure to connect nobody tries for so long, not even as the last hope: a flood of queries must not
 /// become a flood of handshakes. Our guess: less than a client's shortest retry.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -309,7 +341,7 @@ mod tests {
         assert_eq!(health.standing(now + millis(22_000)), Standing::Down, "at most half a minute");
         assert_eq!(health.standing(now + millis(37_500)), Standing::Doubtful);
 
-        assert!(health.answered(now), "news");
+        assert!(health.answered(false, now), "news");
         assert_eq!(health.standing(now), Standing::Up, "the first answer clears it");
         assert!(health.failed(&ExchangeError::Refused, now, now));
         assert_eq!(health.standing(now + millis(1250)), Standing::Doubtful, "from the start");
@@ -347,7 +379,7 @@ mod tests {
         assert_eq!(health.snapshot().state, State::Unhealthy, "until it answers");
         assert!(!health.connected(), "to take a connection is no answer");
         assert_eq!(health.snapshot().state, State::Unhealthy);
-        assert!(health.answered(at(6)));
+        assert!(health.answered(false, at(6)));
     }
 
     #[test]
@@ -382,9 +414,9 @@ mod tests {
         leave(13, 1);
         assert!(health.is_left_alone(at(33)), "for longer each time");
 
-        health.answered(at(14));
+        health.answered(false, at(14));
         assert!(health.is_deaf(), "a probe's answer says nothing about names");
-        health.answered_client();
+        health.answered(true, at(14));
         assert!(!health.is_deaf());
         leave(20, 1);
         assert!(!health.is_deaf(), "from the start");
@@ -394,7 +426,7 @@ mod tests {
     fn a_server_that_leads_back_is_out_until_a_question_does_not_come_back() {
         let (health, start) = (Health::unknown(3), Instant::now());
         assert!(health.looped(start + millis(5)));
-        health.answered(start + millis(6));
+        health.answered(false, start + millis(6));
         assert!(!health.did_not_loop(start), "the answer to the question that came back");
         assert_eq!(health.standing(start + Duration::from_secs(3600)), Standing::Out);
         assert!(matches!(health.snapshot().error, Some(ExchangeError::Loop)));

@@ -217,9 +217,9 @@ impl Inner {
 impl IdleEnds {
     fn note(&mut self, idle: Duration) {
         let is_same = |last: Duration| last.abs_diff(idle) <= last / 8;
-        if self.last.is_some_and(is_same) && idle >= LEAST_IDLE {
-            self.limit = Some(self.limit.map_or(idle, |limit| limit.min(idle)));
-        }
+        let is_known = self.last.is_some_and(is_same) && idle >= LEAST_IDLE;
+        // What does not agree had another reason, or shows that the server has changed its mind: it is learnt anew.
+        self.limit = is_known.then_some(idle);
         self.last = Some(idle);
     }
 }

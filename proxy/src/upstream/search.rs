@@ -51,8 +51,10 @@ struct Try<'s> {
     next: Step,
     /// When its silence was looked at last.
     looked: Instant,
-    /// Whether nothing came for longer than usual, so that the question went on to another server, or its time is over.
-    is_silent: bool,
+    /// Whether the question has gone to another server because of its silence.
+    has_moved_on: bool,
+    /// Whether it gave nothing where it could: silence, or the end of the connection.
+    gave_nothing: bool,
 }
 
 /// What is considered next while a server has not answered.
@@ -141,6 +143,7 @@ impl<'s> Search<'s> {
         let (server, is_hedge) = (attempt.server, attempt.is_hedge);
         let outcome = result.as_ref().map(|(_, rcode)| *rcode);
         let is_final = result.as_ref().is_ok_and(|(response, rcode)| is_final(*rcode, response));
+        attempt.gave_nothing = result.as_ref().is_err_and(ExchangeError::is_end_of_connection);
         server.note(outcome, is_final, exchange.started(), now);
         if result.is_err() && server.is_suspect() {
             server.probe();
@@ -156,10 +159,11 @@ impl<'s> Search<'s> {
                     if is_hedge {
                         server.upstream_series().count_won_hedge();
                     }
-                    self.note_those_silent(now);
+                    self.note_those_of_no_use(now);
                     return Some(answer);
                 }
                 self.keep_best(answer, rcode);
+                self.look_for_those_out_of_reach(now);
                 self.fail_over(server, word_of(rcode), now);
             }
             Err(error) => self.note_failure(server, error, now),
@@ -167,9 +171,9 @@ impl<'s> Search<'s> {
         None
     }
 
-    /// Those that said nothing to a question that has an answer.
-    fn note_those_silent(&self, now: Instant) {
-        for tried in self.tries.iter().filter(|tried| tried.is_silent) {
+    /// Those that gave nothing for a question that has an answer.
+    fn note_those_of_no_use(&self, now: Instant) {
+        for tried in self.tries.iter().filter(|tried| tried.gave_nothing) {
             tried.server.note_unanswered(tried.started, now);
         }
     }
@@ -180,6 +184,12 @@ impl<'s> Search<'s> {
         if self.bad.as_ref().is_none_or(|(best, _)| *best < worth) {
             self.bad = Some((worth, answer));
         }
+    }
+
+    /// Where there are bad answers alone, one that was out of reach may be back and have better ones; nobody waits for that.
+    fn look_for_those_out_of_reach(&self, now: Instant) {
+        let servers = self.route.servers.iter();
+        servers.filter(|server| server.health().is_due_for_a_look(now)).for_each(Server::probe);
     }
 
     fn note_failure(&mut self, server: &Server, error: ExchangeError, now: Instant) {
@@ -221,8 +231,9 @@ impl<'s> Search<'s> {
                     attempt.looked = now;
                     if attempt.suspect() {
                         attempt.next = Step::TimeOut;
+                        attempt.gave_nothing = true;
                     }
-                    if !mem::replace(&mut attempt.is_silent, true) {
+                    if !mem::replace(&mut attempt.has_moved_on, true) {
                         self.fail_over(server, SILENCE, now);
                     }
                 }
@@ -241,7 +252,7 @@ impl<'s> Search<'s> {
     fn time_out(&mut self, index: usize, now: Instant) {
         let Some(attempt) = self.tries.get_mut(index) else { return };
         let Some(exchange) = attempt.exchange.take() else { return };
-        attempt.is_silent = true;
+        attempt.gave_nothing = true;
         let server = attempt.server;
         let waited = now.saturating_duration_since(exchange.started());
         let error = ExchangeError::Timeout(in_millis(waited).min(server.limits().query));
@@ -299,7 +310,7 @@ impl<'s> Search<'s> {
             server.is_out_of_reach()
                 || self.tries.iter().any(|tried| {
                     Arc::ptr_eq(tried.server, server)
-                        && (tried.exchange.is_none() || (tried.is_silent && server.is_deaf()))
+                        && (tried.exchange.is_none() || (tried.gave_nothing && server.is_deaf()))
                 })
         };
         self.bad.is_none()
@@ -315,9 +326,17 @@ impl<'s> Search<'s> {
             Step::Suspect
         };
         server.latency().note_asked(now);
-        let (exchange, started, looked) = (Some(exchange), now, now);
-        let is_silent = false;
-        self.tries.push(Try { server, exchange, started, is_hedge, next, looked, is_silent });
+        server.health().asked(now);
+        self.tries.push(Try {
+            server,
+            exchange: Some(exchange),
+            started: now,
+            is_hedge,
+            next,
+            looked: now,
+            has_moved_on: false,
+            gave_nothing: false,
+        });
     }
 
     fn was_tried(&self, server: &Arc<Server>) -> bool {

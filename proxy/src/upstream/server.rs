@@ -169,7 +169,7 @@ impl Server {
         self.core.health.is_deaf()
     }
 
-    /// It said nothing to a client's question, begun at `begun`, that another one has answered.
+    /// It gave nothing for a client's question, begun at `begun`, that another one has answered.
     pub(super) fn note_unanswered(&self, begun: Instant, now: Instant) {
         self.core.health.left_unanswered(begun, now);
     }
@@ -222,7 +222,7 @@ impl Server {
 
     /// Nothing came for longer than usual.
     pub(super) fn suspect(&self) {
-        if self.core.health.suspected() {
+        if self.core.health.suspected(true) {
             info!(upstream = %self.core.upstream, server = %self.address(), "upstream server is silent");
         }
     }
@@ -262,7 +262,6 @@ impl Server {
         match result {
             Ok(rcode) => {
                 upstream_series.observe(took);
-                health.answered_client();
                 if rcode.is_answer() {
                     latency.observe(took, now);
                 } else {
@@ -272,14 +271,15 @@ impl Server {
             Err(ExchangeError::Timeout(_)) => latency.observe_late(took, now),
             // It may be because of the question: what becomes of a probe says whether it is.
             Err(error) if error.is_end_of_connection() => {
-                if health.is_silent_since(started) {
-                    self.suspect();
+                if health.is_silent_since(started) && health.suspected(false) {
+                    let (upstream, server) = (&self.core.upstream, self.address());
+                    debug!(%upstream, %server, reason = error.reason(), "upstream server is suspect");
                 }
                 return;
             }
             Err(_) => {}
         }
-        self.core.judge(result.map(|_| ()), started, now);
+        self.core.judge(result.map(|_| ()), true, started, now);
     }
 
     /// The same for a question of our own.
@@ -292,7 +292,7 @@ impl Server {
         if result.is_ok() {
             self.core.latency.observe_probe(now - started, now);
         }
-        self.core.judge(result.map(|_| ()), started, now);
+        self.core.judge(result.map(|_| ()), false, started, now);
     }
 
     /// What a question in a datagram says about us.
@@ -421,11 +421,17 @@ impl Core {
     }
 
     /// Draws from what came of a question what it says about the server.
-    fn judge(&self, result: Result<(), &ExchangeError>, started: Instant, now: Instant) {
+    fn judge(
+        &self,
+        result: Result<(), &ExchangeError>,
+        is_client: bool,
+        started: Instant,
+        now: Instant,
+    ) {
         match result {
             // Too long an answer is one.
             Ok(()) | Err(ExchangeError::Truncated) => {
-                if self.health.answered(now) {
+                if self.health.answered(is_client, now) {
                     self.tell_healthy();
                 }
             }

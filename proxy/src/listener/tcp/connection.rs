@@ -14,7 +14,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
-    listener::{Client, Transport, registry::Admission},
+    listener::{Client, Transport, holdings, registry::Admission},
     pipeline::{Answer, Finished, Pipeline, Verdict},
 };
 
@@ -49,6 +49,8 @@ pub(super) struct Connection {
     admission: Admission,
     /// When the last whole query came or the last octets were taken.
     progress: Instant,
+    /// When octets were taken last, or there were none to be taken.
+    taken: Instant,
     waiting: FuturesUnordered<Answer>,
     /// What came of those that waited, for which there is no room yet. They hold no place among the queries that wait, which
     /// all clients share: one that takes nothing must not keep it from the others.
@@ -73,6 +75,7 @@ impl Connection {
             client: Client { address: client, transport: Transport::Tcp },
             admission,
             progress: Instant::now(),
+            taken: Instant::now(),
             waiting: FuturesUnordered::new(),
             finished: VecDeque::new(),
             finished_octets: 0,
@@ -101,18 +104,22 @@ impl Connection {
         // Else it is the client's turn.
         let is_awaiting = !self.waiting.is_empty() && self.may_queue();
         let deadline = self.progress + self.pipeline.limits().tcp_idle_timeout;
+        let holds_much = self.admission.holding().is_much();
         let (mut reader, mut writer) = stream.split();
         tokio::select! {
             biased;
             () = stop.cancelled(), if self.intake == Intake::Open => self.intake = Intake::rest(reader.as_ref())?,
-            Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.finish(reply),
+            // What the client takes goes before more is held for it.
             taken = writer.write(self.outbox.unsent()), if !self.outbox.unsent().is_empty() => self.note_sent(taken?)?,
+            Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.finish(reply),
             read = self.intake.read(&mut reader, self.inbox.end()), if may_read => self.intake = self.intake.after(read?),
             // What the client does not take by now is given up: it could go on like that for ever.
             () = self.admission.evicted(), if !is_awaiting => return Err(io::ErrorKind::ConnectionAborted.into()),
             // An idle connection, too, is kept as long as the present configuration says.
             Ok(()) = self.pipelines.changed() => self.follow(),
             () = sleep_until(deadline), if !is_awaiting => return Err(io::ErrorKind::TimedOut.into()),
+            // Others may need the room.
+            () = sleep(holdings::PATIENCE), if holds_much => {}
         }
         // Whichever it was, there may be a message more, or room for its answer.
         self.queue_finished();
@@ -122,18 +129,26 @@ impl Connection {
 
     /// Where too much is held, what the client takes at once is all that it gets.
     fn stay_within_bounds(&mut self, stream: &TcpStream) -> io::Result<()> {
-        while !self.may_hold() {
+        while !self.may_hold() && !self.outbox.unsent().is_empty() {
             // Past the runtime, which does not ask the kernel each time.
-            let taken = SockRef::from(stream).send(self.outbox.unsent()).unwrap_or_default();
-            self.note_sent(taken).inspect_err(|_| self.admission.give_up())?;
+            match SockRef::from(stream).send(self.outbox.unsent()) {
+                Ok(taken) => self.note_sent(taken)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.admission.give_up();
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
             self.queue_finished();
+            self.answer_whole_messages();
         }
         Ok(())
     }
 
     fn may_hold(&mut self) -> bool {
         let held = self.inbox.capacity() + self.outbox.capacity() + self.finished_octets;
-        self.admission.hold(held, self.pipeline.limits().tcp_connections)
+        self.admission.holding().set(held);
+        self.admission.is_fair(self.taken.elapsed() >= holdings::PATIENCE)
     }
 
     fn is_done(&self) -> bool {
@@ -199,8 +214,11 @@ impl Connection {
     }
 
     fn queue(&mut self, reply: &[u8]) {
-        self.outbox.push(reply);
         self.note_progress();
+        if self.outbox.unsent().is_empty() {
+            self.taken = self.progress;
+        }
+        self.outbox.push(reply);
         if self.waiting.is_empty() {
             self.admission.idle();
         }
@@ -212,6 +230,7 @@ impl Connection {
         }
         self.outbox.advance(count);
         self.note_progress();
+        self.taken = self.progress;
         Ok(())
     }
 
