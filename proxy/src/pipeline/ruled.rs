@@ -6,6 +6,7 @@ use std::{
 };
 
 use dnsproxy_api::validate::CLUSTER_DNS;
+use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -78,7 +79,7 @@ const MAX_FOLLOWED: usize = 8;
 impl Pipeline {
     /// Decides about a query, and counts the rules that matched: each once, however often they were looked at.
     pub(super) fn judge(&self, job: &Job<'_>) -> Judgement {
-        let mut counted = Vec::new();
+        let mut counted = SmallVec::<[usize; 4]>::new();
         self.judge.judge(&job.query.question, job.client.address, |matched| {
             if matched.is_again && counted.contains(&matched.index) {
                 return;
