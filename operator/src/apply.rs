@@ -2,8 +2,8 @@
 //!
 //! Server-side apply with force: every field that was rendered is put back, what others added stays.
 //! An object of the same name that is not ours is never taken over; one that we made and that lost its owner
-//! (`kubectl delete --cascade=orphan`) is. Nothing is sent when nothing
-//! differs, so that at rest nothing is written.
+//! (`kubectl delete --cascade=orphan`) is, by a DnsProxy that lives. Nothing is sent when nothing differs, so that
+//! at rest nothing is written.
 //!
 //! The order is argued: pods need their identity and their configuration, so these come first, and
 //! what stops one of them stops what follows. The Service comes last: it stops nothing.
@@ -14,10 +14,11 @@ use dnsproxy_api::DnsProxy;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{apps::v1::Deployment, core::v1::Service},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
     Api, Resource, ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::{PartialObjectMeta, Patch, PatchParams},
     runtime::reflector::{ObjectRef, Store},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -196,7 +197,7 @@ where
         None => api.get_opt(&name).await.map_err(|error| failed(desired, error))?.map(Arc::new),
     };
     if let Some(live) = live {
-        if !has_same_owner(&*live, desired) && !is_orphan(&api, &*live, desired).await? {
+        if !has_same_owner(&*live, desired) && !may_adopt(context, &api, &*live, desired).await? {
             return Err(ApplyError::Foreign { kind: K::kind(&()).into_owned(), name });
         }
         if context.memory.is_unchanged(desired, &*live) {
@@ -217,13 +218,51 @@ fn has_same_owner<K: Resource>(live: &K, desired: &K) -> bool {
 }
 
 fn controller<K: Resource>(object: &K) -> Option<&str> {
-    let owners = object.meta().owner_references.iter().flatten();
-    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
-    controllers.next().map(|owner| owner.uid.as_str())
+    owner(object).map(|owner| owner.uid.as_str())
 }
 
-/// Whether we made it for a `DnsProxy` of this name that is gone: nobody owns it, it has all our labels, and among
-/// those who manage its fields are we. Labels alone anybody may write.
+fn owner<K: Resource>(object: &K) -> Option<&OwnerReference> {
+    let mut owners = object.meta().owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
+}
+
+async fn may_adopt<K>(
+    context: &Context,
+    api: &Api<K>,
+    live: &K,
+    desired: &K,
+) -> Result<bool, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    Ok(is_orphan(api, live, desired).await? && is_owner_living(context, desired).await?)
+}
+
+/// Whether the `DnsProxy` is there, and is to stay. The watch may be late: its objects may have just been orphaned, and
+/// the garbage collector would delete with a dying owner what was to be kept.
+async fn is_owner_living<K>(context: &Context, desired: &K) -> Result<bool, ApplyError>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let Some(owner) = owner(desired) else { return Ok(false) };
+    let namespace = desired.meta().namespace.as_deref().unwrap_or_default();
+    // Only the metadata matters, and it can be read of a newer version, too.
+    let api = Api::<PartialObjectMeta<DnsProxy>>::namespaced(context.client.clone(), namespace);
+    match api.get_status(&owner.name).await {
+        Ok(proxy) => {
+            let PartialObjectMeta { metadata, .. } = proxy;
+            let is_same = metadata.uid.as_ref() == Some(&owner.uid);
+            Ok(is_same && metadata.deletion_timestamp.is_none())
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(failed(desired, error)),
+    }
+}
+
+/// Whether it looks as if we made it for a `DnsProxy` of this name that is gone: nobody owns it, it has all our labels,
+/// and among those who manage its fields are we. That is no proof, since anybody may write labels and name themselves
+/// as we do: it keeps us from what somebody made without thinking of us. Who could make such an object in this
+/// namespace gains nothing by its adoption: what we write to it is what the `DnsProxy` says.
 async fn is_orphan<K>(api: &Api<K>, live: &K, desired: &K) -> Result<bool, ApplyError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,

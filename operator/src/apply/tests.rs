@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
@@ -7,6 +7,7 @@ use crate::{
 };
 
 const SERVICE: &str = "/api/v1/namespaces/resolvers/services/edge";
+const STATUS: &str = "/apis/dnsproxy.io/v1alpha1/namespaces/resolvers/dnsproxies/edge/status";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/resolvers/deployments/edge";
 
 async fn apply_minimal(context: &Context) -> Result<Applied, ApplyError> {
@@ -68,6 +69,31 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
     assert!(!written.contains(&DEPLOYMENT) && !written.contains(&SERVICE), "{asked:#?}");
 }
 
+/// What is told of a Deployment with this metadata that is there already, on a server with this `DnsProxy`.
+async fn told_of(metadata: Value, proxy: Option<Value>) -> Option<&'static str> {
+    let mut orphan = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "edge", "namespace": "resolvers"},
+        "spec": {"selector": {}, "template": {}},
+    });
+    orphan["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+    let mut trimmed: Deployment = serde_json::from_value(orphan.clone()).unwrap();
+    crate::watches::trim(&mut trimmed);
+    let server = ApiServer::default().with(DEPLOYMENT, orphan);
+    let server = match proxy {
+        Some(proxy) => server.with(STATUS, proxy),
+        None => server,
+    };
+    let (applied, _) = server
+        .during(async |client| {
+            let mut context = fixtures::context(client);
+            context.owned.deployments = fixtures::filled([trimmed]);
+            apply_minimal(&context).await.unwrap()
+        })
+        .await;
+    applied.obstacle.as_ref().map(ApplyError::reason)
+}
+
 #[tokio::test]
 async fn what_lost_its_owner_is_taken_over_when_we_made_it() {
     let labels = json!(labels::all("edge"));
@@ -86,25 +112,31 @@ async fn what_lost_its_owner_is_taken_over_when_we_made_it() {
     ];
 
     for (why, labels, managers, owners, expected) in cases {
-        let orphan = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {
-                "name": "edge", "namespace": "resolvers", "labels": labels,
-                "managedFields": managers, "ownerReferences": owners,
-            },
-            "spec": {"selector": {}, "template": {}},
-        });
-        let mut trimmed: Deployment = serde_json::from_value(orphan.clone()).unwrap();
-        crate::watches::trim(&mut trimmed);
-        let (applied, _) = ApiServer::default()
-            .with(DEPLOYMENT, orphan)
-            .during(async |client| {
-                let mut context = fixtures::context(client);
-                context.owned.deployments = fixtures::filled([trimmed]);
-                apply_minimal(&context).await.unwrap()
-            })
-            .await;
-        assert_eq!(applied.obstacle.as_ref().map(ApplyError::reason), expected, "{why}");
+        let metadata =
+            json!({"labels": labels, "managedFields": managers, "ownerReferences": owners});
+        let told = told_of(metadata, Some(json!(fixtures::proxy("minimal")))).await;
+        assert_eq!(told, expected, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn what_lost_its_owner_is_not_taken_over_for_one_that_is_dying() {
+    let metadata =
+        json!({"labels": labels::all("edge"), "managedFields": [{"manager": crate::NAME}]});
+    let proxy = json!(fixtures::proxy("minimal"));
+    let (mut dying, mut another, mut newer) = (proxy.clone(), proxy.clone(), proxy);
+    dying["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    another["metadata"]["uid"] = json!("2");
+    newer["spec"]["upstreams"][0]["protocol"] = json!("QUIC");
+    let cases = [
+        ("it is being deleted", Some(dying), Some("Conflict")),
+        ("it is gone", None, Some("Conflict")),
+        ("it is gone, and there is a new one of its name", Some(another), Some("Conflict")),
+        ("it is newer than this operator, and lives", Some(newer), None),
+    ];
+
+    for (why, proxy, expected) in cases {
+        assert_eq!(told_of(metadata.clone(), proxy).await, expected, "{why}");
     }
 }
 
