@@ -92,13 +92,14 @@ impl Memory {
         if memory.len() >= MAX_OBJECTS {
             memory.clear();
         }
-        let known = memory.get(&key(deployment));
-        // A store that is late tells nothing new.
-        if known.is_some_and(|known| known.uid == now.uid && known.seen > now.seen) {
-            return generation;
-        }
-        if let Some(known) = known.filter(|known| known.is_still(&now)) {
-            now.since = known.since;
+        if let Some(known) = memory.get(&key(deployment)) {
+            // A store that is late tells nothing new: what it has is not what was applied last, even where it looks so.
+            if known.uid == now.uid && known.seen > now.seen {
+                return known.since;
+            }
+            if known.is_still(&now) {
+                now.since = known.since;
+            }
         }
         let since = now.since;
         memory.insert(key(deployment), now);
@@ -162,7 +163,7 @@ mod tests {
             ("looked at again", since("a", 4, 3, "x"), 3),
             ("another image", since("a", 5, 3, "y"), 5),
             ("another number of pods after that", since("a", 6, 2, "y"), 5),
-            ("a store that is late", since("a", 4, 3, "x"), 4),
+            ("a store that is late", since("a", 4, 3, "x"), 5),
             ("which changes nothing", since("a", 6, 2, "y"), 5),
             ("one in between was not seen, and may have been another", since("a", 8, 2, "y"), 8),
             ("made anew", since("b", 1, 2, "y"), 1),
