@@ -172,6 +172,10 @@ async fn serves_service_cidrs(client: &Client) -> bool {
                 return list.resources.iter().any(|resource| resource.kind == "ServiceCIDR");
             }
             Err(kube::Error::Api(status)) if status.code == 404 => return false,
+            Err(error) if is_denied(&error) => {
+                tracing::warn!(%error, "may not ask whether the API has ServiceCIDR objects, goes on as if it had none");
+                return false;
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot ask whether the API has ServiceCIDR objects");
             }
@@ -179,6 +183,12 @@ async fn serves_service_cidrs(client: &Client) -> bool {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Some clusters close discovery even to their own ServiceAccounts. That does not pass by itself, and must not keep the
+/// operator from its work.
+fn is_denied(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
 }
 
 /// Our guess: a restarting API server is back after a few of these.
@@ -216,6 +226,16 @@ mod tests {
         assert_eq!(asked("ServiceCIDR", 0).await, (true, 1));
         assert_eq!(asked("Ingress", 0).await, (false, 1), "it is older");
         assert_eq!(asked("ServiceCIDR", 9).await, (true, 10), "an API server in trouble");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_not_ask_goes_on_without() {
+        for code in [401, 403] {
+            let server = ApiServer::default().denying(GROUP, code);
+            let (serves, asked) =
+                server.during(async |client| serves_service_cidrs(&client).await).await;
+            assert_eq!((serves, asked.len()), (false, 1), "{code}");
+        }
     }
 
     #[tokio::test]
