@@ -47,7 +47,7 @@ impl Default for Metrics {
         registry.register("objects_applied", "Objects written, by kind", applied.clone());
         registry.register(
             "reconcile_failures",
-            "Reconciles that are tried again",
+            "Reconciles that failed, or whose check panicked",
             failures.clone(),
         );
         registry.register("reconcile_duration_seconds", "Time of one reconcile", duration.clone());
@@ -62,7 +62,7 @@ impl Metrics {
         self.applied.get_or_create(&Kind { kind: kind.to_owned() }).inc();
     }
 
-    /// Counts a reconcile that failed.
+    /// Counts a reconcile that failed, or whose check panicked.
     pub fn failed(&self) {
         self.failures.inc();
     }

@@ -4,7 +4,7 @@ use std::{any::Any, error::Error, sync::Arc, time::Duration};
 
 use dnsproxy_api::{DnsProxy, validate::Problem};
 use k8s_openapi::jiff::Timestamp;
-use kube::{core::DeserializeGuard, runtime::controller::Action};
+use kube::{ResourceExt as _, core::DeserializeGuard, runtime::controller::Action};
 use tokio::{task::JoinError, time::timeout};
 
 use crate::{
@@ -128,9 +128,9 @@ async fn validated(
     resolved: &Resolved,
     context: &Context,
 ) -> Result<Validated, ReconcileError> {
-    let (proxy, resolved) = (proxy.clone(), resolved.clone());
+    let (checked, resolved) = (proxy.clone(), resolved.clone());
     let image = context.settings.image.clone();
-    apart(move || validate(&proxy, &resolved, &image)).await
+    apart(proxy, context, move || validate(&checked, &resolved, &image)).await
 }
 
 type Validated = Result<ValidatedDnsProxy, Vec<Problem>>;
@@ -138,13 +138,23 @@ type Validated = Result<ValidatedDnsProxy, Vec<Problem>>;
 /// On a thread of its own: a manifest may have thousands of patterns and tests, and other objects wait. A panic
 /// is about this one manifest, and must not end what is done for the others.
 async fn apart(
+    proxy: &DnsProxy,
+    context: &Context,
     check: impl FnOnce() -> Validated + Send + 'static,
 ) -> Result<Validated, ReconcileError> {
     match tokio::task::spawn_blocking(check).await.map_err(JoinError::try_into_panic) {
         Ok(valid) => Ok(valid),
-        Err(Ok(panic)) => Ok(Err(vec![Problem::new("", panicked(&*panic))])),
+        Err(Ok(panic)) => Ok(Err(vec![report_panic(&*panic, proxy, context)])),
         Err(Err(_cancelled)) => Err(ReconcileError::Ended),
     }
+}
+
+/// A fault of ours is for those who run the operator, too: they do not read the status of every object.
+fn report_panic(panic: &(dyn Any + Send), proxy: &DnsProxy, context: &Context) -> Problem {
+    let error = panicked(panic);
+    tracing::error!(namespace = ?proxy.namespace(), name = %proxy.name_any(), %error, "the check panicked");
+    context.metrics.failed();
+    Problem::new("", error)
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> String {

@@ -99,8 +99,16 @@ async fn an_object_that_is_being_deleted_is_left_to_the_garbage_collector() {
 
 #[tokio::test]
 async fn a_panic_of_the_check_is_a_problem_of_this_manifest() {
-    let checked = apart(|| panic!("no such rule: {}", 7)).await.unwrap();
+    let proxy = fixtures::proxy("minimal");
+    let ((checked, metrics), _) = ApiServer::default()
+        .during(async |client| {
+            let context = fixtures::context(client);
+            let checked = apart(&proxy, &context, || panic!("no such rule: {}", 7)).await;
+            (checked.unwrap(), context.metrics.text())
+        })
+        .await;
 
+    assert!(metrics.contains("dnsproxy_operator_reconcile_failures_total 1\n"), "{metrics}");
     let problems: Vec<_> = checked.unwrap_err().iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
