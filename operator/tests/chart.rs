@@ -89,3 +89,8 @@ fn a_parent_chart_may_switch_it_off_and_have_values_of_its_own() {
         assert_eq!(schema["properties"][property]["type"], kind, "{property}");
     }
 }
+
+#[test]
+fn a_value_that_is_taken_away_does_not_stop_the_chart() {
+    assert!(DEPLOYMENT.contains("merge dict (.Values.nodeSelector | default dict)"));
+}
