@@ -1,7 +1,8 @@
 //! The pods' own reports: which configuration each runs, and which upstreams answer it.
 //!
 //! Asked over each pod's admin port. A pod that does not answer for a while is a pod without a report,
-//! never an error: what follows from that is decided in [`crate::status`].
+//! never an error: what follows from that is decided in [`crate::status`]. Pods say what whoever runs them likes:
+//! no more is kept of it than a report can be.
 
 use std::{
     collections::HashMap,
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use dnsproxy_api::DnsProxy;
+use dnsproxy_api::{DnsProxy, bounds};
 use futures::{StreamExt as _, future, stream};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::{
@@ -26,6 +27,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{apply::hasten, context::Context, render::names};
+
+mod bounded;
 
 /// One pod, as the API server and the pod itself describe it.
 #[derive(Clone, Debug, Default)]
@@ -58,10 +61,12 @@ pub struct Report {
 #[serde(default, rename_all = "camelCase")]
 pub struct ConfigReport {
     /// The hash of the configuration that it runs.
+    #[serde(deserialize_with = "bounded::optional_text::<_, WORD>")]
     pub hash: Option<String>,
     /// The configuration that it was given and did not take.
     pub rejected: Option<Rejected>,
     /// The files that its configuration refers to.
+    #[serde(deserialize_with = "bounded::items::<_, _, FILES>")]
     pub files: Vec<FileReport>,
 }
 
@@ -70,8 +75,10 @@ pub struct ConfigReport {
 #[serde(default, rename_all = "camelCase")]
 pub struct FileReport {
     /// Where it should be.
+    #[serde(deserialize_with = "bounded::text::<_, PATH>")]
     pub path: String,
     /// The hash of its content; none when it is not there. A private key is never told.
+    #[serde(deserialize_with = "bounded::optional_text::<_, WORD>")]
     pub sha256: Option<String>,
 }
 
@@ -80,8 +87,10 @@ pub struct FileReport {
 #[serde(default, rename_all = "camelCase")]
 pub struct Rejected {
     /// Its hash.
+    #[serde(deserialize_with = "bounded::optional_text::<_, WORD>")]
     pub hash: Option<String>,
     /// Why not.
+    #[serde(deserialize_with = "bounded::text::<_, ERROR>")]
     pub error: String,
 }
 
@@ -90,6 +99,7 @@ pub struct Rejected {
 #[serde(default, rename_all = "camelCase")]
 pub struct UpstreamsReport {
     /// All upstreams.
+    #[serde(deserialize_with = "bounded::items::<_, _, UPSTREAMS>")]
     pub upstreams: Vec<UpstreamReport>,
 }
 
@@ -98,8 +108,10 @@ pub struct UpstreamsReport {
 #[serde(default, rename_all = "camelCase")]
 pub struct UpstreamReport {
     /// The upstream's name.
+    #[serde(deserialize_with = "bounded::text::<_, WORD>")]
     pub name: String,
     /// Its servers.
+    #[serde(deserialize_with = "bounded::items::<_, _, SERVERS>")]
     pub servers: Vec<ServerReport>,
 }
 
@@ -108,12 +120,16 @@ pub struct UpstreamReport {
 #[serde(default, rename_all = "camelCase")]
 pub struct ServerReport {
     /// Where it is.
+    #[serde(deserialize_with = "bounded::text::<_, WORD>")]
     pub address: String,
     /// `Unknown`, `Healthy` or `Unhealthy`.
+    #[serde(deserialize_with = "bounded::text::<_, WORD>")]
     pub state: String,
     /// Why not, in one word.
+    #[serde(deserialize_with = "bounded::optional_text::<_, WORD>")]
     pub reason: Option<String>,
     /// Why not, for people.
+    #[serde(deserialize_with = "bounded::optional_text::<_, MESSAGE>")]
     pub message: Option<String>,
 }
 
@@ -244,6 +260,19 @@ const BUDGET: Duration = Duration::from_secs(10);
 const PATIENCE: u32 = 3;
 /// Far more than the report of 64 upstreams with 16 servers each.
 const MAX_BODY: usize = 1 << 20;
+/// As many as a manifest may have.
+const UPSTREAMS: usize = bounds::UPSTREAMS as usize;
+const SERVERS: usize = bounds::ADDRESSES as usize;
+/// More than the references of any manifest that was seen; the kubelet is not hastened for what is left out. Our guess.
+const FILES: usize = 1024;
+/// In octets: an upstream's name, a SHA-256 in hexadecimal digits and an address with its port have no more.
+const WORD: usize = 64;
+/// The names of a reference's object and key, and where they are put.
+const PATH: usize = 1024;
+/// As much as an upstream's status tells.
+const MESSAGE: usize = 512;
+/// As much as a condition tells.
+const ERROR: usize = 4096;
 /// Pods of one object that are asked at the same time. Our guess.
 const CONCURRENCY: usize = 16;
 
@@ -297,6 +326,33 @@ mod tests {
         let report = read(pod).await;
         assert!(report.config.is_none(), "more than a report can be");
         assert!(report.upstreams.is_none(), "not found");
+    }
+
+    #[tokio::test]
+    async fn no_more_is_kept_of_what_a_pod_says_than_a_report_can_be() {
+        let many = |item: &str| vec![item; MAX_BODY / 2 / (item.len() + 1)].join(",");
+        let (files, servers, long) = (many("{}"), many("{}"), "ä".repeat(MAX_BODY / 16));
+        let config = format!(
+            r#"{{"files": [{files}], "rejected": {{"hash": "{long}", "error": "{long}"}}}}"#
+        );
+        let server = format!(r#"{{"address": "{long}", "message": "{long}"}}"#);
+        let upstreams = format!(r#"{{"upstreams": [{{"servers": [{server},{servers}]}}]}}"#);
+        let pod = Router::new()
+            .route("/config", get(move || async move { config }))
+            .route("/upstreams", get(move || async move { upstreams }));
+
+        let report = read(pod).await;
+        let ConfigReport { hash: _, rejected, files } = report.config.unwrap();
+        let Rejected { hash, error } = rejected.unwrap();
+        assert_eq!((files.len(), hash.unwrap().len(), error.len()), (FILES, WORD, ERROR));
+        let servers = &report.upstreams.unwrap().upstreams[0].servers;
+        assert_eq!(servers.len(), SERVERS);
+        assert_eq!(servers[0].address.len(), WORD);
+        assert_eq!(servers[0].message.as_ref().unwrap().len(), MESSAGE);
+
+        let many: UpstreamsReport =
+            serde_json::from_str(&format!(r#"{{"upstreams": [{}]}}"#, many("{}"))).unwrap();
+        assert_eq!(many.upstreams.len(), UPSTREAMS);
     }
 
     #[tokio::test(start_paused = true)]
