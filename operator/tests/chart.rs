@@ -12,6 +12,7 @@ const DEPLOYMENT: &str = include_str!("../../charts/dnsproxy-operator/templates/
 const ADMISSION: &str = include_str!("../../charts/dnsproxy-operator/templates/admission.yaml");
 const RBAC: &str = include_str!("../../charts/dnsproxy-operator/templates/rbac.yaml");
 const RBAC_USERS: &str = include_str!("../../charts/dnsproxy-operator/templates/rbac-users.yaml");
+const DEFINITIONS: &str = include_str!("../../charts/dnsproxy-operator/templates/_definitions.tpl");
 const NOTES: &str = include_str!("../../charts/dnsproxy-operator/templates/NOTES.txt");
 const SCHEMA: &str = include_str!("../../charts/dnsproxy-operator/values.schema.json");
 const CRD: &str = include_str!("../../charts/dnsproxy-operator/files/dnsproxies.yaml");
@@ -85,9 +86,14 @@ fn what_is_in_no_namespace_has_the_releases_in_its_name() {
 #[test]
 fn a_parent_chart_may_switch_it_off_and_have_values_of_its_own() {
     let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
-    for (property, kind) in [("global", "object"), ("enabled", "boolean")] {
+    for (property, kind) in
+        [("global", "object"), ("enabled", "boolean"), ("fullnameOverride", "string")]
+    {
         assert_eq!(schema["properties"][property]["type"], kind, "{property}");
     }
+    let (_, name) = DEFINITIONS.split_once(r#"define "operator.name""#).unwrap();
+    let (root, child) = name.split_once("{{- else -}}").unwrap();
+    assert!(root.contains("else if .Chart.IsRoot") && child.contains(".Chart.Name"), "{name}");
 }
 
 #[test]

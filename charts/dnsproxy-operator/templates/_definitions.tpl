@@ -1,6 +1,15 @@
-{{/* The name of everything that the chart makes: the release's, which is usually the chart's. */}}
+{{/*
+The name of everything that the chart makes: the release's, which is usually the chart's. In a parent chart the release
+is that of others, too, which may use its name.
+*/}}
 {{- define "operator.name" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if .Chart.IsRoot -}}
 {{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What is not in a namespace has the release's in its name: another release may have the same name elsewhere. */}}
