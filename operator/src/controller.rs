@@ -4,7 +4,7 @@
 //! cluster changes, and from time to time, since pods do not tell what they run. One controller per
 //! watched namespace, or one for all.
 
-use std::{fs, io, sync::Arc};
+use std::{fs, io, sync::Arc, time::Duration};
 
 use dnsproxy_api::DnsProxy;
 use futures::{Stream, StreamExt as _, future, stream};
@@ -21,7 +21,7 @@ use kube::{
         watcher,
     },
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use backoff::Backoff;
@@ -196,7 +196,7 @@ async fn measured(proxy: Arc<Guarded>, context: Arc<Context>) -> Result<Action, 
     let outcome = reconcile(proxy.clone(), context.clone()).await;
     match &outcome {
         Ok(_) => context.backoff.forget(&object),
-        Err(error) if context.backoff.failures(&object) + 1 >= PATIENCE => {
+        Err(error) if context.backoff.duration(&object, Instant::now()) >= PATIENCE => {
             tell(&proxy, error, &context).await;
         }
         Err(_) => {}
@@ -205,7 +205,7 @@ async fn measured(proxy: Arc<Guarded>, context: Arc<Context>) -> Result<Action, 
 }
 
 fn retry(proxy: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let delay = context.backoff.next(ObjectRef::from_obj(&*proxy));
+    let delay = context.backoff.next(ObjectRef::from_obj(&*proxy), Instant::now());
     let error = chain(error);
     tracing::warn!(namespace = ?proxy.namespace(), name = %proxy.name_any(), %error, ?delay, "will try again");
     context.metrics.failed();
@@ -223,9 +223,9 @@ fn log<T>(outcome: Result<T, controller::Error<ReconcileError, watcher::Error>>)
     }
 }
 
-/// Failures in a row before the status tells of them: a restarting API server is back before that, and a status
-/// that says so each time would never rest. Our guess.
-const PATIENCE: u32 = 3;
+/// How long an object fails each time before its status tells: many webhooks and API servers restart within that, and
+/// a status that says so each time would never rest. Our guess.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Objects that are reconciled at the same time: most of the time of each is waiting. Our guess.
 const CONCURRENCY: u16 = 8;
 

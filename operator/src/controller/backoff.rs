@@ -7,31 +7,46 @@ use std::{
 };
 
 use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
 
 use super::Guarded;
 
-/// How often each object failed in a row.
+/// How each object failed in a row.
 #[derive(Debug, Default)]
-pub struct Backoff(Mutex<HashMap<ObjectRef<Guarded>, u32>>);
+pub struct Backoff(Mutex<HashMap<ObjectRef<Guarded>, Failures>>);
+
+#[derive(Debug)]
+struct Failures {
+    /// Of which object: a new one may have the name of one that was deleted while it failed.
+    uid: Option<String>,
+    count: u32,
+    since: Instant,
+}
 
 impl Backoff {
-    /// The time until the next try.
-    pub(super) fn next(&self, object: ObjectRef<Guarded>) -> Duration {
+    /// The time until the next try, after one that failed now.
+    pub(super) fn next(&self, object: ObjectRef<Guarded>, now: Instant) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // An object that was deleted while it failed is never forgotten otherwise.
         if failures.len() >= MAX_OBJECTS {
             failures.clear();
         }
-        let count = failures.entry(object).or_default();
-        let delay = FIRST.saturating_mul(2_u32.saturating_pow(*count)).min(LONGEST);
-        *count = count.saturating_add(1);
+        let uid = object.extra.uid.clone();
+        let none = || Failures { uid: uid.clone(), count: 0, since: now };
+        let failures = failures.entry(object).or_insert_with(none);
+        if failures.uid != uid {
+            *failures = none();
+        }
+        let delay = FIRST.saturating_mul(2_u32.saturating_pow(failures.count)).min(LONGEST);
+        failures.count = failures.count.saturating_add(1);
         delay
     }
 
-    /// How often it failed in a row.
-    pub(super) fn failures(&self, object: &ObjectRef<Guarded>) -> u32 {
+    /// For how long it has failed each time.
+    pub(super) fn duration(&self, object: &ObjectRef<Guarded>, now: Instant) -> Duration {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.get(object).copied().unwrap_or_default()
+        let failures = failures.get(object).filter(|failures| failures.uid == object.extra.uid);
+        failures.map(|failures| now - failures.since).unwrap_or_default()
     }
 
     /// It worked.
@@ -49,17 +64,36 @@ const MAX_OBJECTS: usize = 10_000;
 mod tests {
     use super::*;
 
+    fn object(uid: &str) -> ObjectRef<Guarded> {
+        let mut object = ObjectRef::new("edge").within("resolvers");
+        object.extra.uid = Some(uid.into());
+        object
+    }
+
     #[test]
     fn doubles_up_to_a_minute_and_starts_anew_after_a_success() {
         let backoff = Backoff::default();
-        let object = || ObjectRef::new("edge").within("resolvers");
+        let now = Instant::now();
 
-        let delays: Vec<_> = (0..9).map(|_| backoff.next(object()).as_millis()).collect();
+        let delays: Vec<_> = (0..9).map(|_| backoff.next(object("a"), now).as_millis()).collect();
         assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
-        assert_eq!(backoff.failures(&object()), 9);
+        assert_eq!(backoff.duration(&object("a"), now + LONGEST), LONGEST);
 
-        backoff.forget(&object());
-        assert_eq!(backoff.failures(&object()), 0);
-        assert_eq!(backoff.next(object()), FIRST);
+        backoff.forget(&object("a"));
+        assert_eq!(backoff.duration(&object("a"), now + LONGEST), Duration::ZERO);
+        assert_eq!(backoff.next(object("a"), now), FIRST);
+    }
+
+    #[test]
+    fn a_new_object_does_not_inherit_the_failures_of_one_of_its_name() {
+        let backoff = Backoff::default();
+        let now = Instant::now();
+        backoff.next(object("a"), now);
+        backoff.next(object("a"), now);
+
+        let later = now + LONGEST;
+        assert_eq!(backoff.duration(&object("b"), later), Duration::ZERO);
+        assert_eq!(backoff.next(object("b"), later), FIRST);
+        assert_eq!(backoff.duration(&object("b"), later + FIRST), FIRST);
     }
 }
