@@ -375,9 +375,10 @@ impl Reader {
             draft.responses().rebind_protection = Some(rebinding);
         }
         draft.spec.cache = Some(as_there(cache));
-        records.emit(&mut draft, ttl, |name| {
+        let is_local = |name: &str| {
             domains.is_local(name) || (self.are_plain_names_local && !name.contains('.'))
-        });
+        };
+        records.emit(&mut draft, ttl, is_local);
         draft.at(0);
         let of_all = ResponseChange {
             remove_types: (!filtered.is_empty()).then_some(filtered),
@@ -394,6 +395,7 @@ impl Reader {
             let rule = known_hosts(&mut draft, has_own);
             draft.rule("hosts", rule);
         }
+        records.emit_denials(&mut draft, is_local);
         let needs_domain = self.are_plain_names_local && !domains.have_plain_literals();
         if needs_domain {
             draft.rule("domain-needed", domain_needed());
