@@ -404,9 +404,27 @@ async fn no_more_is_logged_than_there_was() {
         }
         assert!(notes.contains(note), "{log}: {notes}");
     }
-    let blocks = "a.example {\n  log\n  forward . 192.0.2.1\n}\n. {\n  forward . 192.0.2.1\n}\n";
-    let output = import("corefile", blocks).await;
-    assert!(!text(&output.stdout).contains("queries:"), "of one block alone");
+    for (why, root, other, mode) in [
+        ("of one block alone", "", "log", None),
+        ("of the root alone", "log", "", None),
+        ("of every name by its name", "", "log . \"{remote} {name}\"", None),
+        ("of some names of a block", "log", "log a.secret.example", None),
+        ("of classes that cannot be told", "log", "log . {\n class success\n}", None),
+        ("of both", "log", "log .", Some("mode: All")),
+        ("failures of one", "log", "log . {\n class error\n}", Some("mode: Failures")),
+        ("failures of the other", "log . {\n class error\n}", "log", Some("mode: Failures")),
+    ] {
+        let corefile = format!(
+            ". {{\n{root}\nforward . 192.0.2.1\n}}\nsecret.example {{\n{other}\nforward . 192.0.2.2\n}}\n"
+        );
+        let output = import("corefile", &corefile).await;
+        let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+
+        assert_eq!(manifest.contains("queries:"), mode.is_some(), "{why}: {manifest}");
+        assert!(manifest.contains(mode.unwrap_or_default()), "{why}: {manifest}");
+        let is_told = notes.contains("here queries for all names are, or none");
+        assert_eq!(is_told, mode.is_none(), "{why}: {notes}");
+    }
 }
 
 #[tokio::test]
