@@ -431,6 +431,10 @@ async fn no_more_is_logged_than_there_was() {
 async fn what_a_setting_does_not_take_along_is_told() {
     for (setting, manifest_has, note) in [
         ("cache {\n servfail 0\n}", "", "5: servfail 0: failures are remembered for at least"),
+        ("cache {\n servfail 0m0s\n}", "maxTTL: \"3600s\"", "5: servfail 0m0s: failures are"),
+        ("cache {\n servfail 0.5s\n}", "maxTTL: \"3600s\"", "5: servfail 0.5s: failures are"),
+        ("cache {\n servfail 500us\n}", "maxTTL: \"3600s\"", "5: servfail 500us: failures are"),
+        ("cache {\n servfail 1500ms\n}", "failureTTL: \"2s\"", "5: servfail 1500ms: failures are"),
         ("cache {\n servfail 10s\n}", "failureTTL: \"10s\"", ""),
         (
             "cache {\n prefetch 10 1h 10%\n}",
