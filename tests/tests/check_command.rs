@@ -276,7 +276,9 @@ async fn the_wrong_use_of_a_command_is_no_problem_of_the_manifest() {
     }
 }
 
-/// Nothing would be resolved with these, and `run` would say so only once it runs.
+const BROKEN: &str = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+
+/// Nothing would be resolved with most of these, and `run` would say so only once it runs.
 #[tokio::test]
 async fn files_of_tls_that_cannot_work_are_warned_of() {
     let (authority, folder) = (Authority::default(), folder());
@@ -285,6 +287,7 @@ async fn files_of_tls_that_cannot_work_are_warned_of() {
     for (name, content) in [
         ("ca.crt", authority.pem()),
         ("old.crt", old.chain_pem),
+        ("broken.crt", format!("{}{BROKEN}", own.chain_pem)),
         ("old.key", old.key_pem),
         ("garbage", "no certificate".to_owned()),
         ("own.crt", own.chain_pem),
@@ -306,6 +309,16 @@ async fn files_of_tls_that_cannot_work_are_warned_of() {
             "none inline",
             json!({"ca": {"inline": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}}),
             Some("ca.inline: no usable certificate"),
+        ),
+        (
+            "an old authority",
+            json!({"ca": {"file": "old.crt"}}),
+            Some("ca.file: has expired on 2020-01-01T00:00:00Z; it is believed all the same"),
+        ),
+        (
+            "a broken part of a chain",
+            pair("broken.crt", "own.key"),
+            Some("clientCertificate.certificateFile: a part of it is no PEM"),
         ),
         ("no key file", pair("own.crt", "none.key"), Some("clientCertificate.keyFile: ")),
         (

@@ -404,15 +404,37 @@ async fn no_more_is_logged_than_there_was() {
         }
         assert!(notes.contains(note), "{log}: {notes}");
     }
-    let blocks = "a.example {\n  log\n  forward . 192.0.2.1\n}\n. {\n  forward . 192.0.2.1\n}\n";
-    let output = import("corefile", blocks).await;
-    assert!(!text(&output.stdout).contains("queries:"), "of one block alone");
+    for (why, root, other, mode) in [
+        ("of one block alone", "", "log", None),
+        ("of the root alone", "log", "", None),
+        ("of every name by its name", "", "log . \"{remote} {name}\"", None),
+        ("of some names of a block", "log", "log a.secret.example", None),
+        ("of classes that cannot be told", "log", "log . {\n class success\n}", None),
+        ("of both", "log", "log .", Some("mode: All")),
+        ("failures of one", "log", "log . {\n class error\n}", Some("mode: Failures")),
+        ("failures of the other", "log . {\n class error\n}", "log", Some("mode: Failures")),
+    ] {
+        let corefile = format!(
+            ". {{\n{root}\nforward . 192.0.2.1\n}}\nsecret.example {{\n{other}\nforward . 192.0.2.2\n}}\n"
+        );
+        let output = import("corefile", &corefile).await;
+        let (manifest, notes) = (text(&output.stdout), text(&output.stderr));
+
+        assert_eq!(manifest.contains("queries:"), mode.is_some(), "{why}: {manifest}");
+        assert!(manifest.contains(mode.unwrap_or_default()), "{why}: {manifest}");
+        let is_told = notes.contains("here queries for all names are, or none");
+        assert_eq!(is_told, mode.is_none(), "{why}: {notes}");
+    }
 }
 
 #[tokio::test]
 async fn what_a_setting_does_not_take_along_is_told() {
     for (setting, manifest_has, note) in [
         ("cache {\n servfail 0\n}", "", "5: servfail 0: failures are remembered for at least"),
+        ("cache {\n servfail 0m0s\n}", "maxTTL: \"3600s\"", "5: servfail 0m0s: failures are"),
+        ("cache {\n servfail 0.5s\n}", "maxTTL: \"3600s\"", "5: servfail 0.5s: failures are"),
+        ("cache {\n servfail 500us\n}", "maxTTL: \"3600s\"", "5: servfail 500us: failures are"),
+        ("cache {\n servfail 1500ms\n}", "failureTTL: \"2s\"", "5: servfail 1500ms: failures are"),
         ("cache {\n servfail 10s\n}", "failureTTL: \"10s\"", ""),
         (
             "cache {\n prefetch 10 1h 10%\n}",

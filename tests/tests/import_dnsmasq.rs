@@ -430,4 +430,48 @@ async fn names_of_hosts_files_are_answered_whatever_is_kept_here() {
     ] {
         assert_eq!(ask(name, qtype).await.rcode(), rcodes::NXDOMAIN, "{name}");
     }
+
+    hosts_files_add_to_records(&server).await;
+}
+
+/// Records of other types, or of names below, do not hide the addresses of a hosts file.
+async fn hosts_files_add_to_records(server: &Upstream) {
+    let folder = dnsproxy_tests::proxy::folder();
+    let path = folder.path().join("hosts");
+    let hosts = "10.0.0.9 nas.lan\n10.0.0.8 box.lan\n10.0.0.7 mail.lan\n10.0.0.6 both.lan\n\
+                 10.0.0.5 ip6-localhost localhost.localdomain\n";
+    std::fs::write(&path, hosts).unwrap();
+    let proxy = imported(
+        "dnsmasq",
+        &format!(
+            "no-resolv\nno-hosts\ndomain-needed\nlocal=/lan/\nlocal=/localdomain/\naddn-hosts={}\nserver={}#{}\n\
+             host-record=a.nas.lan,192.0.2.1\ntxt-record=box.lan,hello\nmx-host=mail.lan,nas.lan\n\
+             host-record=both.lan,2001:db8::1\nhost-record=a.empty.lan,192.0.2.2\n",
+            path.display(),
+            server.address.ip(),
+            server.address.port()
+        ),
+    )
+    .await;
+
+    for (why, name, qtype, expected) in [
+        ("above a record", "nas.lan.", types::A, &["10.0.0.9"][..]),
+        ("with a record of text", "box.lan.", types::A, &["10.0.0.8"]),
+        ("with a record of mail", "mail.lan.", types::A, &["10.0.0.7"]),
+        ("an address of another kind", "both.lan.", types::A, &["10.0.0.6"]),
+        ("the record", "both.lan.", types::AAAA, &["2001:db8::1"]),
+        ("the record below", "a.nas.lan.", types::A, &["192.0.2.1"]),
+        ("a record without a type", "a.nas.lan.", types::AAAA, &[]),
+        ("a name above it alone", "empty.lan.", types::A, &[]),
+        ("what lists leave out", "ip6-localhost.", types::A, &["10.0.0.5"]),
+        ("what lists leave out, with a dot", "localhost.localdomain.", types::A, &["10.0.0.5"]),
+    ] {
+        let reply = proxy.client().ask(name, qtype).await;
+        assert_eq!((reply.rcode(), reply.values().as_slice()), (0, &*owned(expected)), "{why}");
+    }
+    assert_eq!(proxy.client().ask("x.lan.", types::A).await.rcode(), rcodes::NXDOMAIN);
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }

@@ -44,7 +44,7 @@ pub enum RecordError {
     Form(String),
     /// Its data, which the reader of zone files takes, but no reader of messages.
     #[error(
-        "the data are none of this type: a name in it has two dots in a row (`{{name}}` ends with a dot), or the octets behind `\\#` are others"
+        "the data are none of this type: a name in it has two dots in a row (`{{name}}` ends with a dot), or they are too short or too long for it"
     )]
     Data,
 }

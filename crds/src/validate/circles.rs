@@ -8,8 +8,8 @@ use crate::{
     v1alpha1::{Match, NameMatch, rule::Rule},
 };
 
-/// Warns of rules whose alias leads back to them. Only those that are for every client and type, and for names by
-/// labels, are looked at: others may decide otherwise from query to query.
+/// Warns of rules whose alias leads back to them. A way is followed as far as it is the same for every query: no longer
+/// than to a name that an earlier rule may decide about, for some clients or types or by a pattern that is not tried here.
 pub(super) fn warn(rules: &[Rule], report: &mut Report) {
     let targets: BTreeMap<usize, Zone> =
         rules.iter().enumerate().filter_map(|(index, rule)| Some((index, target(rule)?))).collect();
@@ -40,7 +40,7 @@ fn target(rule: &Rule) -> Option<Zone> {
         return None;
     }
     let mut name = String::new();
-    for suffix in suffixes(&record.data) {
+    for suffix in suffixes(&record.data).take_while(|suffix| suffix.len() > 1) {
         let label = suffix.get(1..=usize::from(*suffix.first()?))?;
         label.iter().for_each(|octet| name.push_str(&format!("\\{octet:03}")));
         name.push('.');
@@ -51,9 +51,12 @@ fn target(rule: &Rule) -> Option<Zone> {
 /// The first rule for each name.
 #[derive(Default)]
 struct Deciding {
-    whole: HashMap<Box<[u8]>, usize>,
-    zones: HashMap<Box<[u8]>, usize>,
-    below: HashMap<Box<[u8]>, usize>,
+    /// Of those that decide about each query for it.
+    surely: Names,
+    /// Of those that decide about some.
+    perhaps: Names,
+    /// The first of those that may be for any name.
+    of_any: Option<usize>,
 }
 
 impl Deciding {
@@ -62,20 +65,55 @@ impl Deciding {
         for (index, rule) in rules.iter().enumerate().filter(|(_, it)| it.response.is_none()) {
             let Match { names, types, classes, clients } = &rule.matches;
             let is_for_all = types.is_none() && classes.is_none() && clients.is_none();
-            let Some(NameMatch { exact, zone, subdomain, .. }) =
-                names.as_ref().filter(|_| is_for_all)
-            else {
-                continue;
-            };
-            let Self { whole, zones, below } = &mut deciding;
-            for (texts, known) in [(exact, whole), (zone, zones), (subdomain, below)] {
-                let names = texts.iter().flatten().filter_map(|text| text.parse::<Zone>().ok());
-                names.for_each(|name| {
-                    known.entry(name.as_wire().into()).or_insert(index);
-                });
+            let Self { surely, perhaps, of_any } = &mut deciding;
+            let known = if is_for_all { surely } else { perhaps };
+            if names.as_ref().is_none_or(|names| known.add(index, names)) {
+                of_any.get_or_insert(index);
             }
         }
         deciding
+    }
+
+    /// The rule that decides about each query for a name, if no earlier one may decide about some of them.
+    fn first(&self, name: &Zone) -> Option<usize> {
+        let Self { surely, perhaps, of_any } = self;
+        let first = surely.first(name)?;
+        let mut earlier = perhaps.first(name).into_iter().chain(*of_any);
+        earlier.all(|other| other >= first).then_some(first)
+    }
+}
+
+/// The first rule for each name, by labels.
+#[derive(Default)]
+struct Names {
+    whole: HashMap<Box<[u8]>, usize>,
+    zones: HashMap<Box<[u8]>, usize>,
+    below: HashMap<Box<[u8]>, usize>,
+}
+
+impl Names {
+    /// Tells whether there are patterns as well, which are not tried here.
+    fn add(&mut self, index: usize, names: &NameMatch) -> bool {
+        let Self { whole, zones, below } = self;
+        let NameMatch {
+            exact,
+            zone,
+            subdomain,
+            prefix,
+            suffix,
+            substring,
+            regex,
+            lists,
+            max_labels,
+        } = names;
+        for (texts, known) in [(exact, whole), (zone, zones), (subdomain, below)] {
+            let names = texts.iter().flatten().filter_map(|text| text.parse::<Zone>().ok());
+            names.for_each(|name| {
+                known.entry(name.as_wire().into()).or_insert(index);
+            });
+        }
+        max_labels.is_some()
+            || [prefix, suffix, substring, regex, lists].iter().any(|texts| texts.is_some())
     }
 
     fn first(&self, name: &Zone) -> Option<usize> {
@@ -85,9 +123,9 @@ impl Deciding {
     }
 }
 
-/// A name in wire form, and those above it, the root aside.
+/// A name in wire form, and those above it up to the root.
 fn suffixes(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::successors(Some(wire), |wire| above(wire)).take_while(|wire| wire.len() > 1)
+    std::iter::successors(Some(wire), |wire| above(wire)).take_while(|wire| !wire.is_empty())
 }
 
 fn above(wire: &[u8]) -> Option<&[u8]> {

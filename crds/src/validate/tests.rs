@@ -823,7 +823,7 @@ fn what_is_probably_not_meant_is_warned_of() {
     let alias = |name: &str, from: &str, to: &str| {
         format!("{{name: {name}, match: {{names: {from}}}, answer: {{records: ['CNAME {to}']}}}}")
     };
-    let cases: [(&str, String, &[&str]); 18] = [
+    let cases: [(&str, String, &[&str]); 23] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -916,6 +916,47 @@ fn what_is_probably_not_meant_is_warned_of() {
             "rules: [{name: a, match: {names: {exact: [a.example]}, clients: [10.0.0.0/8]}, answer: {records: [CNAME b.example.]}}, \
              {name: b, match: {names: {exact: [b.example]}, clients: [192.168.0.0/16]}, answer: {records: [CNAME a.example.]}}]".into(),
             &[],
+        ),
+        (
+            "an earlier rule with the addresses of the target",
+            format!(
+                "rules: [{{name: own, match: {{names: {{exact: [ingress.corp.example]}}, types: [A, AAAA]}}, answer: {{records: [A 192.0.2.1]}}}}, {}]",
+                alias("a", "{zone: [corp.example]}", "ingress.corp.example."),
+            ),
+            &[],
+        ),
+        (
+            "an earlier rule for addresses of every name",
+            format!(
+                "rules: [{{name: own, match: {{types: [A, AAAA]}}, allow: {{}}}}, {}]",
+                alias("a", "{zone: [corp.example]}", "ingress.corp.example."),
+            ),
+            &[],
+        ),
+        (
+            "an earlier rule that lets the target pass by a pattern",
+            format!(
+                "rules: [{{name: own, match: {{names: {{prefix: [ingress]}}}}, allow: {{}}}}, {}]",
+                alias("a", "{zone: [corp.example]}", "ingress.corp.example."),
+            ),
+            &[],
+        ),
+        (
+            "an earlier rule for all names",
+            format!(
+                "rules: [{{name: own, match: {{names: {{zone: [.]}}}}, allow: {{}}}}, {}]",
+                alias("a", "{zone: [corp.example]}", "ingress.corp.example."),
+            ),
+            &[],
+        ),
+        (
+            "an earlier rule for other names, and later ones",
+            format!(
+                "rules: [{{name: own, match: {{names: {{exact: [other.example]}}, types: [A]}}, allow: {{}}}}, {}, \
+                 {{name: late, match: {{names: {{prefix: [ingress]}}}}, allow: {{}}}}]",
+                alias("a", "{zone: [corp.example]}", "ingress.corp.example."),
+            ),
+            &["spec.rules[1].answer.records: ingress.corp.example leads back to this rule"],
         ),
         (
             "what a single process does not use",

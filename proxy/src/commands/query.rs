@@ -79,12 +79,15 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(reason) => {
-            // A manifest's word for what is an option here.
-            let reason = reason.replace("tls.ca", "--ca");
-            eprintln!("dnsproxy: no answer: {}", printable(&reason));
+            eprintln!("dnsproxy: no answer: {}", printable(&with_options(&reason)));
             Ok(ExitCode::from(NO_ANSWER))
         }
     }
+}
+
+/// With options for a manifest's words; what a server calls itself stays as it is.
+fn with_options(reason: &str) -> String {
+    reason.replace("set tls.ca", "set --ca").replace("tls.ca holds", "--ca holds")
 }
 
 /// The exit code of dig when no server answers.
@@ -262,6 +265,12 @@ mod tests {
     use hickory_proto::rr::rdata::NULL;
 
     use super::*;
+
+    #[test]
+    fn an_error_names_the_option_and_leaves_names_alone() {
+        let said = with_options("mytls.ca is not trusted; set tls.ca if it is your own");
+        assert_eq!(said, "mytls.ca is not trusted; set --ca if it is your own");
+    }
 
     #[test]
     fn records_of_unknown_types_are_shown_by_their_octets() {

@@ -32,16 +32,19 @@ pub fn import(text: &str) -> Imported {
     match syntax::read(text) {
         Ok(blocks) => {
             let is_alone = blocks.len() == 1;
+            let is_logged = is_alone || log::is_everywhere(&blocks);
             let mut listeners = Vec::new();
             let mut read: Vec<Read<'_>> = Vec::new();
             for block in &blocks {
-                let mut reader = Reader { draft: &mut draft, zones: zones(block), is_alone };
+                let zones = zones(block);
+                let mut reader = Reader { draft: &mut draft, zones, is_alone, is_logged };
                 reader.keys(block, &mut listeners);
                 let forwards = reader.settings(block);
                 read.push(Read { block, zones: reader.zones, forwards });
             }
             for (zone, Read { block, zones, forwards }) in in_order(&read) {
-                let mut reader = Reader { draft: &mut draft, zones: zones.clone(), is_alone };
+                let zones = zones.clone();
+                let mut reader = Reader { draft: &mut draft, zones, is_alone, is_logged };
                 match zone {
                     None => reader.rules(block, forwards),
                     Some(zone) => reader.end(block, zone, forwards),
@@ -83,6 +86,8 @@ struct Reader<'d> {
     zones: Vec<String>,
     /// Whether there is no other block, so that nothing else is asked of what it says.
     is_alone: bool,
+    /// Whether each block logs, so that queries for all names may be logged here.
+    is_logged: bool,
 }
 
 /// The plugins that make rules, in CoreDNS's order.
@@ -256,10 +261,7 @@ impl Reader<'_> {
                 self.draft.note(directive.line, directive.text(), reason);
                 Ok(())
             }
-            "log" => {
-                let is_for_all = self.is_alone || self.zones.iter().any(|zone| zone == ".");
-                log::read(directive, is_for_all, self.draft)
-            }
+            "log" => log::read(directive, self.is_logged, self.draft),
             "any" => {
                 self.draft.responses().any = AnyQuestions::Minimal;
                 Ok(())

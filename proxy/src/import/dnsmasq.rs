@@ -19,6 +19,7 @@ use super::{
     addresses::{network, reverse_zones},
     draft,
 };
+use crate::lists::domains::OWN_NAMES;
 
 mod domains;
 mod private;
@@ -375,9 +376,10 @@ impl Reader {
             draft.responses().rebind_protection = Some(rebinding);
         }
         draft.spec.cache = Some(as_there(cache));
-        records.emit(&mut draft, ttl, |name| {
+        let is_local = |name: &str| {
             domains.is_local(name) || (self.are_plain_names_local && !name.contains('.'))
-        });
+        };
+        records.emit(&mut draft, ttl, is_local);
         draft.at(0);
         let of_all = ResponseChange {
             remove_types: (!filtered.is_empty()).then_some(filtered),
@@ -390,10 +392,10 @@ impl Reader {
         }
         let has_hosts = draft.spec.hosts.is_some();
         if has_hosts && (self.are_plain_names_local || !domains.is_empty()) {
-            let has_own = !given.contains("no-hosts");
-            let rule = known_hosts(&mut draft, has_own);
+            let rule = known_hosts(&mut draft);
             draft.rule("hosts", rule);
         }
+        records.emit_denials(&mut draft, is_local);
         let needs_domain = self.are_plain_names_local && !domains.have_plain_literals();
         if needs_domain {
             draft.rule("domain-needed", domain_needed());
@@ -485,10 +487,11 @@ const OF_HOSTS: &str = "questions for other types than addresses get NODATA here
 const WEEK: u32 = 604_800;
 
 /// dnsmasq looks into hosts files before anything but records is looked at: their names are let pass to where they are
-/// answered. A list of that format has no `localhost`, which each machine's own file has.
-fn known_hosts(draft: &mut Draft, has_own: bool) -> Rule {
+/// answered. A list of that format leaves out what each machine's own file has, such as `localhost`.
+fn known_hosts(draft: &mut Draft) -> Rule {
     let lists = Some(vec![draft.hosts_list()]);
-    let exact = has_own.then(|| vec!["localhost".to_owned()]);
+    let own = OWN_NAMES.iter().filter(|name| name.parse::<IpAddr>().is_err());
+    let exact = Some(own.map(|name| (*name).to_owned()).collect());
     let matches = draft::names(NameMatch { lists, exact, ..NameMatch::default() });
     Rule { matches, allow: Some(Allow {}), ..Rule::default() }
 }

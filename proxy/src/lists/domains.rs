@@ -38,7 +38,7 @@ pub(super) fn hosts_line(line: &str, builder: &mut Builder) -> Result<(), String
 }
 
 /// What every machine's own file has, and what lists in this format begin with.
-const OWN_NAMES: [&str; 12] = [
+pub(crate) const OWN_NAMES: [&str; 12] = [
     "localhost",
     "localhost.localdomain",
     "local",

@@ -78,6 +78,8 @@ fn a_name_with_an_empty_label_is_refused_in_the_data_of_every_type() {
         assert!(text.parse::<Record>().is_ok(), "{text}");
     }
     assert!("CNAME .dest.example.".parse::<Record>().is_err());
+    let short = r"TYPE1 \# 3 0a0000".parse::<Record>().unwrap_err();
+    assert!(short.to_string().contains("too short or too long"), "{short}");
 }
 
 #[test]

@@ -51,7 +51,8 @@ fn check_authorities(ca: &Source, folder: &Path, now: Timestamp) -> Checked {
     let ends = usable.iter().map(|der| end_of(der)).collect::<Option<Vec<_>>>();
     match ends.into_iter().flatten().max().filter(|last| *last < now) {
         Some(last) => {
-            Err((field, format!("all its certificates have expired, the last on {last}")))
+            // The dates of an authority are not looked at when a server is judged.
+            Err((field, format!("has expired on {last}; it is believed all the same")))
         }
         None => Ok(()),
     }
@@ -68,7 +69,9 @@ fn check_client_certificate(
     let (Some(chain), Some(key)) = (certificate_file, key_file) else { return Ok(()) };
     let chain = read(folder, chain).map_err(|error| (CERTIFICATE, error))?;
     let key = read(folder, key).map_err(|error| (KEY, error))?;
-    let chain: Vec<_> = certificates(&chain).collect();
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain)
+        .collect::<Result<_, _>>()
+        .map_err(|_| (CERTIFICATE, "a part of it is no PEM".to_owned()))?;
     let own = chain.first().ok_or_else(|| (CERTIFICATE, "no certificate in PEM".to_owned()))?;
     let end = end_of(own);
     let key = PrivateKeyDer::from_pem_slice(&key)

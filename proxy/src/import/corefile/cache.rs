@@ -1,6 +1,9 @@
 //! CoreDNS's `cache`: one for each block there, one for all names here.
 
-use dnsproxy_api::v1alpha1::{Cache, CacheMode, Prefetch, ServeStale};
+use dnsproxy_api::{
+    units::Duration,
+    v1alpha1::{Cache, CacheMode, Prefetch, ServeStale},
+};
 
 use super::syntax::{Directive, Line};
 use crate::import::Draft;
@@ -64,12 +67,13 @@ fn read_line(line: &Line, cache: &mut Cache, draft: &mut Draft) -> Result<(), St
             }
         }
         ["servfail", duration] => {
-            cache.failure_ttl = Some(if is_short(duration) {
-                tell("failures are remembered for at least a second (RFC 9520)");
-                "1s".into()
-            } else {
-                (*duration).to_owned()
-            });
+            let (asked, kept) = failure_ttl(duration)?;
+            if asked != kept {
+                tell(
+                    "failures are remembered for at least a second (RFC 9520), and for whole ones",
+                );
+            }
+            cache.failure_ttl = Some(kept.to_string());
         }
         ["prefetch", hits, rest @ ..] => {
             let percent = rest.iter().find_map(|word| word.strip_suffix('%')?.parse().ok());
@@ -95,10 +99,18 @@ fn read_line(line: &Line, cache: &mut Cache, draft: &mut Draft) -> Result<(), St
 
 const OF_CAPACITY: &str = "the cache is bounded by octets here, not by answers: see `cache.size`";
 
-/// RFC 9520 has at least one second.
-fn is_short(duration: &str) -> bool {
-    duration.trim_end_matches(['s', 'm', 'h']) == "0" || duration.ends_with("ms")
+/// How long failures are to be remembered, and how long they are: RFC 9520 has at least one second.
+fn failure_ttl(text: &str) -> Result<(Duration, Duration), String> {
+    let is_fine = text == "0" || FINE_UNITS.iter().any(|unit| text.ends_with(unit));
+    let asked = if is_fine { Ok(Duration::default()) } else { text.parse::<Duration>() };
+    let asked = asked.map_err(|error| format!("`{text}`: {error}"))?;
+    let (seconds, rest) = (asked.to_std().as_secs(), asked.to_std().subsec_nanos());
+    let kept = Duration::from_secs((seconds + u64::from(rest > 0)).max(1));
+    Ok((asked, kept))
 }
+
+/// Units of Go that a manifest has not: too short to be kept.
+const FINE_UNITS: [&str; 3] = ["ns", "us", "\u{b5}s"];
 
 fn seconds(text: &str) -> Result<String, String> {
     match text.parse::<u32>() {

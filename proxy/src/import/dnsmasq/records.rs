@@ -178,12 +178,10 @@ impl Records {
     }
 
     /// Writes a rule for each name. In a domain of which nobody is asked a name that is there has no records of other
-    /// types; elsewhere those are forwarded.
+    /// types, but for those that hosts files have; elsewhere those are forwarded.
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_local: impl Fn(&str) -> bool) {
         let has_hosts = draft.spec.hosts.is_some();
-        let other_types = |name: &str| {
-            if is_local(name) { OtherTypes::NODATA } else { OtherTypes::Forward }
-        };
+        let kept = |is_kept: bool| if is_kept { OtherTypes::NODATA } else { OtherTypes::Forward };
         for Own { name, line, records } in &self.names {
             draft.at(*line);
             // The target of an alias is looked for here alone: which names a hosts file has is not known yet.
@@ -194,16 +192,26 @@ impl Records {
                 draft.note(*line, format!("cname={name}"), reason);
             }
             let records = records.iter().map(|it| format!("{} {}", it.ttl.unwrap_or(ttl), it.text));
-            let answer =
-                StaticAnswer { cname, ..draft::records(records.collect(), other_types(name)) };
+            let other_types = kept(!has_hosts && is_local(name));
+            let answer = StaticAnswer { cname, ..draft::records(records.collect(), other_types) };
             let rule =
                 Rule { matches: draft::exact(name), answer: Some(answer), ..Rule::default() };
             draft.rule(name, rule);
         }
         for synth in &self.synths {
-            synth.emit(draft, ttl, other_types(synth.domain()));
+            synth.emit(draft, ttl, kept(is_local(synth.domain())));
         }
-        self.emit_ancestors(draft, is_local);
+        if has_hosts {
+            self.tell_of_addresses(draft);
+        }
+    }
+
+    fn tell_of_addresses(&self, draft: &mut Draft) {
+        let is_address = |it: &Line| it.text.starts_with("A ") || it.text.starts_with("AAAA ");
+        let own = self.names.iter().find(|own| own.records.iter().any(is_address));
+        if let Some(Own { name, line, records: _ }) = own {
+            draft.note(*line, format!("host-record={name}"), OF_BOTH);
+        }
     }
 
     /// Whether a record is an alias of a name that has no records of its own.
@@ -213,28 +221,31 @@ impl Records {
         target.is_some_and(|target| self.names.iter().all(|own| own.name != target))
     }
 
+    /// Denies other types of the names that are there, behind the rule for hosts files, which may have records of them.
     /// A name above one that is there is there, too (RFC 8020).
-    fn emit_ancestors(&self, draft: &mut Draft, is_local: impl Fn(&str) -> bool) {
+    pub(super) fn emit_denials(&self, draft: &mut Draft, is_local: impl Fn(&str) -> bool) {
         let known: BTreeSet<&str> = self.names.iter().map(|own| &*own.name).collect();
-        let mut ancestors = BTreeSet::new();
-        for name in &known {
-            let above =
-                std::iter::successors(name.split_once('.'), |(_, rest)| rest.split_once('.'));
-            ancestors.extend(
-                above
-                    .map(|(_, rest)| rest)
-                    .filter(|above| is_local(above) && !known.contains(above)),
-            );
+        let above = known.iter().flat_map(|name| {
+            std::iter::successors(name.split_once('.'), |(_, rest)| rest.split_once('.'))
+        });
+        let mut denied: BTreeSet<&str> = above.map(|(_, rest)| rest).collect();
+        if draft.spec.hosts.is_some() {
+            denied.extend(&known);
+        } else {
+            denied.retain(|name| !known.contains(name));
         }
-        if ancestors.is_empty() {
+        denied.retain(|name| is_local(name));
+        if denied.is_empty() {
             return;
         }
-        let exact = ancestors.into_iter().map(str::to_owned).collect();
+        let exact = denied.into_iter().map(str::to_owned).collect();
         let matches = draft::names(NameMatch { exact: Some(exact), ..NameMatch::default() });
         let block = Some(Block { with: BlockWith::NODATA, ttl: None });
-        draft.rule("names above", Rule { matches, block, ..Rule::default() });
+        draft.rule("other types", Rule { matches, block, ..Rule::default() });
     }
 }
+
+const OF_BOTH: &str = "for a name that a hosts file has as well, dnsmasq gives the addresses of both, here those of the record alone";
 
 pub(super) fn absolute(name: &str) -> String {
     if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
