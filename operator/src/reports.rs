@@ -54,6 +54,8 @@ pub struct Report {
     pub config: Option<ConfigReport>,
     /// Its upstreams.
     pub upstreams: Option<UpstreamsReport>,
+    /// Whether it has not told its configuration for longer than a moment.
+    pub is_silent: bool,
 }
 
 /// `/config` of the proxy. What else it says is for people.
@@ -140,12 +142,39 @@ pub struct Reports {
     last: Mutex<HashMap<ObjectRef<Pod>, Last>>,
 }
 
-/// What a pod said last.
+/// What a pod said last, each part for itself.
 #[derive(Debug)]
 struct Last {
-    report: Report,
-    /// How often in a row it did not say all of it since.
-    missed: u32,
+    config: Part<ConfigReport>,
+    upstreams: Part<UpstreamsReport>,
+}
+
+/// A part of a report.
+#[derive(Debug)]
+struct Part<T> {
+    told: Option<T>,
+    /// When it was told, or was asked for first.
+    at: Instant,
+}
+
+impl<T: Clone> Part<T> {
+    fn new(now: Instant) -> Self {
+        Self { told: None, at: now }
+    }
+
+    /// What counts now: what is said, or was said a moment ago.
+    fn hear(&mut self, said: Option<T>, now: Instant) -> Option<T> {
+        if said.is_some() {
+            *self = Self { told: said, at: now };
+        } else if self.is_overdue(now) {
+            self.told = None;
+        }
+        self.told.clone()
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        now - self.at >= PATIENCE
+    }
 }
 
 impl Default for Reports {
@@ -162,24 +191,24 @@ impl Reports {
     async fn of(&self, pod: ObjectRef<Pod>, admin: SocketAddr, deadline: Instant) -> Report {
         let asked = future::join(self.read(admin, "config"), self.read(admin, "upstreams"));
         let (config, upstreams) = timeout_at(deadline, asked).await.unwrap_or_default();
-        self.or_last(pod, Report { config, upstreams })
+        self.or_last(pod, config, upstreams, Instant::now())
     }
 
-    /// A single silence says nothing: packets get lost, and pods are busy for a moment.
-    fn or_last(&self, pod: ObjectRef<Pod>, said: Report) -> Report {
+    /// A short silence says nothing: packets get lost, pods are busy for a moment, and the network to a new one takes
+    /// its time. Looks come as events do, so that their number says nothing, either.
+    fn or_last(
+        &self,
+        pod: ObjectRef<Pod>,
+        config: Option<ConfigReport>,
+        upstreams: Option<UpstreamsReport>,
+        now: Instant,
+    ) -> Report {
         let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.config.is_some() && said.upstreams.is_some() {
-            all.insert(pod, Last { report: said.clone(), missed: 0 });
-            return said;
-        }
-        let Some(last) = all.get_mut(&pod) else { return said };
-        last.missed += 1;
-        if last.missed > PATIENCE {
-            all.remove(&pod);
-            return said;
-        }
-        let Report { config, upstreams } = last.report.clone();
-        Report { config: said.config.or(config), upstreams: said.upstreams.or(upstreams) }
+        let new = || Last { config: Part::new(now), upstreams: Part::new(now) };
+        let last = all.entry(pod).or_insert_with(new);
+        let config = last.config.hear(config, now);
+        let upstreams = last.upstreams.hear(upstreams, now);
+        Report { is_silent: last.config.is_overdue(now), config, upstreams }
     }
 
     /// Forgets what pods said that are gone, so that there are never more of them than pods.
@@ -256,8 +285,8 @@ pub fn config_map_of(pod: &Pod) -> Option<String> {
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// For all pods of one object, of which there may be hundreds that are silent: a third of what a reconcile may take.
 const BUDGET: Duration = Duration::from_secs(10);
-/// So often in a row a pod may be silent, and counts as it was: a quarter of a minute at rest. Our guess.
-const PATIENCE: u32 = 3;
+/// So long a pod may be silent, and counts as it was: three looks at rest. Our guess.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Far more than the report of 64 upstreams with 16 servers each.
 const MAX_BODY: usize = 1 << 20;
 /// As many as a manifest may have.
@@ -300,9 +329,8 @@ mod tests {
         ObjectRef::new("edge-a").within("resolvers")
     }
 
-    fn said(hash: &str) -> Report {
-        let config = ConfigReport { hash: Some(hash.into()), ..ConfigReport::default() };
-        Report { config: Some(config), upstreams: Some(UpstreamsReport::default()) }
+    fn said(hash: &str) -> Option<ConfigReport> {
+        Some(ConfigReport { hash: Some(hash.into()), ..ConfigReport::default() })
     }
 
     #[tokio::test]
@@ -365,27 +393,42 @@ mod tests {
 
     #[test]
     fn a_pod_that_is_silent_for_a_moment_counts_as_it_was() {
-        let reports = Reports::default();
-        let hash = |said| reports.or_last(pod(), said).config.and_then(|config| config.hash);
+        let (reports, start) = (Reports::default(), Instant::now());
+        let all = || Some(UpstreamsReport::default());
+        let cases = [
+            // (why, second, what is said, what counts)
+            ("it never said anything, and was just found", 0, (None, None), (None, false, false)),
+            ("many looks within a moment", 1, (None, None), (None, false, false)),
+            ("and again", 1, (None, None), (None, false, false)),
+            ("that is no moment", 15, (None, None), (None, false, true)),
+            ("it speaks", 16, (said("a"), all()), (Some("a"), true, false)),
+            ("a moment", 30, (None, None), (Some("a"), true, false)),
+            (
+                "a half answer counts as far as it goes",
+                30,
+                (said("b"), None),
+                (Some("b"), true, false),
+            ),
+            ("each half has its own time", 31, (None, None), (Some("b"), false, false)),
+            ("both are over", 45, (None, None), (None, false, true)),
+        ];
 
-        assert_eq!(hash(Report::default()), None, "it never said anything");
-        assert_eq!(hash(said("a")).as_deref(), Some("a"));
-        for _ in 0..PATIENCE {
-            assert_eq!(hash(Report::default()).as_deref(), Some("a"));
+        for (why, second, (config, upstreams), expected) in cases {
+            let now = start + Duration::from_secs(second);
+            let Report { config, upstreams, is_silent } =
+                reports.or_last(pod(), config, upstreams, now);
+            let hash = config.and_then(|config| config.hash);
+            assert_eq!((hash.as_deref(), upstreams.is_some(), is_silent), expected, "{why}");
         }
-        assert_eq!(hash(Report::default()), None, "that is no moment");
-        assert_eq!(hash(Report::default()), None);
-        assert_eq!(hash(said("b")).as_deref(), Some("b"));
-        assert_eq!(hash(Report::default()).as_deref(), Some("b"));
     }
 
     #[test]
     fn what_a_pod_said_is_forgotten_with_the_pod() {
-        let reports = Reports::default();
-        reports.or_last(pod(), said("a"));
+        let (reports, now) = (Reports::default(), Instant::now());
+        reports.or_last(pod(), said("a"), None, now);
         reports.forget(&fixtures::filled([]));
 
-        assert!(reports.or_last(pod(), Report::default()).config.is_none());
+        assert!(reports.or_last(pod(), None, None, now).config.is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -89,9 +89,9 @@ impl Observed<'_> {
         })
     }
 
-    /// Those of them that did not say what they run.
+    /// Those of them that have not said for a while what they run.
     fn silent(&self) -> impl Iterator<Item = &PodState> {
-        self.ready().filter(|pod| pod.report.as_ref().is_none_or(|report| report.config.is_none()))
+        self.ready().filter(|pod| pod.report.as_ref().is_some_and(|report| report.is_silent))
     }
 
     fn cluster_ips(&self) -> Option<Vec<String>> {

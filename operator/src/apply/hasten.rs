@@ -144,7 +144,7 @@ mod tests {
         };
         PodState {
             config_map: Some("edge-1".into()),
-            report: Some(Report { config: Some(config), upstreams: None }),
+            report: Some(Report { config: Some(config), ..Report::default() }),
             ..PodState::default()
         }
     }

@@ -102,6 +102,7 @@ fn pod(name: &str, hash: &str, state: &str, reason: Option<&str>) -> PodState {
         report: Some(Report {
             config: Some(ConfigReport { hash: Some(hash.into()), ..ConfigReport::default() }),
             upstreams: Some(UpstreamsReport { upstreams: vec![upstream] }),
+            is_silent: false,
         }),
     }
 }
@@ -254,6 +255,9 @@ fn programmed_means_every_ready_pod() {
 
     let mut one_silent = World::new();
     one_silent.pods[1].report = Some(Report::default());
+    assert_eq!(one_silent.verdict("Programmed"), "False Pending", "it was found a moment ago");
+    assert!(is_moving(&one_silent.status()), "it is asked again soon");
+    one_silent.pods[1].report = Some(Report { is_silent: true, ..Report::default() });
     assert_eq!(one_silent.verdict("Programmed"), "False Unreported");
     assert_eq!(
         one_silent.condition("Programmed").message,
