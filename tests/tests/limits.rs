@@ -10,7 +10,7 @@ use dnsproxy_tests::{
     eventually, kernel,
     proxy::loopback,
     stage::Stage,
-    upstream::{Action, Gate, faithful_answer},
+    upstream::{Action, Gate, Received, faithful_answer},
     wire::{self, Query, Response, rcodes, types},
 };
 use serde_json::json;
@@ -263,12 +263,7 @@ async fn a_client_that_never_reads_is_left_and_holds_nothing() {
 /// Queries wait before anybody knows how long their answers are: what comes of all of them is bounded, too.
 #[tokio::test]
 async fn long_answers_that_nobody_takes_are_bounded() {
-    let stage = Stage::script(|query| {
-        let text = "x".repeat(250);
-        let response = (0..230).fold(Response::to(&query.message), |it, _| it.txt(&text));
-        vec![Action::Send(response.encode())]
-    })
-    .await;
+    let stage = Stage::script(long_answer).await;
     let mut patient = stage.client().connect().await.unwrap();
     let mut greedy = Vec::new();
     for number in 0..10 {
@@ -289,14 +284,16 @@ async fn long_answers_that_nobody_takes_are_bounded() {
     assert_eq!(patient.reply().await.rcode(), rcodes::NOERROR, "who takes answers has them");
 }
 
+/// Almost as long as a message may be.
+fn long_answer(query: &Received) -> Vec<Action> {
+    let text = "x".repeat(250);
+    let response = (0..230).fold(Response::to(&query.message), |it, _| it.txt(&text));
+    vec![Action::Send(response.encode())]
+}
+
 #[tokio::test]
 async fn long_answers_that_are_taken_all_arrive() {
-    let stage = Stage::script(|query| {
-        let text = "x".repeat(250);
-        let response = (0..230).fold(Response::to(&query.message), |it, _| it.txt(&text));
-        vec![Action::Send(response.encode())]
-    })
-    .await;
+    let stage = Stage::script(long_answer).await;
     let mut eager = stage.client().connect().await.unwrap();
     let queries = (0..60).flat_map(|id| {
         wire::framed(&Query::new(&format!("n{id}.example"), types::TXT).id(id).encode())

@@ -50,19 +50,17 @@ impl Holding {
         }
     }
 
-    /// Whether it is so much that somebody has to look at it now and then.
+    /// Whether it is so much that it may be too much, and somebody has to look at it now and then.
     pub(super) fn is_much(&self) -> bool {
         self.octets > LITTLE
     }
 
-    /// Whether it may hold that, among so many connections, where its client takes octets or has not taken one for
-    /// [`PATIENCE`].
+    /// Whether it may hold what [is much](Self::is_much), among so many connections, where its client takes octets or has
+    /// not taken one for [`PATIENCE`].
     pub(super) fn is_fair(&self, connections: usize, is_stalled: bool) -> bool {
         let is_over = self.all.octets.get() > signed(self.all.limit);
         let share = self.all.limit / 2 / connections.max(1);
-        let is_too_much = (is_over && self.octets > share)
-            || (is_stalled && (is_over || self.octets > MAX_STALLED));
-        !(self.is_much() && is_too_much)
+        !(is_over && self.octets > share) && !(is_stalled && (is_over || self.octets > MAX_STALLED))
     }
 }
 
@@ -111,7 +109,7 @@ mod tests {
         let hog = holding(&holdings, LIMIT);
         let mut other = holding(&holdings, LITTLE);
         assert!(!hog.is_fair(100, false), "it has it all");
-        assert!(other.is_fair(100, true), "a little is nothing");
+        assert!(!other.is_much(), "a little is nothing");
 
         other.set(LIMIT / 200);
         assert!(other.is_fair(100, false), "half of an equal part");

@@ -222,7 +222,7 @@ impl Admission {
         &mut self.holding
     }
 
-    /// Whether it may hold that, or has to be given up; `is_stalled` is while its client takes nothing.
+    /// Whether it may hold much, or has to be given up; `is_stalled` is while its client takes nothing.
     pub(super) fn is_fair(&self, is_stalled: bool) -> bool {
         self.holding.is_fair(self.connections.metrics.open(), is_stalled)
     }

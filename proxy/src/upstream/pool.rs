@@ -307,6 +307,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_idle_time_is_learnt_from_two_ends_alike_and_forgotten_with_one_that_is_not() {
+        let millis = |millis| Duration::from_millis(millis);
+        let mut ends = IdleEnds::default();
+        let cases = [
+            // (after so many milliseconds, what is known then)
+            (4000, None),
+            (4100, Some(4100)),
+            (4200, Some(4200)),
+            (900, None),
+            (950, None),
+            (4000, None),
+            (2000, None),
+            (2000, Some(2000)),
+        ];
+
+        for (index, (idle, expected)) in cases.into_iter().enumerate() {
+            ends.note(millis(idle));
+            assert_eq!(ends.limit, expected.map(millis), "end {index}");
+        }
+    }
+
+    #[test]
     fn where_no_connection_is_left_two_questions_that_are_apart_get_one_each() {
         let (pool, limits, now) = (Pool::default(), ConnectionLimits::default(), Instant::now());
         let place = || pool.place_apart(&limits, || Ok(()), now).unwrap().connection;

@@ -148,7 +148,9 @@ impl Connection {
     fn may_hold(&mut self) -> bool {
         let held = self.inbox.capacity() + self.outbox.capacity() + self.finished_octets;
         self.admission.holding().set(held);
-        self.admission.is_fair(self.taken.elapsed() >= holdings::PATIENCE)
+        // Nearly always, and then nobody need look at the clock.
+        !self.admission.holding().is_much()
+            || self.admission.is_fair(self.taken.elapsed() >= holdings::PATIENCE)
     }
 
     fn is_done(&self) -> bool {
