@@ -44,7 +44,7 @@ pub enum HandshakeError {
     )]
     Untrusted,
     /// The certificate cannot serve as a server's.
-    #[error("bad certificate: {0}")]
+    #[error("bad certificate: {error}{way_out}", error = .0, way_out = way_out(.0))]
     BadCertificate(webpki::Error),
     /// The server wants a certificate of ours, or another one.
     #[error("the server refused our client certificate ({0:?}): check tls.clientCertificate")]
@@ -124,6 +124,22 @@ impl From<HandshakeError> for rustls::Error {
     }
 }
 
+/// What to do about a certificate that no server should have; empty where the error says it all.
+fn way_out(error: &webpki::Error) -> &'static str {
+    match error {
+        webpki::Error::CaUsedAsEndEntity => {
+            ": the server's own certificate is an authority's, as `openssl req -x509` makes them; have one issued with CA:FALSE, or pin its key with authentication: PinsOnly"
+        }
+        webpki::Error::EndEntityUsedAsCa => {
+            ": what issued the server's certificate is no authority (CA:FALSE)"
+        }
+        webpki::Error::RequiredEkuNotFoundContext(_) => {
+            ": it is not for servers, its extended key usage lacks serverAuth"
+        }
+        _ => "",
+    }
+}
+
 /// A time as RFC 3339 writes it.
 fn date(time: UnixTime) -> Timestamp {
     i64::try_from(time.as_secs())
@@ -144,5 +160,19 @@ fn list(names: &[String]) -> String {
         [first] => first.clone(),
         [first, second] => format!("{first}, {second}"),
         [first, second, rest @ ..] => format!("{first}, {second} and {} more", rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_of_an_authority_has_a_way_out() {
+        let error = HandshakeError::from(webpki::Error::CaUsedAsEndEntity).to_string();
+        assert!(error.starts_with("bad certificate: CaUsedAsEndEntity: "), "{error}");
+        assert!(error.contains("PinsOnly"), "{error}");
+        let error = HandshakeError::from(webpki::Error::BadDer).to_string();
+        assert_eq!(error, "bad certificate: BadDer");
     }
 }
