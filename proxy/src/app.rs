@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -138,7 +138,7 @@ impl App {
             failed: failed.clone(),
         };
         let workers = Workers::start(worker_count(args), &shared)?;
-        surroundings.placement.use_workers(workers.runtimes());
+        surroundings.placement.use_threads(workers.runtimes(), Handle::current());
         pipeline.borrow().upstreams.keep(&background);
         let readiness = Arc::new(Readiness::default());
         telemetry.announce(&format!("listening admin {}", admin_listener.local_addr()?));

@@ -1,6 +1,6 @@
 //! New connections: TCP, and TLS where the upstream has it, within one time limit.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
@@ -47,6 +47,32 @@ pub(super) enum Stream {
     },
     #[cfg(test)]
     Lab(tokio::io::DuplexStream),
+}
+
+impl Stream {
+    /// Has it on the caller's runtime from now on, wherever it was made.
+    pub(super) fn moved_here(self) -> Result<Self, ExchangeError> {
+        match self {
+            Self::Plain(mut stream) => {
+                move_here(&mut stream)?;
+                Ok(Self::Plain(stream))
+            }
+            Self::Tls { mut stream, resumed, not_after } => {
+                move_here(stream.get_mut().0)?;
+                Ok(Self::Tls { stream, resumed, not_after })
+            }
+            #[cfg(test)]
+            Self::Lab(stream) => Ok(Self::Lab(stream)),
+        }
+    }
+}
+
+/// A socket belongs to the runtime that took it up, and TLS does not give it out again: so another one takes up the same under
+/// a second descriptor.
+fn move_here(stream: &mut TcpStream) -> io::Result<()> {
+    let socket = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+    *stream = TcpStream::from_std(socket)?;
+    Ok(())
 }
 
 impl Dialer {
@@ -106,3 +132,41 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// How long data may stay unacknowledged (RFC 5482): our guess, longer than any query waits.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        runtime::Builder,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_connection_outlives_the_runtime_that_it_was_made_on() {
+        let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+        let (maker, owner) = (runtime(), runtime());
+        let (mut server, stream) = maker.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let handshakes = Arc::new(Semaphore::new(1));
+            let (security, limit) = (Security::None, Duration::from_secs(5));
+            let dialer = Dialer { address, security, limit, handshakes };
+            let (accepted, dialled) = tokio::join!(listener.accept(), dialer.dial());
+            (accepted.unwrap().0.into_std().unwrap(), dialled.ok().unwrap())
+        });
+        owner.block_on(async {
+            let Ok(Stream::Plain(mut stream)) = stream.moved_here() else { panic!("not moved") };
+            maker.shutdown_background();
+            stream.write_all(b"question").await.unwrap();
+            let mut question = [0; 8];
+            server.set_nonblocking(false).unwrap();
+            io::Read::read_exact(&mut server, &mut question).unwrap();
+            io::Write::write_all(&mut server, b"answer").unwrap();
+            let mut answer = [0; 6];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!((&question, &answer), (b"question", b"answer"));
+        });
+    }
+}

@@ -216,7 +216,8 @@ impl Server {
 
     fn open(&self, connection: Arc<Connection>) {
         let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
-        let opening = Opening { core, pool, connection, tasks: self.tasks.clone() };
+        let (tasks, placement) = (self.tasks.clone(), self.placement.clone());
+        let opening = Opening { core, pool, connection, tasks, placement };
         self.placement.spawn(&self.tasks, opening.run());
     }
 
@@ -323,6 +324,7 @@ struct Opening {
     pool: Pool,
     connection: Arc<Connection>,
     tasks: Tasks,
+    placement: Placement,
 }
 
 impl Opening {
@@ -387,7 +389,9 @@ impl Opening {
     /// Connects, after a pause where the server takes connections and answers nothing.
     async fn dial(&self, now: Instant) -> Result<Stream, ExchangeError> {
         sleep_until(self.core.health.next_connection(now)).await;
-        self.core.dialer.dial().await
+        let core = Arc::clone(&self.core);
+        let dialled = self.placement.aside(&self.tasks, async move { core.dialer.dial().await });
+        dialled.await.map_err(|_| ExchangeError::Closed)??.moved_here()
     }
 
     async fn drive(&self, stream: Stream, token: CancellationToken) -> Result<(), ExchangeError> {
