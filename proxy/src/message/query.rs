@@ -71,9 +71,7 @@ impl<'m> Query<'m> {
         let Ok((question, end)) = Question::read(message) else {
             return Err(error(None, Rcode::FORMERR, None));
         };
-        let Ok(extras) = Extras::read(message, header, end) else {
-            return Err(error(Some(question), Rcode::FORMERR, None));
-        };
+        let extras = Extras::read(message, header, end);
         match extras.refusal().or_else(|| refuse_unanswerable(question.qtype)) {
             Some(rcode) => {
                 Err(error(Some(question), rcode, extras.edns.map(|edns| edns.dnssec_ok)))
@@ -118,45 +116,58 @@ fn refuse_unanswerable(qtype: Qtype) -> Option<Rcode> {
     }
 }
 
-/// The DO bit of a message that is not looked at otherwise, when it is sound and has an OPT record: then so has
-/// the reply, whatever it says (RFC 6891 section 6.1.1).
+/// The DO bit of a message that is not looked at otherwise, when it has an OPT record: then so has the reply, whatever
+/// it says (RFC 6891 section 6.1.1).
 fn dnssec_ok(message: &[u8], header: Header) -> Option<bool> {
     let mut at = HEADER_LEN;
     for _ in 0..header.counts[0] {
         at = Name::read(message, at).ok()?.1 + 4;
     }
-    Extras::read(message, header, at).ok()?.edns.map(|edns| edns.dnssec_ok)
+    Extras::read(message, header, at).edns.map(|edns| edns.dnssec_ok)
 }
 
 /// What stands behind the question.
 struct Extras<'m> {
+    /// The first OPT record that is sound, also of a message that is not.
     edns: Option<Edns<'m>>,
     is_signed: bool,
+    is_malformed: bool,
 }
 
 /// The message is not well-formed behind its question.
 struct Malformed;
 
 impl<'m> Extras<'m> {
-    fn read(message: &'m [u8], header: Header, start: usize) -> Result<Self, Malformed> {
+    fn read(message: &'m [u8], header: Header, start: usize) -> Self {
+        let mut extras = Self { edns: None, is_signed: false, is_malformed: false };
+        extras.is_malformed = extras.take_all(message, header, start).is_err();
+        extras
+    }
+
+    fn take_all(
+        &mut self,
+        message: &'m [u8],
+        header: Header,
+        start: usize,
+    ) -> Result<(), Malformed> {
         let [_, answers, authorities, additionals] = header.counts.map(u32::from);
-        let mut extras = Self { edns: None, is_signed: false };
         let mut at = start;
         for index in 0..answers + authorities + additionals {
             let record = Record::read(message, at).ok_or(Malformed)?;
             at = record.end;
-            extras.is_signed |= record.rtype == Qtype::TSIG;
+            self.is_signed |= record.rtype == Qtype::TSIG;
             if record.rtype == Qtype::OPT {
-                extras.take_opt(message, &record, index >= answers + authorities)?;
+                self.take_opt(message, &record, index >= answers + authorities)?;
             }
         }
-        if at == message.len() { Ok(extras) } else { Err(Malformed) }
+        if at == message.len() { Ok(()) } else { Err(Malformed) }
     }
 
-    /// The error for a version that is not served, or for a signature: altering a signed message in
-    /// silence is the one thing not to do (RFC 5625 section 4.5).
+    /// The error for what is not well-formed, for a version that is not served, or for a signature: altering a signed
+    /// message in silence is the one thing not to do (RFC 5625 section 4.5).
     fn refusal(&self) -> Option<Rcode> {
         match self.edns {
+            _ if self.is_malformed => Some(Rcode::FORMERR),
             Some(Edns { version: 1.., .. }) => Some(Rcode::BADVERS),
             _ => self.is_signed.then_some(Rcode::REFUSED),
         }
@@ -309,7 +320,7 @@ mod tests {
     #[test]
     fn an_error_has_an_opt_record_when_the_message_had_one() {
         let opcode = |code: u16| code << 11;
-        let cases: [(&str, Vec<u8>, Option<bool>); 7] = [
+        let cases: [(&str, Vec<u8>, Option<bool>); 9] = [
             ("an update", message(opcode(5), [1, 0, 0, 1], &[QUESTION, OPT]), Some(true)),
             (
                 "an update with records",
@@ -323,8 +334,10 @@ mod tests {
             (
                 "an update that is not sound",
                 message(opcode(5), [1, 0, 0, 2], &[QUESTION, OPT]),
-                None,
+                Some(true),
             ),
+            ("two OPT records", message(0, [1, 0, 0, 2], &[QUESTION, OPT, OPT]), Some(true)),
+            ("octets behind it", message(0, [1, 0, 0, 1], &[QUESTION, OPT, b"junk"]), Some(true)),
         ];
 
         for (why, octets, expected) in cases {
