@@ -319,7 +319,10 @@ async fn answers_in_pieces_and_connections_for_one_query_are_no_faults() {
 
     for (why, setup) in cases {
         let upstream = setup.start().await;
-        let proxy = Proxy::start(&upstreams([upstream.entry("odd", &authority)])).await;
+        // An answer has hundreds of octets, and a machine that is busy takes its time for each.
+        let patient = json!({"timeouts": {"query": "7s"}});
+        let spec = upstreams([merged(upstream.entry("odd", &authority), patient)]);
+        let proxy = Proxy::start(&merged(spec, json!({"limits": {"queryDeadline": "7s"}}))).await;
         for number in 0..10 {
             expect_answer(why, proxy.client(), &format!("n{number}.example.")).await;
         }
