@@ -31,7 +31,7 @@ use crate::{
     query_log::QueryLog,
     shutdown::{Event, Signals, Tasks},
     telemetry::Telemetry,
-    upstream::{Placement, Surroundings, Upstreams},
+    upstream::{self, Placement, Surroundings, Upstreams},
     worker::{Shared, Workers},
 };
 
@@ -107,7 +107,9 @@ struct Listener {
 impl App {
     /// Loads the manifest, binds all addresses, and serves.
     pub async fn start(args: &RunArgs, telemetry: Telemetry) -> Result<Self, StartError> {
+        let random = tokio::task::spawn_blocking(upstream::prepare_random);
         let config = load(args.file.clone(), Names::default()).await?;
+        random.await.ok();
         let (metrics, registry) = Metrics::register()?;
         let wanted = wanted(&args.listen, &config);
         let sockets = bind::bind(&wanted, worker_count(args), &Held::default())?;

@@ -64,6 +64,7 @@ pub use health::State;
 pub use metrics::Metrics;
 pub use pins::Pin;
 pub use placement::Placement;
+pub use random::prepare as prepare_random;
 pub use report::{ServerReport, UpstreamReport};
 pub use route::{Route, Zones};
 pub use settings::{

@@ -2,6 +2,12 @@
 
 use aws_lc_rs::rand;
 
+/// Draws the first number. That one may take hundreds of milliseconds, in which the library looks for randomness of its own; so
+/// it is drawn before somebody waits.
+pub fn prepare() {
+    octets::<1>();
+}
+
 /// A query ID that nobody can guess.
 pub(super) fn id() -> u16 {
     u16::from_be_bytes(octets())
