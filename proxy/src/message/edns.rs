@@ -43,18 +43,23 @@ pub struct Edns<'m> {
 impl<'m> Edns<'m> {
     /// Reads an OPT record; `None` when an option reaches beyond it.
     pub fn read(message: &'m [u8], record: &Record) -> Option<Self> {
+        Some(Self::of(message, record)).filter(Self::is_well_formed)
+    }
+
+    /// An OPT record, whatever its options are.
+    pub(super) fn of(message: &'m [u8], record: &Record) -> Self {
         let [rcode_high, version, ..] = record.ttl.to_be_bytes();
-        let edns = Self {
+        Self {
             udp_payload: record.class,
             rcode_high,
             version,
             dnssec_ok: record.ttl & DNSSEC_OK != 0,
             options: record.data_of(message),
-        };
-        edns.is_well_formed().then_some(edns)
+        }
     }
 
-    fn is_well_formed(&self) -> bool {
+    /// Whether its options fill it.
+    pub(super) fn is_well_formed(&self) -> bool {
         let read: usize = self.options().map(|(_, data)| 4 + data.len()).sum();
         read == self.options.len()
     }

@@ -1,8 +1,9 @@
 //! Where the parts of an upstream's message are.
 //!
 //! A message without a layout is malformed and never reaches a client: its counts or lengths lead
-//! outside (RFC 9267), or it has two OPT records (RFC 6891 section 6.1.1). Of the data of records only the
-//! names of the oldest types are looked at: all else is as it came (RFC 3597 section 3).
+//! outside (RFC 9267), it has two OPT records (RFC 6891 section 6.1.1), or a signature between two hosts, which nobody
+//! asked for and which holds for no other message (RFC 8945 section 5.1). Of the data of records only the names of the
+//! oldest types are looked at: all else is as it came (RFC 3597 section 3).
 
 use super::{HEADER_LEN, Header, Qtype, Question, Rcode, edns::Edns, record::Record};
 
@@ -74,6 +75,9 @@ fn find_opt(
     for _ in 0..count {
         let record = Record::read(message, at).ok_or(Malformed)?;
         at = record.end;
+        if record.rtype == Qtype::TSIG {
+            return Err(Malformed);
+        }
         if record.rtype == Qtype::OPT {
             let is_good = record.is_owned_by_root() && Edns::read(message, &record).is_some();
             if !is_good || found.replace(record).is_some() {
@@ -101,6 +105,15 @@ mod tests {
         out.extend_from_slice(&u16::try_from(data.len()).unwrap().to_be_bytes());
         out.extend_from_slice(data);
         out
+    }
+
+    #[test]
+    fn a_signature_that_nobody_asked_for_makes_a_message_malformed() {
+        let mut signed = message(&[0xc0, 12], Qtype::A, &[1, 2, 3, 4]);
+        assert!(Layout::of(&signed).is_ok());
+        signed[11] = 1;
+        signed.extend_from_slice(b"\0\0\xfa\0\xff\0\0\0\0\0\0");
+        assert_eq!(Layout::of(&signed), Err(Malformed));
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn dnssec_ok(message: &[u8], header: Header) -> Option<bool> {
 
 /// What stands behind the question.
 struct Extras<'m> {
-    /// The first OPT record that is sound, also of a message that is not.
+    /// The first OPT record, also of a message that is not well-formed.
     edns: Option<Edns<'m>>,
     is_signed: bool,
     is_malformed: bool,
@@ -183,8 +183,8 @@ impl<'m> Extras<'m> {
         if self.edns.is_some() || !is_additional || !record.is_owned_by_root() {
             return Err(Malformed);
         }
-        self.edns = Some(Edns::read(message, record).ok_or(Malformed)?);
-        Ok(())
+        let edns = self.edns.insert(Edns::of(message, record));
+        if edns.is_well_formed() { Ok(()) } else { Err(Malformed) }
     }
 }
 
@@ -320,7 +320,8 @@ mod tests {
     #[test]
     fn an_error_has_an_opt_record_when_the_message_had_one() {
         let opcode = |code: u16| code << 11;
-        let cases: [(&str, Vec<u8>, Option<bool>); 9] = [
+        let cut_option = &[&OPT[..10], b"\x04\0\x0a\xff\xff"].concat()[..];
+        let cases: [(&str, Vec<u8>, Option<bool>); 10] = [
             ("an update", message(opcode(5), [1, 0, 0, 1], &[QUESTION, OPT]), Some(true)),
             (
                 "an update with records",
@@ -337,6 +338,7 @@ mod tests {
                 Some(true),
             ),
             ("two OPT records", message(0, [1, 0, 0, 2], &[QUESTION, OPT, OPT]), Some(true)),
+            ("an option beyond it", message(0, [1, 0, 0, 1], &[QUESTION, cut_option]), Some(true)),
             ("octets behind it", message(0, [1, 0, 0, 1], &[QUESTION, OPT, b"junk"]), Some(true)),
         ];
 
