@@ -11,10 +11,12 @@
 //!
 //! The TTLs that clients see are bounded alike, and made one within an RRset (RFC 2181 section 5.2).
 
+use std::collections::HashMap;
+
 use smallvec::SmallVec;
 
 use super::{Bounds, policy::normal};
-use crate::message::{Qtype, Rcode, record::Record, set_u32, u32_at};
+use crate::message::{Qtype, Rcode, record::Record, response::read_name, set_u32, u32_at};
 
 /// What decides about the lifetime of a message.
 pub(super) struct Facts {
@@ -136,17 +138,38 @@ impl Facts {
     }
 }
 
-/// Gives neighbours of one RRset the shortest of their TTLs. Owners are compared as they are written: one that is
-/// written in two ways is not worth following pointers for.
+/// Gives all records of an RRset the shortest of their TTLs, however their owners are written and wherever they stand.
 fn unite(message: &[u8], records: &mut [Record]) {
     const RRSIG: Qtype = Qtype(46);
-    let owner = |record: &Record| message.get(record.start..record.fields);
-    let is_one = |a: &Record, b: &Record| {
-        (a.rtype, a.class) == (b.rtype, b.class) && a.rtype != RRSIG && owner(a) == owner(b)
+    let is_even = |set: &mut [&mut Record]| match set {
+        [first, rest @ ..] => rest.iter().all(|record| record.ttl == first.ttl),
+        [] => true,
     };
-    for set in records.chunk_by_mut(is_one) {
-        let shortest = set.iter().map(|record| record.ttl).min().unwrap_or_default();
-        set.iter_mut().for_each(|record| record.ttl = shortest);
+    // Those of one type that differ are seldom many, and names are read for them alone.
+    let mut sorted: SmallVec<[&mut Record; 8]> =
+        records.iter_mut().filter(|record| record.rtype != RRSIG).collect();
+    if is_even(&mut sorted) {
+        return;
+    }
+    sorted.sort_unstable_by_key(|record| (record.rtype.0, record.class));
+    for alike in sorted.chunk_by_mut(|a, b| (a.rtype, a.class) == (b.rtype, b.class)) {
+        if !is_even(alike) {
+            unite_alike(message, alike);
+        }
+    }
+}
+
+/// The same for records of one type.
+fn unite_alike(message: &[u8], records: &mut [&mut Record]) {
+    let owner = |at| read_name(message, at).map(|(name, _)| name.to_folded());
+    let owners: Vec<_> = records.iter().map(|record| owner(record.start)).collect();
+    let mut shortest = HashMap::new();
+    for (owner, record) in owners.iter().zip(&*records) {
+        let ttl = shortest.entry(owner).or_insert(record.ttl);
+        *ttl = record.ttl.min(*ttl);
+    }
+    for (owner, record) in owners.iter().zip(records) {
+        record.ttl = shortest.get(owner).map_or(record.ttl, |ttl| *ttl);
     }
 }
 

@@ -49,12 +49,13 @@ fn settings_within(
         return Ok(None);
     }
     let size = size.map(|size| parse::<ByteSize>(&size.0)).transpose()?;
-    let (stale, stale_after) = stale(serve_stale.unwrap_or_default())?.unzip();
+    let max_ttl = seconds(max_ttl, defaults::MAX_TTL)?;
+    let (stale, stale_after) = stale(serve_stale.unwrap_or_default(), max_ttl)?.unzip();
     Ok(Some(CacheSettings {
         size: size.unwrap_or_else(|| computed_size(memory_limit())).octets(),
         bounds: Bounds {
             min_ttl: seconds(min_ttl, defaults::MIN_TTL)?,
-            max_ttl: seconds(max_ttl, defaults::MAX_TTL)?,
+            max_ttl,
             negative_max_ttl: seconds(negative_max_ttl, defaults::NEGATIVE_MAX_TTL)?,
             failure_ttl: seconds(failure_ttl, defaults::FAILURE_TTL)?,
         },
@@ -63,15 +64,18 @@ fn settings_within(
     }))
 }
 
-/// What is done with expired answers, and after how long; none when they are not served.
-fn stale(serve_stale: api::ServeStale) -> Result<Option<(StalePolicy, Duration)>, Unparsable> {
+/// What is done with expired answers, and after how long; none when they are not served. Their TTL is within the bounds of all.
+fn stale(
+    serve_stale: api::ServeStale,
+    max_ttl: u32,
+) -> Result<Option<(StalePolicy, Duration)>, Unparsable> {
     let api::ServeStale { mode, after, ttl, max_age } = serve_stale;
     if mode == CacheMode::Disabled {
         return Ok(None);
     }
     let policy = StalePolicy {
         max_age: seconds(max_age, defaults::STALE_MAX_AGE)?,
-        ttl: seconds(ttl, defaults::STALE_TTL)?,
+        ttl: seconds(ttl, defaults::STALE_TTL)?.min(max_ttl),
     };
     Ok(Some((policy, duration(after, defaults::STALE_AFTER)?)))
 }

@@ -187,7 +187,7 @@ impl Shape {
 /// Reads the name at `offset` through its pointers, and the offset of what follows it in place. Every pointer leads
 /// to before where it stands, and there are no more of them than a name has labels (hickory's issue 3738 is about a chain
 /// without a limit).
-fn read_name(message: &[u8], offset: usize) -> Option<(Name<'static>, usize)> {
+pub(crate) fn read_name(message: &[u8], offset: usize) -> Option<(Name<'static>, usize)> {
     let mut wire = Vec::new();
     let mut behind = None;
     let mut at = offset;

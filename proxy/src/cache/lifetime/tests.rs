@@ -220,6 +220,17 @@ fn what_belongs_to_one_exchange_is_not_kept() {
 fn records_of_one_set_leave_with_one_ttl() {
     let cases = [
         ("the shortest (RFC 2181 5.2)", vec![a(60), a(20), a(40)], vec![20, 20, 20]),
+        (
+            "owners that are written in two ways",
+            vec![a(60), record(b"\x01A\x07example\0", 1, 20, &[192, 0, 2, 3])],
+            vec![20, 20],
+        ),
+        (
+            "with others between them",
+            vec![a(60), record(SELF, 16, 50, &[0]), a(20)],
+            vec![20, 50, 20],
+        ),
+        ("other names have their own", vec![a(60), target(20)], vec![60, 20]),
         ("other types have their own", vec![cname(7), target(60), target(50)], vec![7, 50, 50]),
         (
             "signatures follow what they sign (RFC 4034 3)",
