@@ -180,6 +180,11 @@ impl ExchangeError {
         }
     }
 
+    /// Whether something came that is no answer to the question.
+    pub(super) fn is_garbled(&self) -> bool {
+        matches!(self, Self::Malformed | Self::Mismatch)
+    }
+
     /// Whether an open connection ended under the question, or because of what came on it.
     pub(super) fn is_end_of_connection(&self) -> bool {
         matches!(

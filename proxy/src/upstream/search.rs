@@ -166,9 +166,24 @@ impl<'s> Search<'s> {
                 self.look_for_those_out_of_reach(now);
                 self.fail_over(server, word_of(rcode), now);
             }
-            Err(error) => self.note_failure(server, error, now),
+            Err(error) => {
+                let is_garbled = error.is_garbled();
+                self.note_failure(server, error, now);
+                if is_garbled && !self.is_waiting() && self.bad.is_none() {
+                    self.ask_again(server, now);
+                }
+            }
         }
         None
+    }
+
+    /// Where there is nobody else to ask, one message that was none need not be all that a server has to say.
+    fn ask_again(&mut self, server: &'s Arc<Server>, now: Instant) {
+        let is_of_it = |tried: &&Try<'_>| Arc::ptr_eq(tried.server, server);
+        let is_first = self.tries.iter().filter(is_of_it).count() == 1;
+        if is_first && self.tries.len() < MAX_TRIES && now < self.deadline {
+            self.ask(server, false, now);
+        }
     }
 
     /// Those that gave nothing for a question that has an answer.

@@ -72,12 +72,12 @@ async fn receive(
     offered: usize,
     series: &ServerSeries,
 ) -> Result<Datagram, ExchangeError> {
-    // One octet more than we offer to take shows that a datagram is too long (RFC 6891 section 6.2.3).
+    // One octet more than we offer to take shows that a datagram is longer.
     let mut buffer = vec![0; offered + 1];
     loop {
         let len = socket.recv(&mut buffer).await?;
-        let message = buffer.get(..len).filter(|message| message.len() <= offered);
-        if let Some(datagram) = message.and_then(|message| read(message, id, question)) {
+        let message = buffer.get(..len).unwrap_or_default();
+        if let Some(datagram) = read(message, id, question, offered) {
             return Ok(datagram);
         }
         series.unexpected.inc();
@@ -88,12 +88,13 @@ async fn receive(
 const USUAL_LEN: usize = 128;
 
 /// Reads a datagram; `None` when it is not the answer.
-fn read(message: &[u8], id: u16, question: &Question<'_>) -> Option<Datagram> {
+fn read(message: &[u8], id: u16, question: &Question<'_>, offered: usize) -> Option<Datagram> {
     let header = read_header(message).filter(|header| header.id == id)?;
     if !is_bare_error(header) && !repeats(message, header, question) {
         return None;
     }
-    if header.has(Header::TC) {
+    // One that is longer than we take (RFC 6891 section 6.2.3) has lost its end on the way to us.
+    if header.has(Header::TC) || message.len() > offered {
         return Some(Datagram::Truncated);
     }
     let layout = Layout::of(message).ok()?;

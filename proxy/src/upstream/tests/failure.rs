@@ -28,6 +28,45 @@ async fn a_question_whose_connection_died_is_asked_once_more() {
 }
 
 #[tokio::test]
+async fn a_message_that_was_none_is_asked_for_once_more_where_there_is_nobody_else() {
+    let authority = Authority::new("the lab's");
+    let other_question = |query: &[u8]| {
+        let mut answer = answer_to(query);
+        answer[13] ^= 0x01;
+        answer
+    };
+    let more_records = |query: &[u8]| {
+        let mut answer = answer_to(query);
+        answer[7] = 9;
+        answer
+    };
+    let cases: [(&str, &str, fn(&[u8]) -> Vec<u8>); 2] = [
+        ("another question", "mismatch", other_question),
+        ("more records than there are", "malformed", more_records),
+    ];
+
+    for (why, expected, garbled) in cases {
+        let garbling = |first_good: usize| {
+            move |index: usize, mut wire: Counted| async move {
+                while let Some(query) = read_frame(&mut wire).await {
+                    let is_good = index >= first_good;
+                    let answer = if is_good { answer_to(&query) } else { garbled(&query) };
+                    write_frame(&mut wire, &answer).await;
+                }
+            }
+        };
+        let server = DotServer::scripted(authority.issue(&[NAME]), garbling(1)).await;
+        let fixture = Fixture::new(lab(&authority), &[server.address]);
+        assert!(fixture.ask("www.example.").await.is_ok(), "{why}");
+
+        let server = DotServer::scripted(authority.issue(&[NAME]), garbling(9)).await;
+        let fixture = Fixture::new(lab(&authority), &[server.address]);
+        assert_eq!(reason(&fixture).await, expected, "{why}");
+        assert_eq!(server.log.accepted(), 2, "{why}: once, not for ever");
+    }
+}
+
+#[tokio::test]
 async fn one_attempt_to_connect_serves_all_who_wait() {
     let authority = Authority::new("the lab's");
     let server = DotServer::start(authority.issue(&["evil.example"])).await;
