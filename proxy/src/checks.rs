@@ -194,7 +194,8 @@ fn root_question() -> crate::message::Question<'static> {
 }
 
 /// Whether an address means something in this network or on this machine alone: RFC 1918, 6598, 3927, 4193, 4291,
-/// loopback, and the unspecified one, by which some systems reach themselves.
+/// loopback, and the unspecified one, by which some systems reach themselves. The same of those that stand in one of IPv6:
+/// behind a translator (RFC 6052 section 2.1), and as the oldest hosts write them (RFC 4291 section 2.5.5.1).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -210,7 +211,20 @@ fn is_private(address: IpAddr) -> bool {
                 || v6.is_unspecified()
                 || v6.is_unique_local()
                 || v6.is_unicast_link_local()
+                || v4_within(v6).is_some_and(|v4| is_private(v4.into()))
         }
+    }
+}
+
+/// The address of IPv4 that one of IPv6 leads to.
+fn v4_within(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            let [a, b] = high.to_be_bytes();
+            let [c, d] = low.to_be_bytes();
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => None,
     }
 }
 
@@ -308,7 +322,10 @@ mod tests {
             &[1, 1, 1, 1, 10, 0, 0, 1],
         ]
         .concat();
-        let cases: [(&str, &str, Qtype, &[u8], bool); 11] = [
+        let address = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
+        let (translated, public) = (address("64:ff9b::10.0.0.1"), address("64:ff9b::1.1.1.1"));
+        let compatible = address("::192.168.0.1");
+        let cases: [(&str, &str, Qtype, &[u8], bool); 14] = [
             ("public", "a.example.", Qtype::A, &[1, 1, 1, 1], false),
             ("private", "a.example.", Qtype::A, &[192, 168, 0, 1], true),
             ("carrier-grade NAT", "a.example.", Qtype::A, &[100, 64, 0, 1], true),
@@ -318,6 +335,9 @@ mod tests {
             ("allowed zone", "X.Corp.example.", Qtype::A, &[10, 0, 0, 1], false),
             ("a name that only ends so", "xcorp.example.", Qtype::A, &[10, 0, 0, 1], true),
             ("mapped into IPv6", "a.example.", Qtype::AAAA, &v4_mapped, true),
+            ("behind a translator", "a.example.", Qtype::AAAA, &translated, true),
+            ("a public one behind it", "a.example.", Qtype::AAAA, &public, false),
+            ("as the oldest hosts write it", "a.example.", Qtype::AAAA, &compatible, true),
             ("unique local", "a.example.", Qtype::AAAA, &ula, true),
             ("a hint of a service binding", "a.example.", HTTPS, &hint, true),
         ];

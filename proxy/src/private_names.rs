@@ -31,10 +31,10 @@ pub fn answer(question: &Question<'_>) -> Option<(Rcode, Response)> {
     if labels.is(0, b"localhost") {
         return Some((Rcode::NOERROR, loopback(question)));
     }
-    if labels.count == 1 && is_address {
-        return Some((Rcode::NXDOMAIN, empty(question)));
-    }
-    let apex = labels.apex()?;
+    let Some(apex) = labels.apex() else {
+        let is_host = labels.count == 1 && is_address;
+        return is_host.then(|| (Rcode::NXDOMAIN, empty(question)));
+    };
     // DS belongs to the parent's side of the cut (RFC 4035 section 3.1.4.1), which is not ours.
     if apex == labels.count && question.qtype == Qtype::DS {
         return None;
@@ -62,7 +62,9 @@ fn empty(question: &Question<'_>) -> Response {
 
 fn loopback(question: &Question<'_>) -> Response {
     let mut response = empty(question);
-    let octets = match question.qtype {
+    // Of ANY one set is enough (RFC 8482 section 4.1).
+    let rtype = if question.qtype == Qtype::ANY { Qtype::A } else { question.qtype };
+    let octets = match rtype {
         Qtype::A => Some(Ipv4Addr::LOCALHOST.octets().to_vec()),
         Qtype::AAAA => Some(Ipv6Addr::LOCALHOST.octets().to_vec()),
         _ => None,
@@ -71,7 +73,7 @@ fn loopback(question: &Question<'_>) -> Response {
     match octets.filter(|_| question.qclass == Qclass::IN) {
         Some(octets) => answers.push(Record {
             owner: question.name.clone().into_owned(),
-            rtype: question.qtype,
+            rtype,
             class: Qclass::IN,
             ttl: TTL,
             data: Data::opaque(octets),
@@ -214,6 +216,7 @@ mod tests {
         let cases = [
             ("printer.local.", Qtype::A, Some((no, "local."))),
             ("LOCAL.", Qtype::NS, Some((nothing, "LOCAL."))),
+            ("local.", Qtype::A, Some((nothing, "local."))),
             ("local.", Qtype::DS, None),
             ("x.onion.", Qtype::AAAA, Some((no, "onion."))),
             ("x.y.invalid.", Qtype::MX, Some((no, "invalid."))),
@@ -226,6 +229,7 @@ mod tests {
             ("resolver.arpa.", Qtype::DS, None),
             ("x.resolver.example.", Qtype::A, None),
             ("localhost.", Qtype::A, Some((nothing, "[127, 0, 0, 1]"))),
+            ("localhost.", Qtype::ANY, Some((nothing, "[127, 0, 0, 1]"))),
             ("x.LocalHost.", Qtype::MX, Some((nothing, "x.LocalHost."))),
             ("host.", Qtype::A, Some((no, ""))),
             ("com.", Qtype::NS, None),
