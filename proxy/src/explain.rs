@@ -236,14 +236,30 @@ pub(crate) fn given_values(question: &Question<'_>, decision: &Decision) -> Vec<
     values(&response, decision)
 }
 
+/// What is asked for the client, where that is not its own question: after a rewrite, or where aliases of our own lead to.
+pub(crate) fn asked_instead<'q>(
+    question: &Question<'q>,
+    judgement: &'q Judgement,
+) -> Option<Question<'q>> {
+    let Judgement { fate, decision } = judgement;
+    let rewritten = decision.question.as_ref();
+    match &decision.verdict {
+        Verdict::Answer { given, .. } if matches!(fate, Fate::Asked(_)) => {
+            let question = rewritten.unwrap_or(question);
+            let mut response = Response::empty(question.clone().into_owned());
+            let [answers, ..] = &mut response.sections;
+            answers.extend_from_slice(&given.records);
+            answer::open_end(&response).map(|name| Question { name, ..question.clone() })
+        }
+        _ => rewritten.cloned(),
+    }
+}
+
 fn changes(question: &Question<'_>, decision: &Decision) -> Vec<String> {
     let mut changes: Vec<_> = decision.steps.iter().rev().map(ToString::to_string).collect();
-    if let Verdict::Answer { given, .. } = &decision.verdict {
-        let count = given.records.len();
-        changes.insert(
-            0,
-            format!("{count} records of our own come first; what they lead to is looked up"),
-        );
+    if matches!(decision.verdict, Verdict::Answer { .. }) {
+        let own = given_values(question, decision).join(", ");
+        changes.insert(0, format!("records of our own come first: {own}"));
     }
     if decision.question.is_some() {
         changes.push(format!("the question is {} again", question.name));

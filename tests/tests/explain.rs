@@ -20,6 +20,7 @@ fn spec(server: &Upstream) -> Value {
         {"name": "calm", "match": {"names": {"zone": ["new.example"]}}, "response": {"ttl": {"max": "5m"}}},
         {"name": "ads", "match": {"names": {"zone": ["ads.new.example", "ads.example"]}}, "block": {}},
         {"name": "lab", "match": {"names": {"zone": ["lab.example"]}, "clients": ["10.8.0.0/16"]}, "forward": {"route": "lab"}},
+        {"name": "alias", "match": {"names": {"exact": ["alias.example"]}}, "answer": {"records": ["60 CNAME www.new.example."]}},
         {"name": "printer", "match": {"names": {"exact": ["printer.example"]}}, "answer": {"records": ["60 A 10.0.0.9"]}},
     ]);
     spec["cache"] = json!({});
@@ -79,6 +80,13 @@ async fn each_step_is_told_with_its_reason() {
         ),
         "{answered}"
     );
+    let alias = explain(&spec, &["alias.example"]).await;
+    for line in [
+        "asks     www.new.example. IN A",
+        "answer   records of our own come first: www.new.example.",
+    ] {
+        assert!(alias.lines().any(|told| told == line), "{line}: {alias}");
+    }
     let denied = explain(&spec, &["www.example", "--client", "192.0.2.1"]).await;
     assert!(denied.contains("access   denied: in no network of access.allow"), "{denied}");
     let private = explain(&spec, &["printer.local", "AAAA"]).await;

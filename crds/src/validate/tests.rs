@@ -63,6 +63,11 @@ fn an_upstream_is_one_service_at_numeric_addresses() {
                 &["spec.upstreams[0].addresses[1]: 2001:db8:0::1 stands here twice, first as item 0"],
             ),
             (
+                "the same address with and without its port",
+                "upstreams: [{name: a, addresses: [192.0.2.1, '192.0.2.1:853', '192.0.2.1:8853']}]".into(),
+                &["spec.upstreams[0].addresses[1]: 192.0.2.1:853 is the same server as item 0"],
+            ),
+            (
                 "the same name twice",
                 "upstreams: [{name: a, addresses: [192.0.2.1]}, {name: a, addresses: [192.0.2.2]}]".into(),
                 &["spec.upstreams[1].name: a is the name of another one, too"],

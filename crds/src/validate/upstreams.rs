@@ -23,6 +23,7 @@ fn check_one(path: &str, upstream: &Upstream, place: Place, report: &mut Report)
     let list = format!("{path}.addresses");
     report.require(!addresses.is_empty(), &*list, "empty: the upstream could not be reached");
     report.parse_all::<ServerAddress>(&list, addresses);
+    check_ports(&list, upstream, report);
     match (protocol, tls) {
         (Protocol::TLS, Some(tls)) => tls::check(&format!("{path}.tls"), tls, place, report),
         (Protocol::UDP | Protocol::TCP, Some(_)) => report.add(
@@ -40,6 +41,24 @@ fn check_one(path: &str, upstream: &Upstream, place: Place, report: &mut Report)
     }
     if let Some(check) = health_check {
         check_health(&format!("{path}.healthCheck"), check, report);
+    }
+}
+
+/// An address without a port is the same server as one with the port that is meant.
+fn check_ports(path: &str, upstream: &Upstream, report: &mut Report) {
+    let port = upstream.protocol.default_port();
+    let mut seen: Vec<(ServerAddress, usize)> = Vec::new();
+    for (index, text) in upstream.addresses.iter().enumerate() {
+        let Ok(address) = text.parse::<ServerAddress>() else { continue };
+        let is_same = |(known, _): &&(ServerAddress, usize)| {
+            *known != address && known.socket_address(port) == address.socket_address(port)
+        };
+        if let Some((_, first)) = seen.iter().find(is_same) {
+            let reason =
+                format!("{text} is the same server as item {first}: port {port} is the default");
+            report.add(format!("{path}[{index}]"), reason);
+        }
+        seen.push((address, index));
     }
 }
 

@@ -63,8 +63,8 @@ impl Pipeline {
                 result.reason = Some("a question of the cluster's DNS would go back to it".into());
             }
         }
-        let asked_instead = judgement.decision.question.as_ref();
-        let asked_instead = asked_instead.map(|question| Asked::of(question, None));
+        let asked_instead = explain::asked_instead(question, &judgement);
+        let asked_instead = asked_instead.map(|question| Asked::of(&question, None));
         let doubt =
             "lists or hosts that cannot be read from here might decide otherwise".to_owned();
         let doubts = judgement.decision.is_uncertain.then_some(doubt).into_iter().collect();
