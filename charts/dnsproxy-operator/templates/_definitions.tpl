@@ -12,7 +12,7 @@ is that of others, too, which may use its name.
 {{- end -}}
 {{- end -}}
 
-{{/* What is not in a namespace has the release's in its name: another release may have the same name elsewhere. */}}
+{{/* What is not in the release's namespace has that in its name: another release may have the same name elsewhere. */}}
 {{- define "operator.clusterName" -}}
 {{ include "operator.name" . }}.{{ .Release.Namespace }}
 {{- end -}}
