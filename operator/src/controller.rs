@@ -163,7 +163,14 @@ fn triggers(
         .reflect(writer)
         .applied_objects()
         .predicate_filter(predicates::generation, kube::runtime::PredicateConfig::default());
-    let OwnedChanges { config_maps, deployments, pods, service_accounts, services } = owned;
+    let OwnedChanges {
+        config_maps,
+        deployments,
+        pod_disruption_budgets,
+        pods,
+        service_accounts,
+        services,
+    } = owned;
     // Metadata only: what Secrets hold is none of the operator's business.
     let config_map_refs =
         watcher(scope.api::<PartialObjectMeta<ConfigMap>>(client.clone()), config());
@@ -171,6 +178,7 @@ fn triggers(
     Controller::for_stream(changed, proxies.clone())
         .owns_stream(config_maps)
         .owns_stream(deployments)
+        .owns_stream(pod_disruption_budgets)
         .owns_stream(service_accounts)
         .owns_stream(services)
         .watches_stream(pods, |pod| of_pod(&pod))

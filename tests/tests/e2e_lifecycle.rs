@@ -8,7 +8,8 @@ use dnsproxy_tests::cluster::{
 use dnsproxy_tests::manifest::merged;
 use serde_json::{Value, json};
 
-const OWNED: [&str; 4] = ["deployment", "service", "configmap", "serviceaccount"];
+const OWNED: [&str; 5] =
+    ["deployment", "service", "configmap", "serviceaccount", "poddisruptionbudget"];
 
 fn running(name: &str) -> Namespace {
     let namespace = Namespace::new(name);
