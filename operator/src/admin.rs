@@ -67,16 +67,21 @@ pub async fn serve(
 fn router(facts: Published, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok" }))
-        .route("/readyz", get(readyz).with_state(facts))
+        .route("/readyz", get(readyz).with_state((facts, metrics.clone())))
         .route("/metrics", get(render).with_state(metrics))
 }
 
-/// Ready once the cluster was seen: before that nothing is reconciled.
-async fn readyz(State(facts): State<Published>) -> (StatusCode, &'static str) {
-    if facts.borrow().is_some() {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "missing: the watches of the cluster's DNS and nodes")
+/// Ready once the cluster was seen: before that nothing is reconciled. Who waits for another operator to end is ready:
+/// a rollout ends that one only then.
+async fn readyz(
+    State((facts, metrics)): State<(Published, Metrics)>,
+) -> (StatusCode, &'static str) {
+    match (facts.borrow().is_some(), metrics.is_leading()) {
+        (true, true) => (StatusCode::OK, "ok"),
+        (true, false) => (StatusCode::OK, "ok: standing by, without the lease"),
+        (false, _) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "missing: the watches of the cluster's DNS and nodes")
+        }
     }
 }
 

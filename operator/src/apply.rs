@@ -6,7 +6,8 @@
 //! at rest nothing is written.
 //!
 //! The order is argued: pods need their identity and their configuration, so these come first, and
-//! what stops one of them stops what follows. The Service comes last: it stops nothing.
+//! what stops one of them stops what follows. The Service comes after them, and the PodDisruptionBudget last: they stop
+//! nothing.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -172,15 +173,25 @@ async fn in_order(
     context: &Context,
     applied: &mut Applied,
 ) -> Result<(), ApplyError> {
-    let Manifests { service_account, config_map, deployment, service, config_hash: _ } = manifests;
+    let Manifests {
+        service_account,
+        config_map,
+        deployment,
+        service,
+        pod_disruption_budget,
+        config_hash: _,
+    } = manifests;
     let owned = &context.owned;
     converge(context, &owned.service_accounts, service_account).await?;
     converge(context, &owned.config_maps, config_map).await?;
-    let deployment = converge(context, &owned.deployments, deployment).await?;
-    applied.template_since = Some(context.memory.template_since(&deployment));
-    applied.deployment = Some(deployment);
+    let living = converge(context, &owned.deployments, deployment).await?;
+    applied.template_since = Some(context.memory.template_since(&living));
+    applied.deployment = Some(living);
     applied.service = Some(converge(context, &owned.services, service).await?);
-    Ok(())
+    match pod_disruption_budget {
+        Some(budget) => converge(context, &owned.pod_disruption_budgets, budget).await.map(|_| ()),
+        None => prune::pod_disruption_budget(deployment, context).await,
+    }
 }
 
 async fn converge<K>(context: &Context, store: &Store<K>, desired: &K) -> Result<Arc<K>, ApplyError>

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 /// Turns DnsProxy objects into running DNS proxies.
 #[derive(Debug, Parser)]
@@ -46,6 +46,27 @@ pub struct RunArgs {
     )]
     pub namespaces: Vec<String>,
 
+    /// Reconcile only while holding a Lease, so that operators that watch the same namespaces take turns
+    #[arg(
+        long,
+        env = "DNSPROXY_LEADER_ELECT",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub leader_elect: bool,
+
+    /// Where the Lease of operators that watch all namespaces is; of others it is in each namespace that they watch
+    #[arg(
+        long,
+        env = "DNSPROXY_LEADER_ELECTION_NAMESPACE",
+        default_value = DEFAULT_LEADER_ELECTION_NAMESPACE,
+        value_name = "NS"
+    )]
+    pub leader_election_namespace: String,
+
     /// How log lines look
     #[arg(long, env = "DNSPROXY_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -79,6 +100,9 @@ const DEFAULT_IMAGE: &str = "localhost/dnsproxy:dev";
 /// All addresses, since the kubelet probes the pod's own; 8080 is the custom of controllers.
 const DEFAULT_ADMIN: &str = "[::]:8080";
 
+/// It is in every cluster, and only its administrators may write there; other controllers of whole clusters do the same.
+const DEFAULT_LEADER_ELECTION_NAMESPACE: &str = "kube-system";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +119,13 @@ mod tests {
         assert_eq!(run(&[]).namespaces, Vec::<String>::new());
         assert_eq!(run(&["--namespace", "a", "--namespace", "b"]).namespaces, ["a", "b"]);
         assert_eq!(run(&["--namespace", "a,b"]).namespaces, ["a", "b"]);
+    }
+
+    #[test]
+    fn leader_election_is_on_unless_it_is_switched_off() {
+        assert!(run(&[]).leader_elect);
+        assert!(run(&["--leader-elect"]).leader_elect, "as kubebuilder's manifests have it");
+        assert!(!run(&["--leader-elect=false"]).leader_elect);
     }
 
     #[test]

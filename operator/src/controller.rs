@@ -2,9 +2,9 @@
 //!
 //! An object is reconciled when it changes, when something that it owns or refers to changes, when the
 //! cluster changes, and from time to time, since pods do not tell what they run. One controller per
-//! watched namespace, or one for all.
+//! watched namespace, or one for all, each while it is this operator's turn ([`crate::leader`]).
 
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, io, sync::Arc, time::Duration};
 
 use dnsproxy_api::DnsProxy;
 use futures::{Stream, StreamExt as _, future, stream};
@@ -32,6 +32,7 @@ use crate::{
     args::RunArgs,
     cluster::{self, Published, dns},
     context::Context,
+    leader::{self, Leader},
     metrics::Metrics,
     reconcile::{ReconcileError, chain, reconcile, tell},
     render::labels,
@@ -68,7 +69,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let metrics = Metrics::default();
     let (sender, facts) = watch::channel(None);
     let controllers = scopes(&args).into_iter().map(|scope| {
-        control(scope, &args, client.clone(), facts.clone(), metrics.clone(), token.clone())
+        take_turns(scope, &args, client.clone(), facts.clone(), metrics.clone(), token.clone())
     });
     let resolv_conf = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let follow = cluster::follow(client.clone(), dns::domain(&resolv_conf), sender);
@@ -88,13 +89,13 @@ fn scopes(args: &RunArgs) -> Vec<Scope> {
     if args.namespaces.is_empty() {
         return vec![Scope::All];
     }
-    args.namespaces.iter().cloned().map(Scope::Namespace).collect()
+    // One that is given twice would be reconciled twice.
+    let namespaces = BTreeSet::from_iter(&args.namespaces);
+    namespaces.into_iter().cloned().map(Scope::Namespace).collect()
 }
 
-/// An object that may be unreadable.
-type Guarded = DeserializeGuard<DnsProxy>;
-
-async fn control(
+/// Controls a scope while no other operator does. It stands by with the cluster's facts at hand, and is ready.
+async fn take_turns(
     scope: Scope,
     args: &RunArgs,
     client: Client,
@@ -102,7 +103,32 @@ async fn control(
     metrics: Metrics,
     token: CancellationToken,
 ) {
-    let (owned, changes) = Owned::watch(&client, &scope);
+    let work = async || {
+        let (client, facts, metrics) = (client.clone(), facts.clone(), metrics.clone());
+        control(&scope, args, client, facts, metrics, token.clone()).await;
+    };
+    if args.leader_elect {
+        let common = &args.leader_election_namespace;
+        let leader = Leader::new(&client, &scope, common, leader::identity(), metrics.clone());
+        leader.lead(&token, work).await;
+    } else {
+        let _leading = metrics.lead();
+        work().await;
+    }
+}
+
+/// An object that may be unreadable.
+type Guarded = DeserializeGuard<DnsProxy>;
+
+async fn control(
+    scope: &Scope,
+    args: &RunArgs,
+    client: Client,
+    facts: Published,
+    metrics: Metrics,
+    token: CancellationToken,
+) {
+    let (owned, changes) = Owned::watch(&client, scope);
     let context = Arc::new(Context {
         settings: args.into(),
         facts: facts.clone(),
@@ -114,7 +140,7 @@ async fn control(
         backoff: Backoff::default(),
         client: client.clone(),
     });
-    triggers(&scope, &client, changes, facts)
+    triggers(scope, &client, changes, facts)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(token.cancelled_owned())
         .run(measured, retry, context)
@@ -137,7 +163,14 @@ fn triggers(
         .reflect(writer)
         .applied_objects()
         .predicate_filter(predicates::generation, kube::runtime::PredicateConfig::default());
-    let OwnedChanges { config_maps, deployments, pods, service_accounts, services } = owned;
+    let OwnedChanges {
+        config_maps,
+        deployments,
+        pod_disruption_budgets,
+        pods,
+        service_accounts,
+        services,
+    } = owned;
     // Metadata only: what Secrets hold is none of the operator's business.
     let config_map_refs =
         watcher(scope.api::<PartialObjectMeta<ConfigMap>>(client.clone()), config());
@@ -145,6 +178,7 @@ fn triggers(
     Controller::for_stream(changed, proxies.clone())
         .owns_stream(config_maps)
         .owns_stream(deployments)
+        .owns_stream(pod_disruption_budgets)
         .owns_stream(service_accounts)
         .owns_stream(services)
         .watches_stream(pods, |pod| of_pod(&pod))

@@ -82,6 +82,7 @@ pub(crate) fn context(client: Client) -> Context {
         owned: Owned {
             config_maps: filled([]),
             deployments: filled([]),
+            pod_disruption_budgets: filled([]),
             pods: filled([]),
             service_accounts: filled([]),
             services: filled([]),

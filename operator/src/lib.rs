@@ -10,7 +10,8 @@
 //!
 //! The order of the steps stands in [`reconcile`] alone. [`cluster`] knows what all objects share: the
 //! cluster's DNS and its networks. [`reports`] asks the pods what they run and which upstreams answer
-//! them. An invalid manifest changes nothing that runs; what is missing stops only what needs it.
+//! them. [`leader`] sees to it that one operator at a time does all this for a namespace. An invalid manifest
+//! changes nothing that runs; what is missing stops only what needs it.
 
 pub mod admin;
 pub mod apply;
@@ -22,6 +23,7 @@ pub mod digest;
 pub mod events;
 #[cfg(test)]
 mod fixtures;
+pub mod leader;
 pub mod metrics;
 pub mod reconcile;
 pub mod render;

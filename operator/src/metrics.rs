@@ -22,6 +22,7 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     applied: Family<Kind, Counter>,
     failures: Counter,
+    leading: Gauge,
     duration: Histogram,
 }
 
@@ -40,6 +41,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("dnsproxy_operator");
         let applied = Family::default();
         let failures = Counter::default();
+        let leading = Gauge::default();
         // From a look at rest to one that waits for pods that do not answer.
         let duration = Histogram::new(exponential_buckets(0.001, 4.0, 8));
         let build = Family::<Build, Gauge>::default();
@@ -50,9 +52,14 @@ impl Default for Metrics {
             "Reconciles that failed, or whose check panicked",
             failures.clone(),
         );
+        registry.register(
+            "leading",
+            "Scopes for which this process reconciles: watched namespaces, or 1 for all",
+            leading.clone(),
+        );
         registry.register("reconcile_duration_seconds", "Time of one reconcile", duration.clone());
         registry.register("build_info", "The version that runs", build);
-        Self { registry: Arc::new(Mutex::new(registry)), applied, failures, duration }
+        Self { registry: Arc::new(Mutex::new(registry)), applied, failures, leading, duration }
     }
 }
 
@@ -65,6 +72,19 @@ impl Metrics {
     /// Counts a reconcile that failed, or whose check panicked.
     pub fn failed(&self) {
         self.failures.inc();
+    }
+
+    /// Counts a scope for which this process reconciles, until the guard is dropped.
+    #[must_use]
+    pub fn lead(&self) -> Leading {
+        self.leading.inc();
+        Leading(self.leading.clone())
+    }
+
+    /// Whether this process reconciles anything.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.leading.get() > 0
     }
 
     /// Measures a reconcile until the guard is dropped.
@@ -81,6 +101,15 @@ impl Metrics {
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &registry);
         text
+    }
+}
+
+/// Leads until it is dropped.
+pub struct Leading(Gauge);
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -106,11 +135,14 @@ mod tests {
         metrics.applied("Service");
         metrics.failed();
         drop(metrics.measure());
+        drop(metrics.lead());
+        let _leading = metrics.lead();
 
         let text = metrics.text();
         for line in [
             "dnsproxy_operator_objects_applied_total{kind=\"Service\"} 1",
             "dnsproxy_operator_reconcile_failures_total 1",
+            "dnsproxy_operator_leading 1",
             "dnsproxy_operator_reconcile_duration_seconds_count 1",
             "dnsproxy_operator_build_info{version=",
         ] {

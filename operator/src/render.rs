@@ -6,6 +6,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -21,6 +22,7 @@ pub mod labels;
 mod manifest;
 pub mod names;
 mod pod;
+mod pod_disruption_budget;
 mod service;
 mod service_account;
 
@@ -35,6 +37,8 @@ pub struct Manifests {
     pub deployment: Deployment,
     /// Where clients ask.
     pub service: Service,
+    /// How many pods may go at a time, where there are several.
+    pub pod_disruption_budget: Option<PodDisruptionBudget>,
     /// The hash of what the pods read; they report it back.
     pub config_hash: String,
 }
@@ -47,6 +51,7 @@ pub fn render(proxy: &ValidatedDnsProxy) -> Manifests {
         service_account: service_account::service_account(proxy),
         deployment: deployment::deployment(proxy),
         service: service::service(proxy),
+        pod_disruption_budget: pod_disruption_budget::pod_disruption_budget(proxy),
         config_hash: digest::sha256(text.as_bytes(), CONFIG_DIGITS),
         config_map: config_map::config_map(proxy, text),
     }

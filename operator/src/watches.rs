@@ -12,6 +12,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
     },
 };
 use kube::{
@@ -75,6 +76,8 @@ pub struct Owned {
     pub config_maps: Store<ConfigMap>,
     /// The workloads.
     pub deployments: Store<Deployment>,
+    /// How many pods may go at a time.
+    pub pod_disruption_budgets: Store<PodDisruptionBudget>,
     /// The pods; a Deployment's ReplicaSets own them.
     pub pods: Store<Pod>,
     /// The pods' identities.
@@ -91,6 +94,8 @@ pub struct OwnedChanges {
     pub config_maps: Changes<ConfigMap>,
     /// Of the workloads.
     pub deployments: Changes<Deployment>,
+    /// Of the budgets.
+    pub pod_disruption_budgets: Changes<PodDisruptionBudget>,
     /// Of the pods.
     pub pods: Changes<Pod>,
     /// Of the pods' identities.
@@ -108,6 +113,8 @@ impl Owned {
             watch(scope.api(client.clone()), ours.clone(), trim);
         let (deployments, changed_deployments) =
             watch(scope.api(client.clone()), ours.clone(), trim);
+        let (pod_disruption_budgets, changed_budgets) =
+            watch(scope.api(client.clone()), ours.clone(), trim);
         let (pods, changed_pods) = watch(scope.api(client.clone()), ours.clone(), trim);
         let (service_accounts, changed_accounts) =
             watch(scope.api(client.clone()), ours.clone(), trim);
@@ -116,6 +123,7 @@ impl Owned {
             Self {
                 config_maps,
                 deployments,
+                pod_disruption_budgets,
                 pods,
                 service_accounts,
                 services,
@@ -124,6 +132,7 @@ impl Owned {
             OwnedChanges {
                 config_maps: changed_config_maps,
                 deployments: changed_deployments,
+                pod_disruption_budgets: changed_budgets,
                 pods: changed_pods,
                 service_accounts: changed_accounts,
                 services: changed_services,
@@ -143,9 +152,18 @@ impl Owned {
     }
 
     async fn all_stores(&self) -> Result<(), WriterDropped> {
-        let Self { config_maps, deployments, pods, service_accounts, services, is_ready: _ } = self;
+        let Self {
+            config_maps,
+            deployments,
+            pod_disruption_budgets,
+            pods,
+            service_accounts,
+            services,
+            is_ready: _,
+        } = self;
         config_maps.wait_until_ready().await?;
         deployments.wait_until_ready().await?;
+        pod_disruption_budgets.wait_until_ready().await?;
         pods.wait_until_ready().await?;
         service_accounts.wait_until_ready().await?;
         services.wait_until_ready().await
@@ -188,15 +206,25 @@ mod tests {
     async fn every_reconcile_of_a_start_goes_on_once_the_stores_are_filled() {
         let (config_maps, fill_config_maps) = unfilled();
         let (deployments, fill_deployments) = unfilled();
+        let (pod_disruption_budgets, fill_budgets) = unfilled();
         let (pods, fill_pods) = unfilled();
         let (service_accounts, fill_service_accounts) = unfilled();
         let (services, fill_services) = unfilled();
         let is_ready = Arc::default();
-        let owned = Owned { config_maps, deployments, pods, service_accounts, services, is_ready };
+        let owned = Owned {
+            config_maps,
+            deployments,
+            pod_disruption_budgets,
+            pods,
+            service_accounts,
+            services,
+            is_ready,
+        };
         let fill = async {
             tokio::task::yield_now().await;
             fill_config_maps();
             fill_deployments();
+            fill_budgets();
             fill_pods();
             fill_service_accounts();
             fill_services();

@@ -5,12 +5,14 @@ use dnsproxy_operator::{
     NAME,
     apply::hasten,
     args::{Args, Command},
+    leader,
     render::labels,
 };
 
 const DEPLOYMENT: &str = include_str!("../../charts/dnsproxy-operator/templates/deployment.yaml");
 const ADMISSION: &str = include_str!("../../charts/dnsproxy-operator/templates/admission.yaml");
 const RBAC: &str = include_str!("../../charts/dnsproxy-operator/templates/rbac.yaml");
+const RBAC_LEASE: &str = include_str!("../../charts/dnsproxy-operator/templates/rbac-lease.yaml");
 const RBAC_USERS: &str = include_str!("../../charts/dnsproxy-operator/templates/rbac-users.yaml");
 const DEFINITIONS: &str = include_str!("../../charts/dnsproxy-operator/templates/_definitions.tpl");
 const NOTES: &str = include_str!("../../charts/dnsproxy-operator/templates/NOTES.txt");
@@ -37,6 +39,7 @@ fn every_argument_of_the_chart_is_one_of_the_operator() {
     let Command::Run(run) = args.unwrap().command else { panic!("not `run`") };
     assert!(run.fast_reload, "{arguments:?}");
     assert_eq!(run.namespaces, ["x"], "{arguments:?}");
+    assert!(run.leader_elect, "the chart lets two run at a time");
 }
 
 #[test]
@@ -68,15 +71,26 @@ fn what_the_notes_say_can_be_pasted() {
     assert!(read.is_ok(), "{read:?}");
 }
 
-/// Two releases may have one name, in two namespaces.
 #[test]
-fn what_is_in_no_namespace_has_the_releases_in_its_name() {
-    let documents = [RBAC, RBAC_USERS, ADMISSION].into_iter().flat_map(|text| text.split("---\n"));
+fn the_operator_may_write_the_lease_that_it_writes() {
+    assert!(RBAC_LEASE.contains(&format!("resourceNames: [{}]", leader::LEASE)));
+    assert!(
+        RBAC_LEASE
+            .contains("range .Values.namespaces | default (list .Values.leaderElection.namespace)")
+    );
+}
+
+/// Two releases may have one name, in two namespaces, and watch the same ones.
+#[test]
+fn what_is_not_in_the_releases_namespace_has_that_in_its_name() {
+    let files = [RBAC, RBAC_LEASE, RBAC_USERS, ADMISSION];
+    let documents = files.into_iter().flat_map(|text| text.split("---\n"));
+    let kinds = ["Cluster", "Role", "Validating"];
     let shared: Vec<_> = documents
-        .filter(|text| text.contains("\nkind: Cluster") || text.contains("\nkind: Validating"))
+        .filter(|text| kinds.iter().any(|kind| text.contains(&format!("\nkind: {kind}"))))
         .collect();
 
-    assert_eq!(shared.len(), 8);
+    assert_eq!(shared.len(), 12);
     for text in shared {
         let name = text.lines().find(|line| line.starts_with("  name: ")).unwrap();
         assert!(name.contains("{{ $clusterName }}"), "{name}");

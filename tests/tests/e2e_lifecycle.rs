@@ -8,7 +8,8 @@ use dnsproxy_tests::cluster::{
 use dnsproxy_tests::manifest::merged;
 use serde_json::{Value, json};
 
-const OWNED: [&str; 4] = ["deployment", "service", "configmap", "serviceaccount"];
+const OWNED: [&str; 5] =
+    ["deployment", "service", "configmap", "serviceaccount", "poddisruptionbudget"];
 
 fn running(name: &str) -> Namespace {
     let namespace = Namespace::new(name);
@@ -128,7 +129,7 @@ fn an_operator_that_restarts_disturbs_nobody() {
     let before = uids(&namespace);
     roll_out_operator("restart");
     let meanwhile = namespace.dig(&["+short", "www.example.org"]);
-    assert_eq!(meanwhile.trim(), "192.0.2.77", "while it is away");
+    assert_eq!(meanwhile.trim(), "192.0.2.77", "while one follows the other");
     roll_out_operator("status");
 
     assert_eq!(namespace.dig(&["+short", "www.example.org"]).trim(), "192.0.2.77");
@@ -160,6 +161,40 @@ fn an_operator_that_restarts_looks_after_every_object() {
             (*seen == object["metadata"]["generation"] && *seen != 1).then_some(())
         });
     }
+}
+
+#[test]
+#[ignore = "needs a cluster: make e2e"]
+fn of_two_operators_one_works_and_the_other_takes_over() {
+    let namespace = running("lease");
+    scale_operator(2);
+    let first = lease_holder().expect("a holder: the object is Ready");
+    // A holder's name begins with that of its pod.
+    let (pod, _) = first.split_once('_').expect("the name of a process");
+    kubectl(&["-n", OPERATOR_NAMESPACE, "delete", "pod", pod]).expect_done();
+    eventually("another holder", || lease_holder().filter(|holder| *holder != first));
+
+    let spec = namespace.get("dnsproxy", "default")["spec"].clone();
+    namespace.apply_proxy("default", &merged(spec, json!({"limits": {"queryDeadline": "3s"}})));
+    eventually("work of the other one", || {
+        let object = namespace.get("dnsproxy", "default");
+        (object["status"]["observedGeneration"] == object["metadata"]["generation"]).then_some(())
+    });
+    scale_operator(1);
+}
+
+fn scale_operator(replicas: u8) {
+    let replicas = format!("--replicas={replicas}");
+    let scale = ["-n", OPERATOR_NAMESPACE, "scale", "deployment/dnsproxy-operator", &replicas];
+    kubectl(&scale).expect_done();
+    roll_out_operator("status");
+}
+
+/// Which operator works, if one does: it watches all namespaces.
+fn lease_holder() -> Option<String> {
+    let path = "jsonpath={.spec.holderIdentity}";
+    let get = ["-n", "kube-system", "get", "lease", "dnsproxy-operator", "-o", path];
+    Some(kubectl(&get).expect_done().out).filter(|holder| !holder.is_empty())
 }
 
 fn roll_out_operator(step: &str) {

@@ -12,7 +12,7 @@ is that of others, too, which may use its name.
 {{- end -}}
 {{- end -}}
 
-{{/* What is not in a namespace has the release's in its name: another release may have the same name elsewhere. */}}
+{{/* What is not in the release's namespace has that in its name: another release may have the same name elsewhere. */}}
 {{- define "operator.clusterName" -}}
 {{ include "operator.name" . }}.{{ .Release.Namespace }}
 {{- end -}}
@@ -50,6 +50,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch]

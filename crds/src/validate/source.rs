@@ -1,7 +1,10 @@
 //! Sources: exactly one place, and one that the author of the manifest may read.
 
 use super::{Place, Report};
-use crate::v1alpha1::{KeyReference, Source};
+use crate::{
+    bounds,
+    v1alpha1::{KeyReference, Source},
+};
 
 /// What a source is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,13 +83,18 @@ pub(super) fn refuse_reference(
     report.require(!is_refused, path, format!("only in a cluster: use {instead}"));
 }
 
-/// RFC 1123 subdomains, as Kubernetes names objects.
+/// Subdomains of RFC 1123, as Kubernetes names objects: 253 characters at most, whatever their labels have.
 pub(super) fn check_object_name(path: &str, name: &str, report: &mut Report) {
-    let is_name = name.len() <= 253
-        && name.split('.').all(|label| label.parse::<crate::units::Name>().is_ok());
+    let is_name = name.len() <= bounds::REFERENCE as usize && name.split('.').all(is_label);
     report.require(
         is_name,
         path,
         "not the name of an object: lower-case letters, digits, `-` and `.`",
     );
+}
+
+/// Kubernetes does not hold it to the 63 characters of a label in DNS (`IsDNS1123Subdomain`).
+fn is_label(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.chars().all(is_part) && !text.starts_with('-') && !text.ends_with('-')
 }

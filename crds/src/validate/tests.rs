@@ -315,6 +315,33 @@ fn certificates_come_from_where_the_author_may_read() {
     assert_problems(Place::Cluster, &cluster);
 }
 
+/// What `IsDNS1123Subdomain` of Kubernetes says, which knows no bound of a single label.
+#[test]
+fn objects_have_the_names_that_kubernetes_gives() {
+    let long = "a".repeat(64);
+    let longest = "a".repeat(253);
+    let too_long = "a".repeat(254);
+    let cases = [
+        ("a label", "corp-ca", true),
+        ("digits", "1.2.3", true),
+        ("longer than a label of DNS", &long, true),
+        ("the longest", &longest, true),
+        ("too long", &too_long, false),
+        ("nothing", "", false),
+        ("an empty label", "a..b", false),
+        ("upper case", "Corp-ca", false),
+        ("a hyphen at an end", "a-.b", false),
+        ("a hyphen at the start", "a.-b", false),
+        ("an underscore", "a_b", false),
+    ];
+
+    for (why, name, is_name) in cases {
+        let mut report = Report::default();
+        source::check_object_name("name", name, &mut report);
+        assert_eq!(report.problems.is_empty(), is_name, "{why}");
+    }
+}
+
 #[test]
 fn a_route_leads_from_its_own_zones_to_upstreams_that_exist() {
     let route = |fields: &str| format!("routes: [{{name: r, {fields}}}]");

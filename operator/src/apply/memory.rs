@@ -131,7 +131,7 @@ fn fingerprint<K: Serialize>(object: &K) -> String {
 
 const BOOKKEEPING: [&str; 3] = ["generation", "managedFields", "resourceVersion"];
 const DIGITS: usize = 32;
-/// Four objects for each of some thousand DnsProxies; about 200 octets each.
+/// Five objects for each of some thousand DnsProxies; about 200 octets each.
 const MAX_OBJECTS: usize = 20_000;
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
-//! Removes configurations that no pod reads any more.
+//! Removes what is not rendered any more: configurations that no pod reads, and the budget of a single pod.
 //!
 //! An old pod keeps its ConfigMap until the rollout that replaces it is complete: until then it may be
 //! restarted, and would not start without.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Api, ResourceExt as _,
+    Api, Resource, ResourceExt as _,
     api::{DeleteParams, Preconditions},
+    runtime::reflector::ObjectRef,
 };
+use serde::de::DeserializeOwned;
 
-use super::{Applied, ApplyError, Rollout, has_same_owner};
+use super::{Applied, ApplyError, Rollout, controller, has_same_owner};
 use crate::{context::Context, render::Manifests, reports::config_map_of};
 
 pub(super) async fn config_maps(
@@ -43,14 +46,35 @@ pub(super) async fn config_maps(
     Ok(())
 }
 
-async fn delete(api: &Api<ConfigMap>, config_map: &ConfigMap) -> Result<(), ApplyError> {
+/// Removes the budget of the pods of `deployment`, if we made one.
+pub(super) async fn pod_disruption_budget(
+    deployment: &Deployment,
+    context: &Context,
+) -> Result<(), ApplyError> {
+    let namespace = deployment.namespace().unwrap_or_default();
+    let name = ObjectRef::new(&deployment.name_any()).within(&namespace);
+    let budget = context.owned.pod_disruption_budgets.get(&name);
+    let Some(budget) = budget.filter(|budget| controller(&**budget) == controller(deployment))
+    else {
+        return Ok(());
+    };
+    let api = Api::<PodDisruptionBudget>::namespaced(context.client.clone(), &namespace);
+    delete(&api, &budget).await?;
+    tracing::info!(%namespace, name = %budget.name_any(), "removed the budget of a single pod");
+    Ok(())
+}
+
+async fn delete<K>(api: &Api<K>, object: &K) -> Result<(), ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
     // The store may be late: what was made anew under this name stays.
-    let same = Preconditions { uid: config_map.uid(), resource_version: None };
+    let same = Preconditions { uid: object.uid(), resource_version: None };
     let params = DeleteParams::default().preconditions(same);
-    match api.delete(&config_map.name_any(), &params).await {
+    match api.delete(&object.name_any(), &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(source) => Err(super::failed(config_map, source)),
+        Err(source) => Err(super::failed(object, source)),
     }
 }
 

@@ -4,9 +4,11 @@ use super::*;
 use crate::{
     fixtures::{self, api_server::ApiServer},
     render::{labels, render},
+    validate::ValidatedDnsProxy,
 };
 
 const SERVICE: &str = "/api/v1/namespaces/resolvers/services/edge";
+const BUDGET: &str = "/apis/policy/v1/namespaces/resolvers/poddisruptionbudgets/edge";
 const STATUS: &str = "/apis/dnsproxy.io/v1alpha1/namespaces/resolvers/dnsproxies/edge/status";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/resolvers/deployments/edge";
 
@@ -19,7 +21,7 @@ fn writes(asked: &[String]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn pods_come_after_what_they_need_and_the_service_last() {
+async fn pods_come_after_what_they_need_and_before_what_needs_them() {
     let (applied, asked) = ApiServer::default()
         .during(async |client| apply_minimal(&fixtures::context(client)).await.unwrap())
         .await;
@@ -32,6 +34,7 @@ async fn pods_come_after_what_they_need_and_the_service_last() {
             &format!("/api/v1/namespaces/resolvers/configmaps/{config_map}"),
             DEPLOYMENT,
             SERVICE,
+            BUDGET,
         ]
     );
     assert!(applied.obstacle.is_none());
@@ -47,7 +50,34 @@ async fn what_was_applied_is_not_applied_again() {
         })
         .await;
 
-    assert_eq!(writes(&asked).len(), 4, "{asked:#?}");
+    assert_eq!(writes(&asked).len(), 5, "{asked:#?}");
+}
+
+#[tokio::test]
+async fn a_budget_goes_when_a_single_pod_is_left() {
+    let several = fixtures::validated("minimal");
+    let single = ValidatedDnsProxy { replicas: 1, ..several.clone() };
+    let ours = render(&several).pod_disruption_budget.unwrap();
+    let mut theirs = ours.clone();
+    theirs.owner_references_mut().clear();
+    let deletion = format!("DELETE {BUDGET}");
+
+    for (why, budgets, is_removed) in [
+        ("ours", vec![ours], true),
+        ("of somebody who uses our labels", vec![theirs], false),
+        ("none, or not seen yet", vec![], false),
+    ] {
+        let (applied, asked) = ApiServer::default()
+            .during(async |client| {
+                let mut context = fixtures::context(client);
+                context.owned.pod_disruption_budgets = fixtures::filled(budgets);
+                apply(&fixtures::proxy("minimal"), &render(&single), &context).await.unwrap()
+            })
+            .await;
+        assert!(applied.obstacle.is_none(), "{why}");
+        assert_eq!(asked.contains(&deletion), is_removed, "{why}: {asked:#?}");
+        assert!(!writes(&asked).contains(&BUDGET), "{why}");
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ async fn a_valid_manifest_is_applied_and_then_its_status_is_written() {
             "PATCH /api/v1/configmaps/edge-c35a1ebf",
             "PATCH /apis/apps/v1/deployments/edge",
             "PATCH /api/v1/services/edge",
+            "PATCH /apis/policy/v1/poddisruptionbudgets/edge",
             "PATCH /apis/dnsproxy.io/v1alpha1/dnsproxies/edge/status",
             "POST /apis/events.k8s.io/v1/events",
         ]
