@@ -40,7 +40,8 @@ async fn a_message_that_was_none_is_asked_for_once_more_where_there_is_nobody_el
         answer[7] = 9;
         answer
     };
-    let cases: [(&str, &str, fn(&[u8]) -> Vec<u8>); 2] = [
+    type Garble = fn(&[u8]) -> Vec<u8>;
+    let cases: [(&str, &str, Garble); 2] = [
         ("another question", "mismatch", other_question),
         ("more records than there are", "malformed", more_records),
     ];

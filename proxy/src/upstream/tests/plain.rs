@@ -134,7 +134,8 @@ async fn an_answer_that_fits_no_datagram_is_asked_for_again_over_tcp() {
         answer
     };
     let too_long = |query: &[u8]| [answer_to(query), vec![0; 2000]].concat();
-    let cases: [(&str, fn(&[u8]) -> Vec<u8>); 2] =
+    type Make = fn(&[u8]) -> Vec<u8>;
+    let cases: [(&str, Make); 2] =
         [("truncated", truncated), ("longer than we take (RFC 6891 6.2.3)", too_long)];
 
     for (why, datagram) in cases {
