@@ -13,7 +13,7 @@ pub use name_part::{NamePart, NamePartError};
 pub use network::{Network, NetworkError};
 pub use pin::{Pin, PinError};
 pub use query_type::QueryType;
-pub use record::{DEFAULT_TTL, Record, RecordError};
+pub use record::{DEFAULT_TTL, Record, RecordError, depth, unquoted};
 pub use record_type::{RecordType, RecordTypeError};
 pub use regex::{Groups, Regex, RegexError};
 pub use server_name::{ServerName, ServerNameError};

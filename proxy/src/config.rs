@@ -141,6 +141,9 @@ pub enum LoadError {
         /// The files of lists that it has: with others it might be valid.
         files: reload::Files,
     },
+    /// Reading it ended in a panic.
+    #[error("reading the manifest panicked, which is a defect of this program: {0}")]
+    Defect(String),
     /// Valid, and still not to be read.
     #[error("the manifest cannot be used")]
     Unparsable {
@@ -167,7 +170,7 @@ impl LoadError {
             | Self::Invalid { hash, .. }
             | Self::Unparsable { hash, .. }
             | Self::Bind { hash, .. } => Some(hash),
-            Self::Read { .. } => None,
+            Self::Read { .. } | Self::Defect(_) => None,
         }
     }
 }

@@ -158,7 +158,10 @@ impl Pipeline {
             Admission::Denied => return ControlFlow::Break(self.refuse(job, &prohibited(), out)),
             Admission::TooMany => return ControlFlow::Break(self.slow_down(job, out)),
         }
-        let Judgement { fate, decision } = self.judge(job);
+        let Judgement { fate, decision } = match self.judge(job) {
+            Ok(judgement) => judgement,
+            Err(defect) => return ControlFlow::Break(self.fail(job, defect, out)),
+        };
         if decision.is_tcp_only && client.transport == Transport::Udp {
             reply::truncated(query, self.terms(*client), out);
             return ControlFlow::Break(self.replied(job, Rcode::NOERROR, Source::Rule, out));

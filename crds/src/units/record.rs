@@ -16,6 +16,8 @@ use domain::{
     zonefile::inplace::{Entry, ScannedRecordData, Zonefile},
 };
 
+use super::RecordType;
+
 /// Everything of a record but its owner.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Record {
@@ -39,6 +41,14 @@ pub enum RecordError {
     /// RFC 2181 §8.
     #[error("the TTL is larger than 2147483647 seconds")]
     Ttl,
+    /// RFC 1035 §5.1.
+    #[error(
+        "a parenthesis is not closed, or closed and not open; the record is one line and needs none"
+    )]
+    Parentheses,
+    /// A type that no record has (RFC 6895 §3.1).
+    #[error("no record has the type {0}")]
+    Type(u16),
     /// Its form.
     #[error("not a record such as `60 IN A 10.0.0.9`: {0}")]
     Form(String),
@@ -73,7 +83,13 @@ impl Record {
         if text.contains(['\n', '\r']) {
             return Err(RecordError::Lines);
         }
-        let mut zone = Zonefile::from(&*format!("$TTL {DEFAULT_TTL}\n. {text}\n"));
+        let said = unquoted(text).take_while(|(_, c)| *c != ';');
+        if said.fold(0, depth) != 0 {
+            return Err(RecordError::Parentheses);
+        }
+        // The reader of zone files goes on behind the end of its text while a group is open. None is where it counts as we do.
+        let closed = ")".repeat(text.matches('(').count());
+        let mut zone = Zonefile::from(&*format!("$TTL {DEFAULT_TTL}\n. {text}\n{closed}\n"));
         let origin =
             Name::from_str(origin).map_err(|error| RecordError::Form(error.to_string()))?;
         zone.set_origin(origin);
@@ -88,6 +104,7 @@ impl Record {
             return Err(RecordError::Ttl);
         }
         let rtype = record.data().rtype().to_int();
+        RecordType::new(rtype).map_err(|_| RecordError::Type(rtype))?;
         let mut data = Vec::new();
         let Ok(()) = record.data().compose_rdata(&mut data);
         if is_read_back(record.data(), &data) {
@@ -95,6 +112,28 @@ impl Record {
         } else {
             Err(RecordError::Data)
         }
+    }
+}
+
+/// The characters of a line of a zone file that are neither in quotes nor escaped, with their positions (RFC 1035 §5.1).
+pub fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.char_indices().filter(move |(_, c)| {
+        let is_plain = !is_quoted && !is_escaped && *c != '"';
+        if *c == '"' && !is_escaped {
+            is_quoted = !is_quoted;
+        }
+        is_escaped = *c == '\\' && !is_escaped;
+        is_plain
+    })
+}
+
+/// How many parentheses are open behind a character, of as many before it.
+pub fn depth(before: i32, (_, c): (usize, char)) -> i32 {
+    match c {
+        '(' => before + 1,
+        ')' => before - 1,
+        _ => before,
     }
 }
 

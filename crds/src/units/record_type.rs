@@ -43,7 +43,7 @@ impl RecordType {
     }
 
     /// A type that records may have.
-    const fn new(number: u16) -> Result<Self, RecordTypeError> {
+    pub(super) const fn new(number: u16) -> Result<Self, RecordTypeError> {
         match number {
             0 | OPT | 128..=255 | u16::MAX => Err(RecordTypeError::Meta),
             number => Ok(Self(number)),

@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 
-use dnsproxy_api::units::{Record, RecordType};
+use dnsproxy_api::units::{Record, RecordType, depth, unquoted};
 
 use super::{
     builder::Builder,
@@ -113,7 +113,7 @@ impl Reader {
             (line, 0)
         } else {
             let text = uncommented(line);
-            (text, depth(text))
+            (text, unquoted(text).fold(0, depth))
         };
         if self.open.is_none() && depth <= 0 {
             return self.record(text, builder).unwrap_or_else(|reason| bad(number, reason));
@@ -362,15 +362,6 @@ fn uncommented(line: &str) -> &str {
     line.get(..end.unwrap_or(line.len())).unwrap_or_default()
 }
 
-/// How many parentheses are open at the end.
-fn depth(text: &str) -> i32 {
-    unquoted(text).fold(0, |depth, (_, c)| match c {
-        '(' => depth + 1,
-        ')' => depth - 1,
-        _ => depth,
-    })
-}
-
 /// Parentheses only join lines (RFC 1035 section 5.1), which are joined already.
 fn without_parentheses(text: &str) -> Cow<'_, str> {
     if !text.contains(['(', ')']) {
@@ -383,19 +374,6 @@ fn without_parentheses(text: &str) -> Cow<'_, str> {
         }
     }
     out.into()
-}
-
-/// The characters outside of quotes that are not escaped, with their positions.
-fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    text.char_indices().filter(move |(_, c)| {
-        let is_plain = !is_quoted && !is_escaped && *c != '"';
-        if *c == '"' && !is_escaped {
-            is_quoted = !is_quoted;
-        }
-        is_escaped = *c == '\\' && !is_escaped;
-        is_plain
-    })
 }
 
 #[cfg(test)]

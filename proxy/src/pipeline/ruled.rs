@@ -2,6 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    panic::{self, AssertUnwindSafe},
     sync::Arc,
 };
 
@@ -78,17 +79,20 @@ const MAX_FOLLOWED: usize = 8;
 
 impl Pipeline {
     /// Decides about a query, and counts the rules that matched: each once, however often they were looked at.
-    pub(super) fn judge(&self, job: &Job<'_>) -> Judgement {
+    pub(super) fn judge(&self, job: &Job<'_>) -> Result<Judgement, &'static str> {
         let mut counted = SmallVec::<[usize; 4]>::new();
-        self.judge.judge(&job.query.question, job.client.address, |matched| {
-            if matched.is_again && counted.contains(&matched.index) {
-                return;
-            }
-            counted.push(matched.index);
-            if let Some(counter) = self.matches.get(matched.index) {
-                counter.inc();
-            }
-        })
+        let judge = || {
+            self.judge.judge(&job.query.question, job.client.address, |matched| {
+                if matched.is_again && counted.contains(&matched.index) {
+                    return;
+                }
+                counted.push(matched.index);
+                if let Some(counter) = self.matches.get(matched.index) {
+                    counter.inc();
+                }
+            })
+        };
+        contained(judge)
     }
 
     /// Writes an answer that was made here.
@@ -274,7 +278,8 @@ impl Lookup<'_> {
         question: Question<'static>,
         entered: &Arc<Route>,
     ) -> Result<Draft, String> {
-        let Judgement { fate, decision } = self.pipeline.judge.judge_target(&question);
+        let Judgement { fate, decision } =
+            contained(|| self.pipeline.judge.judge_target(&question))?;
         let route = match fate {
             Fate::Failed(reason) => return Err(reason),
             Fate::Made { rcode, response, reason, .. } => {
@@ -402,6 +407,13 @@ impl Draft {
     }
 }
 
+/// Rules make texts of what clients ask and have libraries read them: a defect there costs the query that meets it and not
+/// the process.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, &'static str> {
+    panic::catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| "a defect of this proxy: its log says more")
+}
+
 /// Whole seconds from one moment to a later one.
 fn seconds(from: Instant, to: Instant) -> u32 {
     u32::try_from(to.saturating_duration_since(from).as_secs()).unwrap_or(u32::MAX)
@@ -415,4 +427,16 @@ fn forged(rule: &str) -> ExtendedError {
 
 fn no_name(text: &str) -> String {
     format!("for the answer, a rule makes {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_defect_in_a_rule_costs_one_query() {
+        assert_eq!(contained(|| 1), Ok(1));
+        let defect = contained(|| -> u8 { panic!("as a library might") });
+        assert_eq!(defect, Err("a defect of this proxy: its log says more"));
+    }
 }

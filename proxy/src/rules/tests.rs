@@ -267,6 +267,20 @@ fn a_group_that_is_empty_makes_no_name_with_an_empty_label() {
     );
 }
 
+/// Half of an escape would open what the rule closes.
+#[test]
+fn a_group_that_opens_a_parenthesis_makes_no_record() {
+    let rules = rules(
+        "{name: synth, match: {names: {regex: ['^(.).*\\.example\\.$']}}, answer: {records: ['TXT ({1})']}}",
+    );
+
+    assert_eq!(verdict(&rules, "ax.example. TXT"), "answer synth 1");
+    assert_eq!(
+        verdict(&rules, "\\001x.example. TXT"),
+        "failed synth a record that is none: TXT (\\)"
+    );
+}
+
 fn record(owner: &str, rtype: Qtype, octets: &[u8]) -> Record {
     let data = Data::of(rtype, octets).unwrap();
     Record { owner: owner.parse().unwrap(), rtype, class: Qclass::IN, ttl: 5, data }

@@ -22,6 +22,7 @@ fn records_of_any_type_are_read() {
         ("SRV 0 0 389 l.example.", record(60, 33, b"\0\0\0\0\x01\x85\x01l\x07example\0")),
         ("CAA 0 issue \"ca.example\"", record(60, 257, b"\0\x05issueca.example")),
         ("DNAME new.example.", record(60, 39, b"\x03new\x07example\0")),
+        ("TXT ( a \"(\" ) ; (", record(60, 16, b"\x01a\x01(")),
         ("TYPE65280 \\# 3 0a0b0c", record(60, 65280, &[10, 11, 12])),
     ];
 
@@ -42,6 +43,13 @@ fn what_is_no_record_is_refused() {
         (" ; nothing", RecordError::Empty),
         ("A 10.0.0.9\nA 10.0.0.8", RecordError::Lines),
         ("4294967295 A 10.0.0.9", RecordError::Ttl),
+        ("TXT(1", RecordError::Parentheses),
+        ("TXT ( \"v=spf1 -all\"", RecordError::Parentheses),
+        ("TXT (\\)", RecordError::Parentheses),
+        ("TXT (a ; )", RecordError::Parentheses),
+        ("TXT a)", RecordError::Parentheses),
+        ("TSIG \\# 1 11", RecordError::Type(250)),
+        ("OPT \\# 4 000a0000", RecordError::Type(41)),
     ];
     for (text, expected) in cases {
         assert_eq!(text.parse::<Record>(), Err(expected), "{text}");
