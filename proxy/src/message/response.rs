@@ -60,7 +60,8 @@ impl Response {
     /// Takes a message with one question apart. Its OPT record, if any, is left out.
     pub fn read(message: &[u8]) -> Result<Self, Malformed> {
         Layout::of(message)?;
-        let header = Header::read(message).ok_or(Malformed)?;
+        let header = Header::read(message).filter(|header| header.counts[0] == 1);
+        let header = header.ok_or(Malformed)?;
         let (question, mut at) = Question::read(message).map_err(|_| Malformed)?;
         let [_, answers, authorities, additionals] = header.counts;
         let mut sections = [const { Vec::new() }; 3];
@@ -159,6 +160,11 @@ struct Shape {
     /// Character-strings between those octets and the names.
     strings: usize,
     names: usize,
+}
+
+/// Whether names are in the data of this type, which may be compressed there, by the rules (RFC 3597 section 4) or by habit.
+pub(crate) const fn has_names(rtype: Qtype) -> bool {
+    Shape::of(rtype).is_some()
 }
 
 impl Shape {

@@ -3,7 +3,7 @@
 //! EDNS is hop by hop (RFC 6891 section 6.1.1): the record is read and never relayed. It is the last one nearly
 //! always; where records stand behind it they move up, or go when pointers may hide in their data, or lead into it.
 
-use super::{Layout, Qtype, name::MAX_NAME_LEN, record::Record, set_u16, u16_at};
+use super::{Layout, name::MAX_NAME_LEN, record::Record, response::has_names, set_u16, u16_at};
 
 /// Removes the OPT record and counts it no more.
 pub fn remove_opt(out: &mut Vec<u8>, layout: &Layout) {
@@ -25,7 +25,7 @@ fn move_up(out: &mut Vec<u8>, opt: &Record) -> Option<()> {
     let mut at = opt.end;
     while at < out.len() {
         let record = Record::read(out, at)?;
-        if may_hold_pointers(record.rtype) {
+        if has_names(record.rtype) {
             return None;
         }
         let last = record.fields.checked_sub(2)?;
@@ -60,11 +60,6 @@ fn is_pointer(message: &[u8], record: &Record) -> bool {
     false
 }
 
-/// The types of which the data may be compressed (RFC 3597 section 4), and those that are by habit.
-fn may_hold_pointers(rtype: Qtype) -> bool {
-    matches!(rtype.0, 2..=9 | 12 | 14 | 15 | 17 | 18 | 21 | 24 | 26 | 30 | 33 | 35 | 36 | 39)
-}
-
 /// Gives up the records behind the OPT record: they are additional, a client can ask for them.
 fn drop_behind(out: &mut Vec<u8>, layout: &Layout, opt: &Record) {
     let mut kept = 0;
@@ -81,7 +76,7 @@ fn drop_behind(out: &mut Vec<u8>, layout: &Layout, opt: &Record) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Header, Qclass, Question};
+    use crate::message::{Header, Qclass, Qtype, Question};
 
     const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
     const OWNED_BY_QUESTION: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
@@ -113,11 +108,15 @@ mod tests {
         let opt = 12 + 17 + OWNED_BY_QUESTION.len();
         let end = opt + OPT.len();
         let named = owned_by(b"\x01a\0");
-        let cases: [(&str, Vec<Vec<u8>>, u16); 6] = [
+        // SVCB of priority 1, the target of which is compressed, as RFC 9460 forbids and clients read all the same.
+        let target = pointer(end);
+        let service = [&b"\x01s\0\0\x40\0\x01\0\0\0\x3c\0\x04\0\x01"[..], &target[..]].concat();
+        let cases: [(&str, Vec<Vec<u8>>, u16); 7] = [
             // (why, records behind it, how many of them are left)
             ("nothing", vec![], 0),
             ("a pointer to what stays", vec![owned_by(&pointer(12))], 1),
             ("a name of its own", vec![named.clone()], 1),
+            ("a pointer within the data", vec![service], 0),
             ("a pointer to what moves", vec![named.clone(), owned_by(&pointer(end))], 2),
             ("a pointer to the root in the OPT record", vec![owned_by(&pointer(opt))], 0),
             (
