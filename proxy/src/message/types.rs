@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use hickory_proto::rr::RecordType;
+use dnsproxy_api::units::RecordType;
 
 /// The type of a question or record.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -44,20 +44,33 @@ impl Qtype {
     pub fn from_text(text: &str) -> Option<Self> {
         let upper = text.to_ascii_uppercase();
         let number = upper.strip_prefix("TYPE").and_then(|digits| digits.parse().ok()).map(Self);
-        number.or_else(|| upper.parse::<RecordType>().ok().map(|known| Self(known.into())))
+        let meta = || META.iter().find(|(name, _)| *name == upper).map(|(_, meta)| *meta);
+        let known = || upper.parse::<RecordType>().ok().map(|known| Self(known.number()));
+        number.or_else(meta).or_else(known)
     }
 }
 
 impl fmt::Display for Qtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = RecordType::from(self.0);
-        if let RecordType::Unknown(number) = known {
-            write!(f, "TYPE{number}")
-        } else {
-            write!(f, "{known}")
+        let number = format!("TYPE{}", self.0);
+        match META.iter().find(|(_, meta)| meta == self) {
+            Some((name, _)) => f.write_str(name),
+            None => match number.parse::<RecordType>() {
+                Ok(known) => write!(f, "{known}"),
+                Err(_) => f.write_str(&number),
+            },
         }
     }
 }
+
+/// Types that no record has, or none of a zone, and that are asked for or sent all the same.
+const META: [(&str, Qtype); 5] = [
+    ("OPT", Qtype::OPT),
+    ("TSIG", Qtype::TSIG),
+    ("IXFR", Qtype::IXFR),
+    ("AXFR", Qtype::AXFR),
+    ("ANY", Qtype::ANY),
+];
 
 /// The class of a question or record.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -133,5 +146,22 @@ impl fmt::Display for Rcode {
             Some(mnemonic) => f.write_str(mnemonic),
             None => write!(f, "RCODE{}", self.0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_of_a_type_is_read_as_the_same() {
+        for number in 0..=u16::MAX {
+            let text = Qtype(number).to_string();
+            assert_eq!(Qtype::from_text(&text), Some(Qtype(number)), "{text}");
+        }
+        for (text, number) in [("afsdb", 18), ("URI", 256), ("axfr", 252), ("TYPE65305", 65_305)] {
+            assert_eq!(Qtype::from_text(text), Some(Qtype(number)), "{text}");
+        }
+        assert_eq!(Qtype::from_text("NOTYPE"), None);
     }
 }
