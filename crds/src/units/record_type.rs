@@ -43,7 +43,10 @@ impl RecordType {
     }
 
     /// A type that records may have.
-    pub(super) const fn new(number: u16) -> Result<Self, RecordTypeError> {
+    ///
+    /// # Errors
+    /// No record has it.
+    pub const fn new(number: u16) -> Result<Self, RecordTypeError> {
         match number {
             0 | OPT | 128..=255 | u16::MAX => Err(RecordTypeError::Meta),
             number => Ok(Self(number)),

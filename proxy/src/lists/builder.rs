@@ -128,18 +128,21 @@ impl Builder {
     /// Adds a regular expression for the text of a name, without the dot at its end.
     pub(super) fn add_pattern(&mut self, regex: String, level: Level) -> Result<(), String> {
         let count: usize = self.patterns.iter().map(Vec::len).sum();
-        if count >= MAX_PATTERNS {
-            return Err(format!("the list has {MAX_PATTERNS} patterns already"));
-        }
-        compile(std::slice::from_ref(&regex), MAX_PATTERN)?;
         let [listed, excepted, important, spared] = &mut self.patterns;
-        match level {
+        let known = match level {
             Level::Listed => listed,
             Level::Excepted => excepted,
             Level::Important => important,
             Level::Spared => spared,
+        };
+        if known.contains(&regex) {
+            return Ok(());
         }
-        .push(regex);
+        if count >= MAX_PATTERNS {
+            return Err(format!("the list has {MAX_PATTERNS} patterns already"));
+        }
+        compile(std::slice::from_ref(&regex), MAX_PATTERN)?;
+        known.push(regex);
         Ok(())
     }
 

@@ -52,13 +52,10 @@ impl Qtype {
 
 impl fmt::Display for Qtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = format!("TYPE{}", self.0);
-        match META.iter().find(|(_, meta)| meta == self) {
-            Some((name, _)) => f.write_str(name),
-            None => match number.parse::<RecordType>() {
-                Ok(known) => write!(f, "{known}"),
-                Err(_) => f.write_str(&number),
-            },
+        match (META.iter().find(|(_, meta)| meta == self), RecordType::new(self.0)) {
+            (Some((name, _)), _) => f.write_str(name),
+            (None, Ok(known)) => write!(f, "{known}"),
+            (None, Err(_)) => write!(f, "TYPE{}", self.0),
         }
     }
 }
