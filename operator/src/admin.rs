@@ -71,17 +71,20 @@ fn router(facts: Published, metrics: Metrics) -> Router {
         .route("/metrics", get(render).with_state(metrics))
 }
 
-/// Ready once the cluster was seen: before that nothing is reconciled. Who waits for another operator to end is ready:
-/// a rollout ends that one only then.
+/// Ready once the cluster was seen: before that nothing is reconciled. Who waits for another operator to end is ready, since a
+/// rollout ends that one only then; but not who cannot see whether there is another one.
 async fn readyz(
     State((facts, metrics)): State<(Published, Metrics)>,
 ) -> (StatusCode, &'static str) {
-    match (facts.borrow().is_some(), metrics.is_leading()) {
-        (true, true) => (StatusCode::OK, "ok"),
-        (true, false) => (StatusCode::OK, "ok: standing by, without the lease"),
-        (false, _) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "missing: the watches of the cluster's DNS and nodes")
-        }
+    const MISSING: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+    if facts.borrow().is_none() {
+        (MISSING, "missing: the watches of the cluster's DNS and nodes")
+    } else if !metrics.knows_leaders() {
+        (MISSING, "missing: the lease, which cannot be read or written; the log says why")
+    } else if metrics.is_leading() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::OK, "ok: standing by, without the lease")
     }
 }
 

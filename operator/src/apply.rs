@@ -6,8 +6,8 @@
 //! at rest nothing is written.
 //!
 //! The order is argued: pods need their identity and their configuration, so these come first, and
-//! what stops one of them stops what follows. The Service comes after them, and the PodDisruptionBudget last: they stop
-//! nothing.
+//! what stops one of them stops what follows. The Service comes after them, and the PodDisruptionBudget last, which
+//! nothing but the removal of old ConfigMaps waits for.
 
 use std::{fmt::Debug, sync::Arc};
 

@@ -42,6 +42,8 @@ pub struct Leader {
     seen: Option<(LeaseSpec, Instant)>,
     /// What was logged last: that it waits is told once.
     told: Option<String>,
+    /// Whether it was known once whose the lease is.
+    is_found: bool,
 }
 
 /// How it stands with the lease.
@@ -94,7 +96,8 @@ impl Leader {
             Scope::Namespace(namespace) => namespace.clone(),
         };
         let api = Api::namespaced(client.clone(), &namespace);
-        Self { api, namespace, identity, metrics, seen: None, told: None }
+        metrics.seek_leader();
+        Self { api, namespace, identity, metrics, seen: None, told: None, is_found: false }
     }
 
     /// Does the work while it leads, and anew each time. The work ends in order when `token` is cancelled; it is dropped when
@@ -146,9 +149,13 @@ impl Leader {
             match limited(self.take()).await {
                 Ok(Standing::Held) => {
                     self.told = None;
+                    self.note_found();
                     return Ok(asked);
                 }
-                Ok(Standing::Taken(holder)) => return Err(holder),
+                Ok(Standing::Taken(holder)) => {
+                    self.note_found();
+                    return Err(holder);
+                }
                 Ok(Standing::Contested) => {}
                 Err(error) => self.tell_failure(&error),
             }
@@ -231,8 +238,16 @@ impl Leader {
             return Ok(false);
         }
         let spec = LeaseSpec { holder_identity: None, ..spec };
-        self.api.replace(LEASE, &<_>::default(), &Lease { metadata, spec: Some(spec) }).await?;
+        let params = PostParams { field_manager: Some(crate::NAME.to_owned()), ..<_>::default() };
+        self.api.replace(LEASE, &params, &Lease { metadata, spec: Some(spec) }).await?;
         Ok(true)
+    }
+
+    /// Somebody works, this one or another: until that is known nobody may rely on it.
+    fn note_found(&mut self) {
+        if !std::mem::replace(&mut self.is_found, true) {
+            self.metrics.found_leader();
+        }
     }
 
     fn tell_waiting(&mut self, holder: String) {

@@ -1,7 +1,10 @@
 //! The operator's own metrics. No label comes from an object's name: objects come and go.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -23,6 +26,8 @@ pub struct Metrics {
     applied: Family<Kind, Counter>,
     failures: Counter,
     leading: Gauge,
+    /// Scopes of which it was never known who works for them.
+    unknown: Arc<AtomicUsize>,
     duration: Histogram,
 }
 
@@ -59,7 +64,8 @@ impl Default for Metrics {
         );
         registry.register("reconcile_duration_seconds", "Time of one reconcile", duration.clone());
         registry.register("build_info", "The version that runs", build);
-        Self { registry: Arc::new(Mutex::new(registry)), applied, failures, leading, duration }
+        let (registry, unknown) = (Arc::new(Mutex::new(registry)), Arc::default());
+        Self { registry, applied, failures, leading, unknown, duration }
     }
 }
 
@@ -79,6 +85,22 @@ impl Metrics {
     pub fn lead(&self) -> Leading {
         self.leading.inc();
         Leading(self.leading.clone())
+    }
+
+    /// There is a scope of which it is not known yet who works for it.
+    pub fn seek_leader(&self) {
+        self.unknown.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// For one of those it is known now.
+    pub fn found_leader(&self) {
+        self.unknown.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether it was known once, for each scope, who works for it.
+    #[must_use]
+    pub fn knows_leaders(&self) -> bool {
+        self.unknown.load(Ordering::Relaxed) == 0
     }
 
     /// Whether this process reconciles anything.

@@ -103,6 +103,33 @@ async fn a_lease_that_is_free_is_taken_at_once() {
     }
 }
 
+/// Readiness: a rollout must not end the one that works for one that cannot even see who does.
+#[tokio::test(start_paused = true)]
+async fn who_leads_is_known_once_the_lease_was_read_and_not_before() {
+    let held = left("other", "2026-01-01T00:00:00Z", 15);
+    let cases = [
+        ("it may not be read", ApiServer::default().denying(PATH, 403), false),
+        ("it is free", ApiServer::default(), true),
+        ("it is another one's", ApiServer::default().with(PATH, held), true),
+    ];
+
+    for (why, server, expected) in cases {
+        let (is_known, _) = server
+            .during(async |client| {
+                let (metrics, token) = (Metrics::default(), CancellationToken::new());
+                let scope = Scope::Namespace("dns".into());
+                let leader =
+                    Leader::new(&client, &scope, "kube-system", "a".into(), metrics.clone());
+                assert!(!metrics.knows_leaders(), "{why}: before");
+                let work = leader.lead(&token, async || std::future::pending().await);
+                let _ = timeout(Duration::from_secs(5), work).await;
+                metrics.knows_leaders()
+            })
+            .await;
+        assert_eq!(is_known, expected, "{why}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_taken_when_it_stood_unchanged_whatever_the_clocks_say() {
     let cases = [
