@@ -5,7 +5,7 @@
 
 use std::{any::Any, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -140,7 +140,7 @@ impl App {
             failed: failed.clone(),
         };
         let workers = Workers::start(worker_count(args), &shared)?;
-        surroundings.placement.use_threads(workers.runtimes(), Handle::current());
+        surroundings.placement.use_threads(workers.runtimes(), workers.dialer());
         pipeline.borrow().upstreams.keep(&background);
         let readiness = Arc::new(Readiness::default());
         telemetry.announce(&format!("listening admin {}", admin_listener.local_addr()?));

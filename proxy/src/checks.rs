@@ -167,9 +167,10 @@ impl Checks {
 
 impl Rebinding {
     fn is_unwanted(&self, address: IpAddr) -> bool {
-        is_private(address.to_canonical())
+        let meant = meant(address);
+        (is_private(address) || is_private(meant))
             && !contain(&self.networks, address)
-            && !contain(&self.networks, address.to_canonical())
+            && !contain(&self.networks, meant)
     }
 
     /// Whether the name that was asked for may have private addresses.
@@ -194,8 +195,7 @@ fn root_question() -> crate::message::Question<'static> {
 }
 
 /// Whether an address means something in this network or on this machine alone: RFC 1918, 6598, 3927, 4193, 4291,
-/// loopback, and the unspecified one, by which some systems reach themselves. The same of those that stand in one of IPv6:
-/// behind a translator (RFC 6052 section 2.1), and as the oldest hosts write them (RFC 4291 section 2.5.5.1).
+/// loopback, and the unspecified one, by which some systems reach themselves.
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -211,20 +211,23 @@ fn is_private(address: IpAddr) -> bool {
                 || v6.is_unspecified()
                 || v6.is_unique_local()
                 || v6.is_unicast_link_local()
-                || v4_within(v6).is_some_and(|v4| is_private(v4.into()))
         }
     }
 }
 
-/// The address of IPv4 that one of IPv6 leads to.
-fn v4_within(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The address of IPv4 that one of IPv6 leads to, itself otherwise: one that is mapped or, by the oldest hosts, compatible
+/// (RFC 4291 section 2.5.5), or behind a translator (RFC 6052 section 2.1, RFC 8215).
+fn meant(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            Some(Ipv4Addr::new(a, b, c, d))
+        // Not :: and ::1.
+        [0, 0, 0, 0, 0, 0, 1..=u16::MAX, _]
+        | [0x64, 0xff9b, 0, 0, 0, 0, _, _]
+        | [0x64, 0xff9b, 1, ..] => {
+            let [.., a, b, c, d] = v6.octets();
+            Ipv4Addr::new(a, b, c, d).into()
         }
-        _ => None,
+        _ => address.to_canonical(),
     }
 }
 
@@ -324,8 +327,9 @@ mod tests {
         .concat();
         let address = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
         let (translated, public) = (address("64:ff9b::10.0.0.1"), address("64:ff9b::1.1.1.1"));
+        let (local, allowed) = (address("64:ff9b:1::10.0.0.1"), address("64:ff9b::127.0.0.1"));
         let compatible = address("::192.168.0.1");
-        let cases: [(&str, &str, Qtype, &[u8], bool); 14] = [
+        let cases: [(&str, &str, Qtype, &[u8], bool); 16] = [
             ("public", "a.example.", Qtype::A, &[1, 1, 1, 1], false),
             ("private", "a.example.", Qtype::A, &[192, 168, 0, 1], true),
             ("carrier-grade NAT", "a.example.", Qtype::A, &[100, 64, 0, 1], true),
@@ -336,6 +340,8 @@ mod tests {
             ("a name that only ends so", "xcorp.example.", Qtype::A, &[10, 0, 0, 1], true),
             ("mapped into IPv6", "a.example.", Qtype::AAAA, &v4_mapped, true),
             ("behind a translator", "a.example.", Qtype::AAAA, &translated, true),
+            ("behind a local one", "a.example.", Qtype::AAAA, &local, true),
+            ("an allowed one behind it", "a.example.", Qtype::AAAA, &allowed, false),
             ("a public one behind it", "a.example.", Qtype::AAAA, &public, false),
             ("as the oldest hosts write it", "a.example.", Qtype::AAAA, &compatible, true),
             ("unique local", "a.example.", Qtype::AAAA, &ula, true),

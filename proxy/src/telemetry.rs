@@ -2,7 +2,13 @@
 //!
 //! The level follows the manifest, also over a reload, unless the command line sets it.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    panic,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Instant,
+};
 
 use clap::ValueEnum;
 use dnsproxy_api::v1alpha1::LogLevel;
@@ -57,6 +63,18 @@ impl Telemetry {
         // Nobody reads the log any more: that is no reason to stop serving, as eprintln would.
         writeln!(std::io::stderr(), "{line}").ok();
     }
+}
+
+/// Has panics told as lines of the log, one a second: where a query can make one, it can make many.
+pub fn tell_panics() {
+    static LAST: AtomicU64 = AtomicU64::new(u64::MAX);
+    let begun = Instant::now();
+    panic::set_hook(Box::new(move |panic| {
+        let second = begun.elapsed().as_secs();
+        if LAST.swap(second, Ordering::Relaxed) != second {
+            tracing::error!(thread = thread::current().name(), %panic, "a defect of this program");
+        }
+    }));
 }
 
 fn is_terminal() -> bool {

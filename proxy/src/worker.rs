@@ -50,7 +50,14 @@ pub struct Shared {
 /// The threads.
 pub struct Workers {
     threads: Vec<Thread>,
+    dialer: Dialer,
     end: CancellationToken,
+}
+
+/// The thread on which connections to upstreams are made: their handshakes would else hold up answers.
+struct Dialer {
+    handle: JoinHandle<()>,
+    runtime: Handle,
 }
 
 struct Thread {
@@ -75,7 +82,7 @@ impl Workers {
         let threads = (0..count)
             .map(|index| Thread::start(index, shared.clone(), end.clone()))
             .collect::<Result<_, _>>()?;
-        Ok(Self { threads, end })
+        Ok(Self { threads, dialer: Dialer::start(end.clone())?, end })
     }
 
     /// How many there are.
@@ -86,6 +93,11 @@ impl Workers {
     /// Where tasks can be given to each of them.
     pub fn runtimes(&self) -> Vec<Handle> {
         self.threads.iter().map(|thread| thread.runtime.clone()).collect()
+    }
+
+    /// Where connections to upstreams are made.
+    pub fn dialer(&self) -> Handle {
+        self.dialer.runtime.clone()
     }
 
     /// Serves an address until `stop`, one of its sockets on each worker.
@@ -101,10 +113,21 @@ impl Workers {
     /// Ends the threads, and what still runs on them.
     pub fn end(self) {
         self.end.cancel();
+        // A panic on a thread was reported when it happened.
         for thread in self.threads {
-            // A panic on a worker was reported when it happened.
             thread.handle.join().ok();
         }
+        self.dialer.handle.join().ok();
+    }
+}
+
+impl Dialer {
+    fn start(end: CancellationToken) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let spawner = runtime.handle().clone();
+        let body = move || runtime.block_on(end.cancelled());
+        let handle = thread::Builder::new().name("dialer".to_owned()).spawn(body)?;
+        Ok(Self { handle, runtime: spawner })
     }
 }
 

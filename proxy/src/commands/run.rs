@@ -10,12 +10,13 @@ use crate::{
     config::LoadError,
     open_files,
     shutdown::Signals,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, tell_panics},
 };
 
 /// Exit code 0 after a signal, 1 when it cannot start or go on.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(args.log_format, args.level());
+    tell_panics();
     open_files::raise_limit();
     // Queries are served by the workers; this one has the admin endpoints, reloads and signals.
     let runtime = Builder::new_current_thread().enable_all().build()?;

@@ -168,7 +168,9 @@ impl<'m> Extras<'m> {
     fn refusal(&self) -> Option<Rcode> {
         match self.edns {
             _ if self.is_malformed => Some(Rcode::FORMERR),
+            // What the options of another version are is not for us to say.
             Some(Edns { version: 1.., .. }) => Some(Rcode::BADVERS),
+            Some(edns) if !edns.is_well_formed() => Some(Rcode::FORMERR),
             _ => self.is_signed.then_some(Rcode::REFUSED),
         }
     }
@@ -183,8 +185,8 @@ impl<'m> Extras<'m> {
         if self.edns.is_some() || !is_additional || !record.is_owned_by_root() {
             return Err(Malformed);
         }
-        let edns = self.edns.insert(Edns::of(message, record));
-        if edns.is_well_formed() { Ok(()) } else { Err(Malformed) }
+        self.edns = Some(Edns::of(message, record));
+        Ok(())
     }
 }
 

@@ -43,7 +43,8 @@ impl Qtype {
     /// Reads a mnemonic, or `TYPE123` (RFC 3597 section 5).
     pub fn from_text(text: &str) -> Option<Self> {
         let upper = text.to_ascii_uppercase();
-        let number = upper.strip_prefix("TYPE").and_then(|digits| digits.parse().ok()).map(Self);
+        let digits = upper.strip_prefix("TYPE").filter(|digits| !digits.starts_with('+'));
+        let number = digits.and_then(|digits| digits.parse().ok()).map(Self);
         let meta = || META.iter().find(|(name, _)| *name == upper).map(|(_, meta)| *meta);
         let known = || upper.parse::<RecordType>().ok().map(|known| Self(known.number()));
         number.or_else(meta).or_else(known)
@@ -159,6 +160,6 @@ mod tests {
         for (text, number) in [("afsdb", 18), ("URI", 256), ("axfr", 252), ("TYPE65305", 65_305)] {
             assert_eq!(Qtype::from_text(text), Some(Qtype(number)), "{text}");
         }
-        assert_eq!(Qtype::from_text("NOTYPE"), None);
+        assert_eq!((Qtype::from_text("NOTYPE"), Qtype::from_text("TYPE+5")), (None, None));
     }
 }

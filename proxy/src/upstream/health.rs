@@ -143,6 +143,11 @@ impl Health {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn left_unanswered_in_a_row(&self) -> u32 {
+        self.inner().unanswered
+    }
+
     /// A client's question goes to it. One is enough to find out whether it is still deaf.
     pub(super) fn asked(&self, now: Instant) {
         if self.is_deaf() {

@@ -32,7 +32,7 @@ struct Shared {
 #[derive(Debug)]
 struct Threads {
     workers: Vec<Handle>,
-    /// Where nobody waits for an answer.
+    /// Where no answers are given: so many handshakes in a second as one core makes, one or two thousand, are enough.
     aside: Handle,
 }
 
@@ -55,7 +55,7 @@ impl Placement {
         };
     }
 
-    /// Does what takes time where nobody waits for an answer; on the caller's runtime as long as there are no workers. It ends
+    /// Does what takes time where no answers are given; on the caller's runtime as long as there are no workers. It ends
     /// when nobody waits for it any more. The error is a panic, or the end of the process.
     pub(super) async fn aside<F>(&self, tasks: &Tasks, work: F) -> Result<F::Output, JoinError>
     where

@@ -55,6 +55,8 @@ struct Try<'s> {
     has_moved_on: bool,
     /// Whether it gave nothing where it could: silence, or the end of the connection.
     gave_nothing: bool,
+    /// Whether what it gave was no answer.
+    is_garbled: bool,
 }
 
 /// What is considered next while a server has not answered.
@@ -144,6 +146,7 @@ impl<'s> Search<'s> {
         let outcome = result.as_ref().map(|(_, rcode)| *rcode);
         let is_final = result.as_ref().is_ok_and(|(response, rcode)| is_final(*rcode, response));
         attempt.gave_nothing = result.as_ref().is_err_and(ExchangeError::is_end_of_connection);
+        attempt.is_garbled = result.as_ref().is_err_and(ExchangeError::is_garbled);
         server.note(outcome, is_final, exchange.started(), now);
         if result.is_err() && server.is_suspect() {
             server.probe();
@@ -159,36 +162,33 @@ impl<'s> Search<'s> {
                     if is_hedge {
                         server.upstream_series().count_won_hedge();
                     }
-                    self.note_those_of_no_use(now);
+                    self.note_those_of_no_use(server, now);
                     return Some(answer);
                 }
                 self.keep_best(answer, rcode);
                 self.look_for_those_out_of_reach(now);
                 self.fail_over(server, word_of(rcode), now);
             }
-            Err(error) => {
-                let is_garbled = error.is_garbled();
-                self.note_failure(server, error, now);
-                if is_garbled && !self.is_waiting() && self.bad.is_none() {
-                    self.ask_again(server, now);
-                }
-            }
+            Err(error) => self.note_failure(server, error, now),
         }
         None
     }
 
-    /// Where there is nobody else to ask, one message that was none need not be all that a server has to say.
-    fn ask_again(&mut self, server: &'s Arc<Server>, now: Instant) {
-        let is_of_it = |tried: &&Try<'_>| Arc::ptr_eq(tried.server, server);
-        let is_first = self.tries.iter().filter(is_of_it).count() == 1;
-        if is_first && self.tries.len() < MAX_TRIES && now < self.deadline {
-            self.ask(server, false, now);
-        }
+    /// A server that gave a message that was no answer, once. Where nobody else has anything, that need not be all that it has
+    /// to say.
+    fn once_garbled(&self) -> Option<&'s Arc<Server>> {
+        let times =
+            |server| self.tries.iter().filter(|tried| Arc::ptr_eq(tried.server, server)).count();
+        self.tries
+            .iter()
+            .find(|tried| tried.is_garbled && times(tried.server) == 1)
+            .map(|tried| tried.server)
     }
 
-    /// Those that gave nothing for a question that has an answer.
-    fn note_those_of_no_use(&self, now: Instant) {
-        for tried in self.tries.iter().filter(|tried| tried.gave_nothing) {
+    /// Those that gave nothing for a question that another one has answered.
+    fn note_those_of_no_use(&self, answered: &Arc<Server>, now: Instant) {
+        let is_other = |tried: &&Try<'_>| !Arc::ptr_eq(tried.server, answered);
+        for tried in self.tries.iter().filter(|tried| tried.gave_nothing).filter(is_other) {
             tried.server.note_unanswered(tried.started, now);
         }
     }
@@ -214,6 +214,13 @@ impl<'s> Search<'s> {
         debug!(%upstream, server = %server.address(), name = %question.name, qtype = %question.qtype, reason, %error, "no answer");
         self.failures.push(Attempt { upstream, server: server.address(), error });
         self.fail_over(server, reason, now);
+        let may_again = !self.is_waiting()
+            && self.bad.is_none()
+            && self.tries.len() < MAX_TRIES
+            && now < self.deadline;
+        if let Some(server) = self.once_garbled().filter(|_| may_again) {
+            self.ask(server, false, now);
+        }
     }
 
     /// Asks the next server instead of this one, when there is one.
@@ -351,6 +358,7 @@ impl<'s> Search<'s> {
             looked: now,
             has_moved_on: false,
             gave_nothing: false,
+            is_garbled: false,
         });
     }
 

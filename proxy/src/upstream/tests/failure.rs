@@ -64,6 +64,15 @@ async fn a_message_that_was_none_is_asked_for_once_more_where_there_is_nobody_el
         let fixture = Fixture::new(lab(&authority), &[server.address]);
         assert_eq!(reason(&fixture).await, expected, "{why}");
         assert_eq!(server.log.accepted(), 2, "{why}: once, not for ever");
+
+        // Somebody who is out of reach has nothing to say, either.
+        let (server, nobody) =
+            (DotServer::scripted(authority.issue(&[NAME]), garbling(1)).await, Nobody::new());
+        let fixture = Fixture::new(lab(&authority), &[server.address, nobody.address()]);
+        assert!(fixture.ask("www.example.").await.is_ok(), "{why}, beside one that is gone");
+        let servers = &fixture.upstreams.routing.routes[0].servers;
+        let told = servers[0].health().left_unanswered_in_a_row();
+        assert_eq!(told, 0, "{why}: it has answered");
     }
 }
 
