@@ -359,3 +359,6 @@ fn defaults(draft: &mut Draft, blocks: &[Block]) {
         draft.route("nowhere").upstreams.push(name);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,11 +180,13 @@ type Selection = (Option<Vec<String>>, Option<Vec<String>>);
 
 fn selection(words: &[&str]) -> Result<Selection, String> {
     let (mut types, mut clients) = (None::<Vec<String>>, None::<Vec<String>>);
+    let (mut has_all_types, mut has_all_clients) = (false, false);
     let mut list = None;
     for word in words {
         match (*word, list) {
             ("type" | "net", _) => list = Some(*word),
-            ("*" | "ANY", Some("type")) | ("*", Some("net")) => {}
+            ("*", Some("type")) => has_all_types = true,
+            ("*", Some("net")) => has_all_clients = true,
             (rtype, Some("type")) => types.get_or_insert_default().push(rtype.to_ascii_uppercase()),
             (text, Some("net")) => {
                 let network = network(text)?;
@@ -194,7 +196,8 @@ fn selection(words: &[&str]) -> Result<Selection, String> {
             (other, _) => return Err(format!("`{other}` is not known here")),
         }
     }
-    Ok((types, clients))
+    // A star stands for all, whatever stands beside it. `ANY` does not: it is a type that can be asked for.
+    Ok((types.filter(|_| !has_all_types), clients.filter(|_| !has_all_clients)))
 }
 
 /// `template CLASS TYPE [ZONE...] { match REGEX; answer RR; rcode CODE; fallthrough }`, as far as it is without Go's
