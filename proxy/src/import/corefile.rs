@@ -16,12 +16,14 @@ use dnsproxy_api::{
 
 use super::{Draft, Imported, addresses::reverse_zones, draft};
 
+mod acl;
 mod cache;
 mod forward;
-mod local;
+mod hosts;
 mod log;
 mod rewrite;
 mod syntax;
+mod template;
 
 use forward::Forwards;
 use syntax::{Block, Directive};
@@ -114,10 +116,10 @@ impl Reader<'_> {
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
                 self.draft.at(directive.line);
                 let result = match plugin {
-                    "acl" => local::acl(directive, &self.zones, self.is_alone, self.draft),
+                    "acl" => acl::read(directive, &self.zones, self.is_alone, self.draft),
                     "rewrite" => self.rewrite(directive, &mut stopped),
-                    "template" => local::template(directive, &self.zones, self.draft),
-                    _ => local::hosts(directive, self.draft),
+                    "template" => template::read(directive, &self.zones, self.draft),
+                    _ => hosts::read(directive, self.draft),
                 };
                 self.settle(directive, result);
             }

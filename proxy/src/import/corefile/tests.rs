@@ -13,6 +13,7 @@ fn root(lines: &str) -> String {
 }
 
 /// The notes, but for those that nearly every Corefile has.
+#[allow(dead_code)]
 fn notes(imported: &Imported) -> Vec<String> {
     let notes = imported.notes.iter().map(|note| format!("{}: {note}", note.line));
     let is_usual = |note: &String| {
