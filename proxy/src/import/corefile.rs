@@ -3,20 +3,21 @@
 //! A server block is chosen by the longest zone. In a block, plugins come in the order that CoreDNS was built with,
 //! not in that of the file: acl, any, cache, rewrite, template, hosts, forward. So rules are written in that order.
 
-use std::{cmp::Reverse, net::SocketAddr};
+use std::{cmp::Reverse, collections::BTreeMap, net::SocketAddr};
 
 use dnsproxy_api::{
-    units::Zone,
+    bounds,
     v1alpha1::{
-        Allow, AnyQuestions, Block as BlockRule, BlockWith, Cache, CacheMode, DnsListener, Forward,
+        self, Allow, AnyQuestions, Block as BlockRule, BlockWith, Cache, CacheMode, DnsListener,
         Listeners, NameMatch, rule::Rule,
     },
     validate::CLUSTER_DNS,
 };
 
-use super::{Draft, Imported, addresses::reverse_zones, draft};
+use super::{Draft, Imported, draft};
 
 mod acl;
+mod asked;
 mod cache;
 mod forward;
 mod hosts;
@@ -24,62 +25,163 @@ mod log;
 mod rewrite;
 mod syntax;
 mod template;
+mod zones;
 
-use forward::Forwards;
+use asked::{Share, Shares};
+use forward::Forward;
 use syntax::{Block, Directive};
 
 /// Reads a Corefile.
 pub fn import(text: &str) -> Imported {
     let mut draft = Draft::new();
     match syntax::read(text) {
-        Ok(blocks) => {
-            let is_alone = blocks.len() == 1;
-            let is_logged = is_alone || log::is_everywhere(&blocks);
-            let mut listeners = Vec::new();
-            let mut read: Vec<Read<'_>> = Vec::new();
-            for block in &blocks {
-                let zones = zones(block);
-                let mut reader = Reader { draft: &mut draft, zones, is_alone, is_logged };
-                reader.keys(block, &mut listeners);
-                let forwards = reader.settings(block);
-                read.push(Read { block, zones: reader.zones, forwards });
-            }
-            for (zone, Read { block, zones, forwards }) in in_order(&read) {
-                let zones = zones.clone();
-                let mut reader = Reader { draft: &mut draft, zones, is_alone, is_logged };
-                match zone {
-                    None => reader.rules(block, forwards),
-                    Some(zone) => reader.end(block, zone, forwards),
-                }
-            }
-            draft.drop_last_allowing();
-            listen(&mut draft, listeners);
-            defaults(&mut draft, &blocks);
-        }
+        Ok(blocks) => read(&blocks, &mut draft),
         Err((line, reason)) => draft.note(line, "this block", reason),
     }
     draft.finish()
 }
 
-/// A block, and what came of its forwards.
+fn read(blocks: &[Block], draft: &mut Draft) {
+    let own = own_zones(blocks, draft);
+    let is_alone = own.len() == 1;
+    let is_logged = is_alone || log::is_everywhere(blocks);
+    let mut listeners = Vec::new();
+    let mut read: Vec<Read<'_>> = Vec::new();
+    for (block, zones) in own {
+        let mut reader = Reader { draft, zones, is_alone, is_logged };
+        reader.keys(block, &mut listeners);
+        let forwards = reader.settings(block);
+        read.push(Read { block, zones: reader.zones, forwards });
+    }
+    let shares = Shares::of(&read);
+    let routes = routes(&read, &shares, draft);
+    for (index, zone, Read { block, zones, forwards: _ }) in in_order(&read) {
+        let zones = zones.clone();
+        let mut reader = Reader { draft, zones, is_alone, is_logged };
+        match zone {
+            None => reader.rules(block),
+            Some(zone) => reader
+                .end(block, &Turf { index, zone, read: &read, shares: &shares, routes: &routes }),
+        }
+    }
+    draft.drop_last_allowing();
+    listen(draft, listeners);
+    defaults(draft, blocks);
+}
+
+/// The zones of each block; a zone is that of the first block that has it, as here every port has all zones.
+fn own_zones<'b>(blocks: &'b [Block], draft: &mut Draft) -> Vec<(&'b Block, Vec<String>)> {
+    let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+    let mut own = Vec::new();
+    for block in blocks {
+        let (left, lost): (Vec<_>, Vec<_>) =
+            zones::of_all(&block.keys).into_iter().partition(|zone| !owners.contains_key(zone));
+        for zone in lost {
+            let owner = owners.get(&zone).copied().unwrap_or_default();
+            let reason = format!(
+                "the block of line {owner} is for this zone, on every port; what this one says about it is left out"
+            );
+            draft.note(block.line, zone, reason);
+        }
+        owners.extend(left.iter().map(|zone| (zone.clone(), block.line)));
+        if !left.is_empty() {
+            own.push((block, left));
+        }
+    }
+    own
+}
+
+/// A block, and what it says about whom to ask.
 struct Read<'b> {
     block: &'b Block,
     zones: Vec<String>,
-    forwards: Forwards,
+    forwards: Vec<Forward<'b>>,
+}
+
+impl Read<'_> {
+    /// The first `forward` that takes a name.
+    fn first_for(&self, name: &str) -> Option<usize> {
+        self.forwards.iter().position(|forward| forward.takes(name))
+    }
+}
+
+/// The name of the route of each `forward` of each block; none where it cannot be asked from here.
+type Routes = Vec<Vec<Option<String>>>;
+
+fn routes(read: &[Read<'_>], shares: &Shares, draft: &mut Draft) -> Routes {
+    let mut routes = Vec::new();
+    for (index, Read { zones, forwards, .. }) in read.iter().enumerate() {
+        let mut made = Vec::new();
+        for (number, forward) in forwards.iter().enumerate() {
+            let directive = forward.directive;
+            let taken = shares.zones(index, number);
+            if taken.is_empty() {
+                let reason = format!(
+                    "left out: another `forward` or another block takes each name in {} that it is for",
+                    zones.join(", ")
+                );
+                draft.note(directive.line, directive.text(), reason);
+                made.push(None);
+                continue;
+            }
+            let route = forward.route(taken, ".", draft);
+            match &route {
+                Ok(_) => draft.carry(),
+                Err(reason) => draft.note(directive.line, directive.text(), reason),
+            }
+            made.push(route.ok());
+        }
+        routes.push(made);
+    }
+    routes
 }
 
 /// The rules of each block, and the end of what is said about each of its zones: there a query is for the block with the
 /// longest zone alone, here the first rule that matches decides.
-fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(Option<&'r str>, &'r Read<'b>)> {
+fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(usize, Option<&'r str>, &'r Read<'b>)> {
     let mut parts = Vec::new();
-    for it in read {
-        let zones = || it.zones.iter().map(|zone| (depth(zone), &**zone));
+    for (index, it) in read.iter().enumerate() {
+        let zones = || it.zones.iter().map(|zone| (zones::depth(zone), &**zone));
         let deepest = zones().map(|(depth, _)| depth).max().unwrap_or_default();
-        parts.push((Reverse(deepest), false, None, it));
-        parts.extend(zones().map(|(depth, zone)| (Reverse(depth), true, Some(zone), it)));
+        parts.push((Reverse(deepest), false, index, None, it));
+        parts.extend(zones().map(|(depth, zone)| (Reverse(depth), true, index, Some(zone), it)));
     }
     parts.sort_by_key(|(depth, is_end, ..)| (*depth, *is_end));
-    parts.into_iter().map(|(_, _, zone, it)| (zone, it)).collect()
+    parts.into_iter().map(|(_, _, index, zone, it)| (index, zone, it)).collect()
+}
+
+/// One zone of a block, and who is asked for the names in it.
+struct Turf<'r, 'b> {
+    index: usize,
+    zone: &'r str,
+    read: &'r [Read<'b>],
+    shares: &'r Shares,
+    routes: &'r Routes,
+}
+
+impl Turf<'_, '_> {
+    /// Its shares, the deepest first, but for those that go the same way as the one around them.
+    fn shares(&self) -> Vec<(&Share, bool)> {
+        let own = |share: &&Share| share.block == self.index && share.of == self.zone;
+        let around = |share: &Share| self.shares.around(share).filter(own);
+        let shares = self.shares.iter().filter(own).map(|share| (share, self.is_asked(share)));
+        let shares = shares.filter(|(share, is_asked)| {
+            around(share).is_none_or(|around| self.is_asked(around) != *is_asked)
+        });
+        shares.collect()
+    }
+
+    fn is_asked(&self, share: &Share) -> bool {
+        let route = |forward: usize| self.routes.get(share.block)?.get(forward)?.as_ref();
+        share.forward.is_some_and(|forward| route(forward).is_some())
+    }
+
+    /// The `forward` that leaves a zone out.
+    fn except(&self, zone: &str) -> Option<&Directive> {
+        let forwards = &self.read.get(self.index)?.forwards;
+        let forward = forwards.iter().find(|it| zones::hold(&it.except, zone))?;
+        Some(forward.directive)
+    }
 }
 
 /// One server block on its way into the manifest.
@@ -97,20 +199,24 @@ const ORDERED: [&str; 4] = ["acl", "rewrite", "template", "hosts"];
 
 impl Reader<'_> {
     /// Everything but rules. Tells whom the block asks.
-    fn settings(&mut self, block: &Block) -> Forwards {
-        let mut forwards = Forwards::default();
+    fn settings<'b>(&mut self, block: &'b Block) -> Vec<Forward<'b>> {
+        let mut forwards = Vec::new();
         for directive in block.directives.iter().filter(|it| !ORDERED.contains(&&*it.name)) {
             self.draft.at(directive.line);
-            let result = match &*directive.name {
-                "forward" => forward::read(directive, &self.zones, self.draft, &mut forwards),
-                _ => self.setting(directive),
-            };
-            self.settle(directive, result);
+            if directive.name != "forward" {
+                let result = self.setting(directive);
+                self.settle(directive, result);
+                continue;
+            }
+            match Forward::read(directive, self.draft) {
+                Ok(forward) => forwards.push(forward),
+                Err(reason) => self.draft.note(directive.line, directive.text(), reason),
+            }
         }
         forwards
     }
 
-    fn rules(&mut self, block: &Block, forwards: &Forwards) {
+    fn rules(&mut self, block: &Block) {
         for plugin in ORDERED {
             let mut stopped = None;
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
@@ -124,36 +230,27 @@ impl Reader<'_> {
                 self.settle(directive, result);
             }
         }
-        forward::leave_out(&forwards.excepts, self.draft);
     }
 
     /// What shorter zones say is not for names of this one, and whom they ask is not asked for them.
-    fn end(&mut self, block: &Block, zone: &str, forwards: &Forwards) {
+    fn end(&mut self, block: &Block, turf: &Turf<'_, '_>) {
+        let zone = turf.zone;
         self.draft.at(block.line);
         let name = format!("{zone} end");
-        let has = |plugin: &str| block.directives.iter().any(|it| it.name == plugin);
-        let is_asked = forwards.asked.iter().any(|asked| asked == zone);
-        let within = |zones: &[String]| {
-            let zones = zones.iter().filter(|it| *it != zone && is_within(it, zone)).cloned();
-            zones.collect::<Vec<_>>()
-        };
-        let (asked, failed) = (within(&forwards.asked), within(&forwards.failed));
-        if !asked.is_empty() && (!failed.is_empty() || !is_asked) {
-            self.draft.rule(&name, allowing(asked));
-        }
-        if !failed.is_empty() {
-            self.draft.rule(&name, refusing(failed));
-        }
+        let shares = turf.shares();
+        let is_asked = shares.iter().any(|(share, is_asked)| share.zone == zone && *is_asked);
+        self.parts(&name, turf, &shares, is_asked);
         if is_asked {
             if !self.is_alone && zone != "." {
                 self.draft.rule(&name, allowing(vec![zone.to_owned()]));
             }
             return;
         }
+        let has = |plugin: &str| block.directives.iter().any(|it| it.name == plugin);
         let has_file = block.directives.iter().any(|it| it.name == "hosts" && !it.args.is_empty());
         let reason = if has("kubernetes") && zone != "." {
             let (matches, route) = (draft::zone(zone), CLUSTER_DNS.to_owned());
-            let forward = Some(Forward { route });
+            let forward = Some(v1alpha1::Forward { route });
             self.draft.rule(&name, Rule { matches, forward, ..Rule::default() });
             return;
         } else if has_file && zone != "." {
@@ -165,6 +262,36 @@ impl Reader<'_> {
             "no `forward` that can be carried over: names of this block that no rule answers are refused"
         };
         self.draft.note(block.line, zone, reason);
+    }
+
+    /// The parts of a zone for which others are asked than for the rest, or nobody.
+    fn parts(
+        &mut self,
+        name: &str,
+        turf: &Turf<'_, '_>,
+        shares: &[(&Share, bool)],
+        is_asked: bool,
+    ) {
+        let is_part = |(share, _): &&(&Share, bool)| share.zone != turf.zone;
+        // Where nobody is asked for the root, there is no route either, so that a rule is not needed.
+        let is_needed = is_asked || turf.zone != ".";
+        let parts: Vec<_> = shares.iter().filter(is_part).filter(|_| is_needed).collect();
+        for part in parts.chunk_by(|(_, one), (_, other)| one == other) {
+            let zones: Vec<_> = part.iter().map(|(share, _)| share.zone.clone()).collect();
+            match part {
+                [(_, true), ..] => self.draft.rule(name, allowing(zones)),
+                _ => self.draft.rule(name, refusing(zones)),
+            };
+            for (share, _) in part.iter().filter(|(share, _)| share.forward.is_none()) {
+                if let Some(directive) = turf.except(&share.zone) {
+                    let reason = format!(
+                        "`except`: no other `forward` of this block takes {}, so it is REFUSED",
+                        share.zone
+                    );
+                    self.draft.note(directive.line, directive.text(), reason);
+                }
+            }
+        }
     }
 
     fn settle(&mut self, directive: &Directive, result: Result<(), String>) {
@@ -270,8 +397,14 @@ impl Reader<'_> {
             }
             "bufsize" => {
                 let size = directive.args.first().map_or(Ok(1232), |size| size.parse());
-                let size = size.map_err(|_| "not a number of octets")?;
-                self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(size);
+                let size: u32 = size.map_err(|_| "not a number of octets")?;
+                let [least, most] = bounds::EDNS_BUFFER_SIZE;
+                let kept = u16::try_from(size).unwrap_or(most).clamp(least, most);
+                if u32::from(kept) != size {
+                    let reason = format!("{kept} octets instead: larger ones invite fragments");
+                    self.draft.note(directive.line, directive.text(), reason);
+                }
+                self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(kept);
                 Ok(())
             }
             "cache" => cache::read(directive, self.draft),
@@ -293,37 +426,6 @@ fn check(rule: &Rule) -> Result<(), String> {
         let dnsproxy_text = error.0;
         format!("`{dnsproxy_text}` is not known here")
     })
-}
-
-/// The zones of a block; a network is its reverse zone.
-fn zones(block: &Block) -> Vec<String> {
-    let keys = block.keys.iter().map(|key| key.split_once("://").map_or(&**key, |(_, rest)| rest));
-    let zones = keys.map(|key| match key.rsplit_once(':') {
-        Some((zone, port)) if port.parse::<u16>().is_ok() => zone,
-        _ => key,
-    });
-    zones.flat_map(zones_of).collect()
-}
-
-/// A zone; of a network its reverse zones.
-fn zones_of(text: &str) -> Vec<String> {
-    let networks = text.contains('/').then(|| reverse_zones(text).ok()).flatten();
-    let zone = match text.trim_end_matches('.') {
-        "" => ".",
-        zone => zone,
-    };
-    networks.unwrap_or_else(|| vec![zone.to_owned()])
-}
-
-/// How many labels a zone has; none that is none.
-fn depth(zone: &str) -> usize {
-    zone.parse::<Zone>().map_or(0, |zone| zone.labels().count())
-}
-
-/// Whether a zone is another one or below it.
-fn is_within(zone: &str, other: &str) -> bool {
-    let parsed = zone.parse::<Zone>().ok().zip(other.parse::<Zone>().ok());
-    parsed.is_some_and(|(zone, other)| zone.is_within(&other))
 }
 
 fn allowing(zones: Vec<String>) -> Rule {

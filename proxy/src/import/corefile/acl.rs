@@ -5,10 +5,7 @@ use dnsproxy_api::{
     v1alpha1::{Block, BlockWith, Match, NameMatch, rule::Rule},
 };
 
-use super::{
-    super::addresses::network,
-    syntax::Directive,
-};
+use super::{super::addresses::network, syntax::Directive, zones};
 use crate::import::Draft;
 
 /// `acl ZONES... { ACTION [type QTYPE...] [net SOURCE...] }`, the first that matches. Who is allowed is not asked further
@@ -26,7 +23,7 @@ pub(super) fn read(
         let (types, clients) = selection(rest)?;
         entries.push(Entry { action: (*action).to_owned(), types, clients });
     }
-    let own = directive.args.iter().flat_map(|zone| super::zones_of(zone));
+    let own = directive.args.iter().flat_map(|zone| zones::of(zone));
     let own: Vec<_> = if directive.args.is_empty() { zones.to_vec() } else { own.collect() };
     let zones = if own.iter().any(|zone| zone == ".") { Vec::new() } else { own };
     // Behind the last one everybody is allowed anyway.

@@ -38,8 +38,10 @@ impl Directive {
 
 /// Reads a text; where it cannot be read, the line and the reason.
 pub(super) fn read(text: &str) -> Result<Vec<Block>, (usize, String)> {
-    let lines: Vec<_> =
-        (1..).zip(text.lines()).map(|(number, line)| Line { number, words: words(line) }).collect();
+    let lines: Vec<_> = (1..)
+        .zip(text.trim_start_matches('\u{feff}').lines())
+        .map(|(number, line)| Line { number, words: words(line) })
+        .collect();
     let lines = lines.into_iter().filter(|line| !line.words.is_empty()).collect::<Vec<_>>();
     let mut parser = Parser { lines: lines.into_iter().peekable(), snippets: BTreeMap::new() };
     parser.blocks()

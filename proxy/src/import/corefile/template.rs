@@ -4,7 +4,7 @@ use dnsproxy_api::v1alpha1::{
     Block, BlockWith, Match, NameMatch, OtherTypes, ResponseCode, rule::Rule,
 };
 
-use super::{super::draft, rewrite::rcode, syntax::Directive};
+use super::{super::draft, rewrite::rcode, syntax::Directive, zones};
 use crate::import::Draft;
 
 /// `template CLASS TYPE [ZONE...] { match REGEX; answer RR; rcode CODE; fallthrough }`, as far as it is without Go's
@@ -20,7 +20,7 @@ pub(super) fn read(
     if !matches!(&*class.to_ascii_uppercase(), "IN" | "ANY") {
         return Err("only class IN is answered here".into());
     }
-    let own_zones: Vec<_> = own_zones.iter().flat_map(|zone| super::zones_of(zone)).collect();
+    let own_zones: Vec<_> = own_zones.iter().flat_map(|zone| zones::of(zone)).collect();
     let zones = if own_zones.is_empty() { zones } else { &*own_zones };
     let (mut regexes, mut records, mut code) = (Vec::new(), Vec::new(), None);
     for line in &directive.lines {

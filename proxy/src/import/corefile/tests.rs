@@ -13,12 +13,10 @@ fn root(lines: &str) -> String {
 }
 
 /// The notes, but for those that nearly every Corefile has.
-#[allow(dead_code)]
 fn notes(imported: &Imported) -> Vec<String> {
     let notes = imported.notes.iter().map(|note| format!("{}: {note}", note.line));
-    let is_usual = |note: &String| {
-        note.contains("it stays plain") || note.contains("/etc/hosts is not read")
-    };
+    let is_usual =
+        |note: &String| note.contains("it stays plain") || note.contains("/etc/hosts is not read");
     notes.filter(|note| !is_usual(note)).collect()
 }
 
@@ -89,4 +87,132 @@ fn a_type_called_any_is_not_every_type() {
 
     let star = made(&root("acl {\n block type MX *\n}"));
     assert_eq!(star.a("a.example."), "REFUSED");
+}
+
+/// Each holds for every name of every block, whatever else stands there.
+#[test]
+fn a_value_that_a_manifest_cannot_have_does_not_lose_the_whole_file() {
+    let up = "forward . 192.0.2.1";
+    for (why, corefile, told) in [
+        ("one zone on two ports", format!(".:7201 .:7203 {{\n{up}\n}}\n"), None),
+        (
+            "one zone over two transports",
+            format!("tls://.:8853 .:7201 {{\n{up}\n}}\n"),
+            Some("1: tls://.:8853: tls:// is not served here yet"),
+        ),
+        (
+            "no health check",
+            root("forward a.example 192.0.2.2 {\nhealth_check 0s\nexpire 48h\n}"),
+            Some("3: health_check 0s: it cannot be switched off"),
+        ),
+        (
+            "a connection kept for days",
+            root("forward a.example 192.0.2.2 {\nexpire 48h\n}"),
+            Some("3: expire 48h: 1h instead"),
+        ),
+        (
+            "a server twice",
+            root("forward a.example 192.0.2.2 192.0.2.2"),
+            Some("2: forward a.example 192.0.2.2 192.0.2.2: a server that stands here twice"),
+        ),
+        ("a zone with a port", root("forward a.example:53 192.0.2.2"), None),
+        ("a zone with a scheme", root("forward dns://A.Example. 192.0.2.2"), None),
+        ("a large buffer", root("bufsize 65000"), Some("2: bufsize 65000: 4096 octets instead")),
+        ("a byte order mark", format!("\u{feff}{}", root("")), None),
+        (
+            "one zone in two blocks",
+            format!(".:53 {{\n{up}\n}}\n.:54 {{\nforward . 192.0.2.9\n}}\n"),
+            Some("4: .: the block of line 1 is for this zone"),
+        ),
+    ] {
+        let made = made(&corefile);
+        let notes = notes(&made.imported);
+
+        assert_eq!(made.a("b.example."), "up1", "{why}");
+        let is_told = |told: &str| notes.iter().any(|note| note.starts_with(told));
+        assert!(told.is_none_or(is_told), "{why}: {notes:?}");
+        if corefile.contains("192.0.2.2") {
+            assert_eq!(made.a("x.a.example."), "up2", "{why}");
+        }
+        assert!(told.is_some() || notes.is_empty(), "{why}: {notes:?}");
+    }
+}
+
+/// There the block with the longest zone is for a query, and in it the first `forward` that takes the name.
+#[test]
+fn a_forward_is_for_the_names_that_come_to_it() {
+    let block = |zone: &str, lines: &str| format!("{zone} {{\n{lines}\n}}\n");
+    let to = |zone: &str, server: u8| format!("forward {zone} 192.0.2.{server}\n");
+    let above = block(".", &to(".", 1));
+    for (why, corefile, fates, told) in [
+        (
+            "a deeper block hides it",
+            block(".", &(to("b.a.test", 2) + &to(".", 1))) + &block("a.test", &to(".", 3)),
+            vec![("x.b.a.test.", "up3"), ("x.test.", "up1")],
+            "2: forward b.a.test 192.0.2.2: left out",
+        ),
+        (
+            "a zone outside of its block",
+            block("a.test", &to("b.test", 2)) + &above,
+            vec![("x.b.test.", "up1"), ("x.a.test.", "REFUSED")],
+            "2: forward b.test 192.0.2.2: left out",
+        ),
+        (
+            "a zone wider than its block",
+            block("a.test", &to("test", 1)),
+            vec![("x.a.test.", "up1"), ("b.test.", "REFUSED")],
+            "",
+        ),
+        (
+            "the first one counts, not the longest",
+            block(".", &(to(".", 1) + &to("a.test", 2))),
+            vec![("x.a.test.", "up1")],
+            "3: forward a.test 192.0.2.2: left out",
+        ),
+        (
+            "the first of three",
+            block(".", &(to("a.test", 2) + &to("b.a.test", 3) + &to(".", 1))),
+            vec![("x.b.a.test.", "up2"), ("x.test.", "up1")],
+            "3: forward b.a.test 192.0.2.3: left out",
+        ),
+        (
+            "what one leaves out goes to the next",
+            block(".", "forward a.test 192.0.2.2 {\nexcept b.a.test\n}\nforward . 192.0.2.1"),
+            vec![("x.b.a.test.", "up1"), ("x.a.test.", "up2"), ("x.test.", "up1")],
+            "",
+        ),
+        (
+            "to one for all names, too",
+            block(".", "forward . 192.0.2.1 {\nexcept dns://a.test:53\n}\nforward . 192.0.2.2"),
+            vec![("x.a.test.", "up2"), ("x.test.", "up1")],
+            "",
+        ),
+        (
+            "to nobody where there is none",
+            block(".", "forward . 192.0.2.1 {\nexcept a.test\n}\nforward b.a.test 192.0.2.2"),
+            vec![("x.a.test.", "REFUSED"), ("x.b.a.test.", "up2"), ("x.test.", "up1")],
+            "2: forward . 192.0.2.1: `except`: no other `forward` of this block takes a.test",
+        ),
+        (
+            "all names left out",
+            block(".", "forward . 192.0.2.1 {\nexcept .\n}\nforward a.test 192.0.2.2"),
+            vec![("x.a.test.", "up2"), ("x.test.", "REFUSED")],
+            "2: forward . 192.0.2.1: left out",
+        ),
+        (
+            "a block in a block that leaves something out",
+            block("a.test", "forward . 192.0.2.2 {\nexcept b.a.test\n}") + &above,
+            vec![("x.a.test.", "up2"), ("x.b.a.test.", "REFUSED"), ("x.test.", "up1")],
+            "2: forward . 192.0.2.2: `except`: no other `forward` of this block takes b.a.test",
+        ),
+    ] {
+        let made = made(&corefile);
+        for (name, expected) in fates {
+            assert_eq!(made.a(name), expected, "{why}: {name}");
+        }
+        let notes = notes(&made.imported);
+        let notes: Vec<_> = notes.iter().filter(|note| !note.contains("no `forward`")).collect();
+        assert_eq!(notes.len(), usize::from(!told.is_empty()), "{why}: {notes:?}");
+        assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
+    }
 }
