@@ -55,13 +55,13 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     }
     let shares = Shares::of(&read);
     let routes = routes(&read, &shares, draft);
-    for (index, zone, Read { block, zones, forwards: _ }) in in_order(&read) {
-        let zones = zones.clone();
+    for (index, zone, it) in in_order(&read) {
+        let zones = it.zones.clone();
         let mut reader = Reader { draft, zones, is_alone, is_logged };
+        let place = Place { index, read: it, shares: &shares, routes: &routes };
         match zone {
-            None => reader.rules(block),
-            Some(zone) => reader
-                .end(block, &Turf { index, zone, read: &read, shares: &shares, routes: &routes }),
+            None => reader.rules(it.block, &place),
+            Some(zone) => reader.end(it.block, zone, &place),
         }
     }
     draft.drop_last_allowing();
@@ -150,19 +150,40 @@ fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(usize, Option<&'r str>, &'r Re
     parts.into_iter().map(|(_, _, index, zone, it)| (index, zone, it)).collect()
 }
 
-/// One zone of a block, and who is asked for the names in it.
-struct Turf<'r, 'b> {
+/// One block among the others: which names are its own, and who is asked for them.
+struct Place<'r, 'b> {
     index: usize,
-    zone: &'r str,
-    read: &'r [Read<'b>],
+    read: &'r Read<'b>,
     shares: &'r Shares,
     routes: &'r Routes,
 }
 
-impl Turf<'_, '_> {
-    /// Its shares, the deepest first, but for those that go the same way as the one around them.
-    fn shares(&self) -> Vec<(&Share, bool)> {
-        let own = |share: &&Share| share.block == self.index && share.of == self.zone;
+impl Place<'_, '_> {
+    fn zones(&self) -> &[String] {
+        &self.read.zones
+    }
+
+    /// Whether a query for a name is for this block.
+    fn has(&self, name: &str) -> bool {
+        self.shares.at(name).is_some_and(|share| share.block == self.index)
+    }
+
+    /// Whether queries for a name and for all below it are.
+    fn has_all(&self, name: &str) -> bool {
+        let below = |share: &&Share| zones::is_within(&share.zone, name);
+        self.has(name) && self.shares.iter().filter(below).all(|it| it.block == self.index)
+    }
+
+    /// The TTL of an answer of its own, once the cache of the block has had it.
+    fn cached(&self, ttl: u32) -> u32 {
+        let mut caches = self.read.block.directives.iter().filter(|it| it.name == "cache");
+        let bounds = caches.next().and_then(cache::ttl);
+        bounds.map_or(ttl, |(least, most)| ttl.max(least).min(most))
+    }
+
+    /// The shares of one of its zones, the deepest first, but for those that go the same way as the one around them.
+    fn shares(&self, zone: &str) -> Vec<(&Share, bool)> {
+        let own = |share: &&Share| share.block == self.index && share.of == zone;
         let around = |share: &Share| self.shares.around(share).filter(own);
         let shares = self.shares.iter().filter(own).map(|share| (share, self.is_asked(share)));
         let shares = shares.filter(|(share, is_asked)| {
@@ -178,9 +199,8 @@ impl Turf<'_, '_> {
 
     /// The `forward` that leaves a zone out.
     fn except(&self, zone: &str) -> Option<&Directive> {
-        let forwards = &self.read.get(self.index)?.forwards;
-        let forward = forwards.iter().find(|it| zones::hold(&it.except, zone))?;
-        Some(forward.directive)
+        let mut forwards = self.read.forwards.iter();
+        forwards.find(|it| zones::hold(&it.except, zone)).map(|it| it.directive)
     }
 }
 
@@ -216,7 +236,7 @@ impl Reader<'_> {
         forwards
     }
 
-    fn rules(&mut self, block: &Block) {
+    fn rules(&mut self, block: &Block, place: &Place<'_, '_>) {
         for plugin in ORDERED {
             let mut stopped = None;
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
@@ -225,7 +245,7 @@ impl Reader<'_> {
                     "acl" => acl::read(directive, &self.zones, self.is_alone, self.draft),
                     "rewrite" => self.rewrite(directive, &mut stopped),
                     "template" => template::read(directive, &self.zones, self.draft),
-                    _ => hosts::read(directive, self.draft),
+                    _ => hosts::read(directive, place, self.draft),
                 };
                 self.settle(directive, result);
             }
@@ -233,13 +253,12 @@ impl Reader<'_> {
     }
 
     /// What shorter zones say is not for names of this one, and whom they ask is not asked for them.
-    fn end(&mut self, block: &Block, turf: &Turf<'_, '_>) {
-        let zone = turf.zone;
+    fn end(&mut self, block: &Block, zone: &str, place: &Place<'_, '_>) {
         self.draft.at(block.line);
         let name = format!("{zone} end");
-        let shares = turf.shares();
+        let shares = place.shares(zone);
         let is_asked = shares.iter().any(|(share, is_asked)| share.zone == zone && *is_asked);
-        self.parts(&name, turf, &shares, is_asked);
+        self.parts(zone, place, &shares, is_asked);
         if is_asked {
             if !self.is_alone && zone != "." {
                 self.draft.rule(&name, allowing(vec![zone.to_owned()]));
@@ -267,23 +286,25 @@ impl Reader<'_> {
     /// The parts of a zone for which others are asked than for the rest, or nobody.
     fn parts(
         &mut self,
-        name: &str,
-        turf: &Turf<'_, '_>,
+        zone: &str,
+        place: &Place<'_, '_>,
         shares: &[(&Share, bool)],
         is_asked: bool,
     ) {
-        let is_part = |(share, _): &&(&Share, bool)| share.zone != turf.zone;
         // Where nobody is asked for the root, there is no route either, so that a rule is not needed.
-        let is_needed = is_asked || turf.zone != ".";
-        let parts: Vec<_> = shares.iter().filter(is_part).filter(|_| is_needed).collect();
+        if !is_asked && zone == "." {
+            return;
+        }
+        let name = format!("{zone} end");
+        let parts: Vec<_> = shares.iter().filter(|(share, _)| share.zone != zone).collect();
         for part in parts.chunk_by(|(_, one), (_, other)| one == other) {
             let zones: Vec<_> = part.iter().map(|(share, _)| share.zone.clone()).collect();
             match part {
-                [(_, true), ..] => self.draft.rule(name, allowing(zones)),
-                _ => self.draft.rule(name, refusing(zones)),
+                [(_, true), ..] => self.draft.rule(&name, allowing(zones)),
+                _ => self.draft.rule(&name, refusing(zones)),
             };
             for (share, _) in part.iter().filter(|(share, _)| share.forward.is_none()) {
-                if let Some(directive) = turf.except(&share.zone) {
+                if let Some(directive) = place.except(&share.zone) {
                     let reason = format!(
                         "`except`: no other `forward` of this block takes {}, so it is REFUSED",
                         share.zone

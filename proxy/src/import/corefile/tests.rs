@@ -216,3 +216,79 @@ fn a_forward_is_for_the_names_that_come_to_it() {
         assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
     }
 }
+
+#[test]
+fn a_star_in_hosts_is_for_names_without_a_line_of_their_own() {
+    let lines = "1.2.3.4 *.w.test\n1.2.3.5 x.w.test\n2001:db8::1 y.w.test\n::ffff:1.2.3.9 c.test";
+    // Lines are those of `spec.hosts`, or rules where they are for names of some zones alone.
+    for corefile in [
+        root(&format!("hosts {{\n{lines}\nfallthrough\n}}")),
+        format!("test {{\nhosts {{\n{lines}\nfallthrough\n}}\nforward . 192.0.2.1\n}}\n"),
+    ] {
+        let made = made(&corefile);
+
+        assert_eq!(made.a("x.w.test."), "3600 1.2.3.5", "{corefile}");
+        assert_eq!(made.a("z.w.test."), "3600 1.2.3.4", "{corefile}");
+        assert_eq!(made.a("a.b.w.test."), "up1", "{corefile}");
+        assert_eq!(made.a("y.w.test."), "3600 1.2.3.4", "the other family: {corefile}");
+        assert_eq!(made.fate("y.w.test.", Qtype::AAAA), "3600 2001:db8::1", "{corefile}");
+        assert_eq!(made.a("c.test."), "3600 1.2.3.9", "{corefile}");
+        assert!(notes(&made.imported).is_empty(), "{:?}", notes(&made.imported));
+    }
+}
+
+#[test]
+fn lines_of_hosts_go_with_those_of_its_file() {
+    let made = made(&root("hosts hf {\n10.6.6.6 both.test other.test\nttl 60\nfallthrough\n}"));
+
+    let hosts = made.imported.proxy.spec.hosts.as_ref().unwrap();
+    assert_eq!(hosts.sources[0].file.as_deref(), Some("hf"));
+    let inline = hosts.sources[1].inline.as_deref();
+    assert_eq!(inline, Some("10.6.6.6 both.test\n10.6.6.6 other.test\n"));
+    assert_eq!(made.a("both.test."), "60 10.6.6.6");
+    let names = made.fate("6.6.6.10.in-addr.arpa.", Qtype::PTR);
+    assert_eq!(names, "60 both.test., 60 other.test.");
+    assert!(notes(&made.imported).is_empty(), "{:?}", notes(&made.imported));
+}
+
+#[test]
+fn hosts_of_a_block_are_for_its_own_names() {
+    let up = "forward . 192.0.2.1";
+    let hosts = "hosts {\n1.2.3.4 h.foo bad..name h.a.test\nfallthrough\n}";
+    let lone = made(&format!("a.test {{\n{hosts}\n{up}\n}}\n"));
+    let beside = made(&format!("a.test {{\n{hosts}\n{up}\n}}\n. {{\n{up}\n}}\n"));
+    let reverse = "4.3.2.1.in-addr.arpa.";
+
+    for (made, others) in [(&lone, "REFUSED"), (&beside, "up1")] {
+        assert_eq!(made.a("h.a.test."), "3600 1.2.3.4");
+        assert_eq!(made.a("x.a.test."), "up1");
+        assert_eq!(made.a("h.foo."), others);
+        assert_eq!(made.fate(reverse, Qtype::PTR), others);
+        let told = notes(&made.imported);
+        assert!(told[0].starts_with("3: h.foo: left out: it is no name of this block"), "{told:?}");
+        assert!(told[1].starts_with("3: bad..name: left out"), "{told:?}");
+    }
+    let with_reverse = made(&format!("a.test 1.2.3.0/24 {{\n{hosts}\n{up}\n}}\n"));
+    assert_eq!(with_reverse.fate(reverse, Qtype::PTR), "3600 h.a.test.");
+    let hidden = made(&format!("a.test {{\n{up}\n}}\n. {{\n{hosts}\n{up}\n}}\n"));
+    assert_eq!(hidden.a("h.a.test."), "up1");
+    assert_eq!(hidden.a("h.foo."), "3600 1.2.3.4");
+}
+
+#[test]
+fn there_may_be_more_lines_of_hosts_than_rules() {
+    let lines: String =
+        (0..6000).map(|i| format!("10.0.{}.{} n{i}.test\n", i / 250, i % 250)).collect();
+    let made = made(&root(&format!("hosts {{\n{lines}\nfallthrough\n}}\ncache 30")));
+
+    assert_eq!(made.a("n5999.test."), "30 10.0.23.249", "no longer than the cache has it");
+}
+
+#[test]
+fn where_hosts_do_not_fall_through_is_told() {
+    let told = |end: &str| notes(&import(&root(&format!("hosts {{\n1.2.3.4 a.test\n{end}\n}}"))));
+    assert!(told("fallthrough").is_empty());
+    assert!(told("fallthrough .").is_empty());
+    assert!(told("")[0].contains("names that are not there would get SERVFAIL"));
+    assert!(told("fallthrough b.test")[0].contains("and not in b.test, would get SERVFAIL"));
+}
