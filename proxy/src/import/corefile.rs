@@ -21,6 +21,7 @@ mod asked;
 mod cache;
 mod forward;
 mod hosts;
+mod leads;
 mod log;
 mod rewrite;
 mod syntax;
@@ -29,6 +30,8 @@ mod zones;
 
 use asked::{Share, Shares};
 use forward::Forward;
+use leads::Lead;
+use rewrite::{Landing, Reach};
 use syntax::{Block, Directive};
 
 /// Reads a Corefile.
@@ -54,11 +57,13 @@ fn read(blocks: &[Block], draft: &mut Draft) {
         read.push(Read { block, zones: reader.zones, forwards });
     }
     let shares = Shares::of(&read);
-    let routes = routes(&read, &shares, draft);
+    let leads: Vec<_> =
+        (0..read.len()).map(|index| leads::of(index, &read, &shares, draft)).collect();
+    let routes = routes(&read, &shares, &leads, draft);
     for (index, zone, it) in in_order(&read) {
         let zones = it.zones.clone();
         let mut reader = Reader { draft, zones, is_alone, is_logged };
-        let place = Place { index, read: it, shares: &shares, routes: &routes };
+        let place = Place { index, read: it, shares: &shares, routes: &routes, leads: &leads };
         match zone {
             None => reader.rules(it.block, &place),
             Some(zone) => reader.end(it.block, zone, &place),
@@ -108,14 +113,15 @@ impl Read<'_> {
 /// The name of the route of each `forward` of each block; none where it cannot be asked from here.
 type Routes = Vec<Vec<Option<String>>>;
 
-fn routes(read: &[Read<'_>], shares: &Shares, draft: &mut Draft) -> Routes {
+fn routes(read: &[Read<'_>], shares: &Shares, leads: &[Vec<Lead>], draft: &mut Draft) -> Routes {
     let mut routes = Vec::new();
     for (index, Read { zones, forwards, .. }) in read.iter().enumerate() {
         let mut made = Vec::new();
         for (number, forward) in forwards.iter().enumerate() {
             let directive = forward.directive;
             let taken = shares.zones(index, number);
-            if taken.is_empty() {
+            let is_led = |leads: &Vec<Lead>| leads.iter().any(|lead| lead.forward == number);
+            if taken.is_empty() && !leads.get(index).is_some_and(is_led) {
                 let reason = format!(
                     "left out: another `forward` or another block takes each name in {} that it is for",
                     zones.join(", ")
@@ -124,7 +130,7 @@ fn routes(read: &[Read<'_>], shares: &Shares, draft: &mut Draft) -> Routes {
                 made.push(None);
                 continue;
             }
-            let route = forward.route(taken, ".", draft);
+            let route = forward.route(taken, draft);
             match &route {
                 Ok(_) => draft.carry(),
                 Err(reason) => draft.note(directive.line, directive.text(), reason),
@@ -156,6 +162,7 @@ struct Place<'r, 'b> {
     read: &'r Read<'b>,
     shares: &'r Shares,
     routes: &'r Routes,
+    leads: &'r [Vec<Lead>],
 }
 
 impl Place<'_, '_> {
@@ -193,8 +200,20 @@ impl Place<'_, '_> {
     }
 
     fn is_asked(&self, share: &Share) -> bool {
-        let route = |forward: usize| self.routes.get(share.block)?.get(forward)?.as_ref();
-        share.forward.is_some_and(|forward| route(forward).is_some())
+        share.forward.is_some_and(|forward| self.route(share.block, forward).is_some())
+    }
+
+    fn route(&self, block: usize, forward: usize) -> Option<&String> {
+        self.routes.get(block)?.get(forward)?.as_ref()
+    }
+
+    /// The zones into which names are rewritten, and the routes for them.
+    fn leads(&self) -> impl Iterator<Item = (String, String)> {
+        let leads = self.leads.get(self.index).into_iter().flatten();
+        leads.filter_map(|lead| {
+            let route = self.route(self.index, lead.forward)?;
+            Some((lead.zone.clone(), route.clone()))
+        })
     }
 
     /// The `forward` that leaves a zone out.
@@ -212,6 +231,15 @@ struct Reader<'d> {
     is_alone: bool,
     /// Whether each block logs, so that queries for all names may be logged here.
     is_logged: bool,
+}
+
+/// What the rewrites above one say.
+#[derive(Default)]
+struct Before {
+    /// The line of the first that ends the way of a query, and whether it changes the question.
+    stopped: Option<(usize, bool)>,
+    /// Whether a name may be another one by now.
+    has_renamed: bool,
 }
 
 /// The plugins that make rules, in CoreDNS's order.
@@ -238,17 +266,37 @@ impl Reader<'_> {
 
     fn rules(&mut self, block: &Block, place: &Place<'_, '_>) {
         for plugin in ORDERED {
-            let mut stopped = None;
+            let mut before = Before::default();
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
                 self.draft.at(directive.line);
                 let result = match plugin {
                     "acl" => acl::read(directive, &self.zones, self.is_alone, self.draft),
-                    "rewrite" => self.rewrite(directive, &mut stopped),
+                    "rewrite" => self.rewrite(directive, &mut before),
                     "template" => template::read(directive, &self.zones, self.draft),
                     _ => hosts::read(directive, place, self.draft),
                 };
                 self.settle(directive, result);
             }
+        }
+        self.lead(block, place);
+    }
+
+    /// Sends names that were rewritten to the upstreams of the block. Those of its own zones are not looked at for that.
+    fn lead(&mut self, block: &Block, place: &Place<'_, '_>) {
+        self.draft.at(block.line);
+        let leads: Vec<_> = place.leads().collect();
+        if leads.iter().any(|(zone, _)| self.zones.iter().any(|own| is_above(zone, own))) {
+            for zone in self.zones.clone() {
+                let shares = place.shares(&zone);
+                self.parts(&zone, place, &shares, true);
+                self.draft.rule(&format!("{zone} own"), allowing(vec![zone]));
+            }
+        }
+        for (zone, route) in leads {
+            let forward = Some(v1alpha1::Forward { route });
+            let matches = draft::zone(&zone);
+            self.draft
+                .rule(&format!("{zone} rewritten"), Rule { matches, forward, ..Rule::default() });
         }
     }
 
@@ -351,14 +399,10 @@ impl Reader<'_> {
         }
     }
 
-    fn rewrite(
-        &mut self,
-        directive: &Directive,
-        stopped: &mut Option<(usize, bool)>,
-    ) -> Result<(), String> {
-        let rule = rewrite::read(directive)?;
+    fn rewrite(&mut self, directive: &Directive, before: &mut Before) -> Result<(), String> {
+        let mut rule = rewrite::read(directive)?;
         let changes_question = rule.rewrite.is_some();
-        if let Some((line, kind)) = *stopped
+        if let Some((line, kind)) = before.stopped
             && kind != changes_question
         {
             let reason = format!(
@@ -366,10 +410,18 @@ impl Reader<'_> {
             );
             self.draft.note(directive.line, directive.text(), reason);
         }
-        if rule.then.is_none() && stopped.is_none() {
-            *stopped = Some((directive.line, changes_question));
+        if rule.then.is_none() && before.stopped.is_none() {
+            before.stopped = Some((directive.line, changes_question));
         }
-        self.scope(directive);
+        match rewrite::reach(&mut rule, &self.zones) {
+            Reach::Outside if !before.has_renamed => {
+                return Err(format!("left out: no name in {} matches", self.zones.join(", ")));
+            }
+            Reach::Outside | Reach::Beyond => self.tell_of_reach(directive, &rule),
+            Reach::Inside => {}
+        }
+        before.has_renamed |=
+            rule.then.is_some() && rule.rewrite.as_ref().is_some_and(|it| it.name.is_some());
         let inner = directive.lines.iter().flat_map(|line| &line.words);
         let words = directive.args.iter().chain(inner);
         let name = words.filter(|word| !matches!(&***word, "stop" | "continue"));
@@ -380,14 +432,15 @@ impl Reader<'_> {
     }
 
     /// What a block says about names holds for the names of its zones alone.
-    fn scope(&mut self, directive: &Directive) {
-        if !self.is_alone && !self.zones.iter().any(|zone| zone == ".") {
-            let reason = format!(
-                "here it holds for every name, not for those in {} alone, and a new name goes the way of that name",
-                self.zones.join(", ")
-            );
-            self.draft.note(directive.line, directive.text(), reason);
+    fn tell_of_reach(&mut self, directive: &Directive, rule: &Rule) {
+        // Names that nobody else has are refused, unless they become some of these zones.
+        let stays = Landing::of(rule).is_none_or(|landing| landing == Landing::Near);
+        if self.is_alone && stays {
+            return;
         }
+        let zones = self.zones.join(", ");
+        let reason = format!("here it holds for every name, not for those in {zones} alone");
+        self.draft.note(directive.line, directive.text(), reason);
     }
 
     /// What stands in the braces of a directive for which nothing is set here.
@@ -447,6 +500,10 @@ fn check(rule: &Rule) -> Result<(), String> {
         let dnsproxy_text = error.0;
         format!("`{dnsproxy_text}` is not known here")
     })
+}
+
+fn is_above(zone: &str, other: &str) -> bool {
+    zone != other && zones::is_within(other, zone)
 }
 
 fn allowing(zones: Vec<String>) -> Rule {

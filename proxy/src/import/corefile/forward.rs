@@ -53,28 +53,23 @@ impl<'b> Forward<'b> {
         zones::is_within(name, &self.from) && !zones::hold(&self.except, name)
     }
 
-    /// Makes the route for some zones. Returns its name.
-    pub(super) fn route(
-        &self,
-        zones: Vec<String>,
-        lead: &str,
-        draft: &mut Draft,
-    ) -> Result<String, String> {
+    /// Makes the route for some zones; without any it is for names that were rewritten. Returns its name.
+    pub(super) fn route(&self, zones: Vec<String>, draft: &mut Draft) -> Result<String, String> {
         let directive = self.directive;
         draft.at(directive.line);
         let servers = directive.args.get(1..).unwrap_or_default();
         let options = Options::read(directive, draft)?;
         let (files, servers): (Vec<_>, Vec<_>) = servers.iter().partition(|it| is_file(it));
         let targets = servers.into_iter().map(|it| target(it)).collect::<Result<Vec<_>, _>>()?;
-        let first = zones.first().map_or(lead, String::as_str);
         if targets.is_empty() && !zones.iter().any(|zone| zone == ".") {
             let file = files.first().ok_or("no server")?;
             return Err(format!("{file} is not read: write its servers as `upstreams`"));
         }
         tell_of_files(&files, targets.is_empty(), directive, draft);
-        let name = match first {
-            "." => draft::DEFAULT.to_owned(),
-            zone => draft.route_name(zone),
+        let name = match zones.first().map(String::as_str) {
+            Some(".") => draft::DEFAULT.to_owned(),
+            Some(zone) => draft.route_name(zone),
+            None => draft.route_name("rewritten"),
         };
         let upstreams = match targets.is_empty() {
             true => vec![draft.unknown_upstream()],

@@ -5,7 +5,7 @@ use dnsproxy_api::v1alpha1::{
     Rewrite, Then, TtlRange, rule::Rule,
 };
 
-use super::{super::draft, syntax::Directive};
+use super::{super::draft, syntax::Directive, zones};
 
 /// The rule of one directive. `stop`, the default, ends CoreDNS's way through all its rules.
 pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
@@ -59,6 +59,77 @@ pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
         _ => return Err("not a rewrite that is known".into()),
     };
     Ok(Rule { then, ..rule })
+}
+
+/// Where the names are that a rule makes of others.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Landing {
+    /// Mostly where they were.
+    Near,
+    In(String),
+    Anywhere,
+}
+
+impl Landing {
+    /// Of a rule that changes names.
+    pub(super) fn of(rule: &Rule) -> Option<Self> {
+        let to = rule.rewrite.as_ref()?.name.as_ref()?;
+        let names = rule.matches.names.as_ref()?;
+        if names.prefix.is_some() || names.substring.is_some() {
+            return Some(Self::Near);
+        }
+        let end = to.rsplit_once('}').map_or(&**to, |(_, end)| end);
+        // The first label may have begun before.
+        let is_whole = names.exact.is_some() || names.suffix.is_some() || !to.contains('}');
+        let zone = if is_whole { Some(end) } else { end.split_once('.').map(|(_, zone)| zone) };
+        let zone = zones::without_dot(zone.unwrap_or(".").trim_start_matches('.'));
+        Some(if zone == "." && names.exact.is_none() { Self::Anywhere } else { Self::In(zone) })
+    }
+}
+
+/// Whether a rule is for names of some zones.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reach {
+    /// For them alone.
+    Inside,
+    /// For none of them.
+    Outside,
+    /// For others as well.
+    Beyond,
+}
+
+/// Tells it of a rule; one that is for every name is made one for those of the zones.
+pub(super) fn reach(rule: &mut Rule, zones: &[String]) -> Reach {
+    let is_all = |names: &NameMatch| names.zone.as_ref().is_some_and(|zone| *zone == ["."]);
+    if zones.iter().any(|zone| zone == ".") {
+        return Reach::Inside;
+    }
+    if rule.matches.names.as_ref().is_none_or(is_all) {
+        rule.matches.names = Some(NameMatch { zone: Some(zones.to_vec()), ..NameMatch::default() });
+        return Reach::Inside;
+    }
+    let one = |list: &Option<Vec<String>>| list.as_ref()?.first().cloned();
+    let Some(names) = &rule.matches.names else { return Reach::Beyond };
+    match (one(&names.exact), one(&names.suffix)) {
+        (Some(name), _) if zones::hold(zones, &zones::without_dot(&name)) => Reach::Inside,
+        (Some(_), _) => Reach::Outside,
+        (None, Some(suffix)) => reach_of_suffix(&zones::without_dot(&suffix), zones),
+        (None, None) => Reach::Beyond,
+    }
+}
+
+fn reach_of_suffix(suffix: &str, zones: &[String]) -> Reach {
+    let zone = suffix.strip_prefix('.');
+    let is_below = |outer: &String| {
+        zone.is_some_and(|zone| zones::is_within(zone, outer))
+            || suffix != outer && zones::is_within(suffix, outer)
+    };
+    if zones.iter().any(is_below) {
+        return Reach::Inside;
+    }
+    // By characters: `st` is an end of `a.test`.
+    let is_end = |zone: &String| zone.ends_with(suffix) || zone == suffix;
+    if zones.iter().any(is_end) { Reach::Beyond } else { Reach::Outside }
 }
 
 /// How a name is compared.

@@ -292,3 +292,70 @@ fn where_hosts_do_not_fall_through_is_told() {
     assert!(told("")[0].contains("names that are not there would get SERVFAIL"));
     assert!(told("fallthrough b.test")[0].contains("and not in b.test, would get SERVFAIL"));
 }
+
+/// There the block is chosen before the name is rewritten.
+#[test]
+fn a_rewritten_name_goes_to_the_upstreams_of_its_block() {
+    let block = |zone: &str, lines: &str, server: u8| {
+        format!("{zone} {{\n{lines}\nforward . 192.0.2.{server}\n}}\n")
+    };
+    for (why, corefile, fates, told) in [
+        (
+            "into a deeper block",
+            block(".", "rewrite name q.test x.a.test", 1) + &block("a.test", "", 2),
+            vec![("q.test.", "up1"), ("x.a.test.", "up2"), ("x.test.", "up1")],
+            "",
+        ),
+        (
+            "into a deeper block, with any ending",
+            block(".", "rewrite name regex ^q-(.*)\\.$ {1}", 1) + &block("a.test", "", 2),
+            vec![("q-x.a.test.", "up2"), ("q-a.test.", "up1"), ("y.a.test.", "up2"), ("y.", "up1")],
+            "",
+        ),
+        (
+            "out of a block that is alone",
+            block("a.test", "rewrite name suffix .a.test .b.test", 1),
+            vec![("x.a.test.", "up1"), ("x.c.test.", "REFUSED")],
+            "2: rewrite name suffix .a.test .b.test: this block's upstreams are asked for names in b.test",
+        ),
+        (
+            "out of a block, into that around it",
+            block("a.test", "rewrite name suffix .a.test .b.test", 1) + &block(".", "", 2),
+            vec![("x.b.test.", "up2"), ("x.c.test.", "up2")],
+            "2: rewrite name suffix .a.test .b.test: a name that becomes one in b.test goes the way",
+        ),
+        (
+            "to another forward of the block",
+            block("a.test", "rewrite name x.a.test x.b.test\nforward b.test 192.0.2.3", 1),
+            vec![("x.a.test.", "up3"), ("y.a.test.", "up1")],
+            "2: rewrite name x.a.test x.b.test: this block's upstreams are asked",
+        ),
+        (
+            "a name that is none of the block",
+            block("a.test", "rewrite name c.test x.a.test", 1),
+            vec![("c.test.", "REFUSED"), ("x.a.test.", "up1")],
+            "2: rewrite name c.test x.a.test: left out: no name in a.test matches",
+        ),
+        (
+            "anything into the block",
+            block("a.test", "rewrite name regex (.*)\\.c\\.test\\. {1}.a.test", 1),
+            vec![("x.a.test.", "up1")],
+            "2: rewrite name regex (.*)\\.c\\.test\\. {1}.a.test: here it holds for every name",
+        ),
+        (
+            "types are those of the block's names",
+            block("a.test", "rewrite type A HINFO\nrewrite ttl regex .* 5", 1) + &block(".", "", 2),
+            vec![("x.a.test.", "up1"), ("x.test.", "up2")],
+            "3: rewrite ttl regex .* 5: here it holds for every name",
+        ),
+    ] {
+        let made = made(&corefile);
+        for (name, expected) in fates {
+            assert_eq!(made.a(name), expected, "{why}: {name}");
+        }
+        let notes = notes(&made.imported);
+        let notes: Vec<_> = notes.iter().filter(|note| !note.contains("ends the way")).collect();
+        assert_eq!(notes.len(), usize::from(!told.is_empty()), "{why}: {notes:?}");
+        assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
+    }
+}
