@@ -1,7 +1,7 @@
 //! A Corefile, the configuration of CoreDNS 1.14.
 //!
 //! A server block is chosen by the longest zone. In a block, plugins come in the order that CoreDNS was built with,
-//! not in that of the file: acl, any, cache, rewrite, template, hosts, forward. So rules are written in that order.
+//! not in that of the file: any, rewrite, acl, cache, template, hosts, forward. So rules are written in that order.
 
 use std::{cmp::Reverse, collections::BTreeMap, net::SocketAddr};
 
@@ -60,6 +60,7 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     let leads: Vec<_> =
         (0..read.len()).map(|index| leads::of(index, &read, &shares, draft)).collect();
     let routes = routes(&read, &shares, &leads, draft);
+    tell_of_settings(&read, draft);
     for (index, zone, it) in in_order(&read) {
         let zones = it.zones.clone();
         let mut reader = Reader { draft, zones, is_alone, is_logged };
@@ -72,6 +73,25 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     draft.drop_last_allowing();
     listen(draft, listeners);
     defaults(draft, blocks);
+}
+
+/// Settings that are one for all names here.
+fn tell_of_settings(read: &[Read<'_>], draft: &mut Draft) {
+    for plugin in ["any", "bufsize", "cache"] {
+        let all: Vec<_> = read.iter().map(|it| it.block.has(plugin)).collect();
+        let text = |directive: &Directive| {
+            let lines = directive.lines.iter().map(|line| line.words.clone());
+            (directive.args.clone(), lines.collect::<Vec<_>>())
+        };
+        if all.windows(2).all(|two| matches!(two, [one, other] if one.map(text) == other.map(text)))
+        {
+            continue;
+        }
+        for directive in all.into_iter().flatten() {
+            let reason = "here it is one for the names of all blocks: what stands last holds";
+            draft.note(directive.line, directive.text(), reason);
+        }
+    }
 }
 
 /// The zones of each block; a zone is that of the first block that has it, as here every port has all zones.
@@ -243,7 +263,7 @@ struct Before {
 }
 
 /// The plugins that make rules, in CoreDNS's order.
-const ORDERED: [&str; 4] = ["acl", "rewrite", "template", "hosts"];
+const ORDERED: [&str; 4] = ["rewrite", "acl", "template", "hosts"];
 
 impl Reader<'_> {
     /// Everything but rules. Tells whom the block asks.
@@ -266,13 +286,16 @@ impl Reader<'_> {
 
     fn rules(&mut self, block: &Block, place: &Place<'_, '_>) {
         for plugin in ORDERED {
+            if plugin == "acl" {
+                acl::read(block, place, self.is_alone, self.draft);
+                continue;
+            }
             let mut before = Before::default();
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
                 self.draft.at(directive.line);
                 let result = match plugin {
-                    "acl" => acl::read(directive, &self.zones, self.is_alone, self.draft),
-                    "rewrite" => self.rewrite(directive, &mut before),
-                    "template" => template::read(directive, &self.zones, self.draft),
+                    "rewrite" => self.rewrite(directive, block, &mut before),
+                    "template" => template::read(directive, place, self.draft),
                     _ => hosts::read(directive, place, self.draft),
                 };
                 self.settle(directive, result);
@@ -313,9 +336,8 @@ impl Reader<'_> {
             }
             return;
         }
-        let has = |plugin: &str| block.directives.iter().any(|it| it.name == plugin);
-        let has_file = block.directives.iter().any(|it| it.name == "hosts" && !it.args.is_empty());
-        let reason = if has("kubernetes") && zone != "." {
+        let has_file = block.has("hosts").is_some_and(|it| !it.args.is_empty());
+        let reason = if block.has("kubernetes").is_some() && zone != "." {
             let (matches, route) = (draft::zone(zone), CLUSTER_DNS.to_owned());
             let forward = Some(v1alpha1::Forward { route });
             self.draft.rule(&name, Rule { matches, forward, ..Rule::default() });
@@ -399,7 +421,12 @@ impl Reader<'_> {
         }
     }
 
-    fn rewrite(&mut self, directive: &Directive, before: &mut Before) -> Result<(), String> {
+    fn rewrite(
+        &mut self,
+        directive: &Directive,
+        block: &Block,
+        before: &mut Before,
+    ) -> Result<(), String> {
         let mut rule = rewrite::read(directive)?;
         let changes_question = rule.rewrite.is_some();
         if let Some((line, kind)) = before.stopped
@@ -420,6 +447,7 @@ impl Reader<'_> {
             Reach::Outside | Reach::Beyond => self.tell_of_reach(directive, &rule),
             Reach::Inside => {}
         }
+        self.tell_of_answers(directive, &rule, block);
         before.has_renamed |=
             rule.then.is_some() && rule.rewrite.as_ref().is_some_and(|it| it.name.is_some());
         let inner = directive.lines.iter().flat_map(|line| &line.words);
@@ -429,6 +457,26 @@ impl Reader<'_> {
         check(&rule)?;
         self.draft.rule(&name, rule);
         Ok(())
+    }
+
+    /// What of an answer is not changed as it is there.
+    fn tell_of_answers(&mut self, directive: &Directive, rule: &Rule, block: &Block) {
+        if rewrite::has_chain(rule) {
+            let reason = "CoreDNS makes each change of a name in the answer in turn, the last one first, and then the automatic one; here the first of these that matches is made";
+            self.draft.note(directive.line, directive.text(), reason);
+        }
+        let response = rule.response.as_ref();
+        let is_of_all = response.is_some_and(|it| it.ttl.is_some() || it.rcodes.is_some());
+        if is_of_all && block.has("hosts").or(block.has("template")).is_some() {
+            let reason = "answers of `hosts` and `template` stay as they are: this is for those of upstreams";
+            self.draft.note(directive.line, directive.text(), reason);
+        }
+        if is_of_all && block.has("cache").is_some() {
+            let reason = "the bounds of the cache hold for what this makes of a TTL, too";
+            if response.is_some_and(|it| it.ttl.is_some()) {
+                self.draft.note(directive.line, directive.text(), reason);
+            }
+        }
     }
 
     /// What a block says about names holds for the names of its zones alone.

@@ -1,89 +1,100 @@
 //! CoreDNS's `acl`: who may ask for what.
+//!
+//! There it looks at the name that a rewrite made, and so do rules that stand behind those that rewrite.
 
 use dnsproxy_api::{
     units::Network,
-    v1alpha1::{Block, BlockWith, Match, NameMatch, rule::Rule},
+    v1alpha1::{Allow, Block as BlockRule, BlockWith, Match, NameMatch, rule::Rule},
 };
 
-use super::{super::addresses::network, syntax::Directive, zones};
+use super::{
+    super::addresses::network,
+    Place,
+    syntax::{Block, Directive, Line},
+    zones,
+};
 use crate::import::Draft;
-
-/// `acl ZONES... { ACTION [type QTYPE...] [net SOURCE...] }`, the first that matches. Who is allowed is not asked further
-/// there; a rule that allows would end all rules here, so it is carried over only where that is the same.
-pub(super) fn read(
-    directive: &Directive,
-    zones: &[String],
-    is_alone: bool,
-    draft: &mut Draft,
-) -> Result<(), String> {
-    let mut entries = Vec::new();
-    for line in &directive.lines {
-        let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
-        let Some((action, rest)) = words.split_first() else { continue };
-        let (types, clients) = selection(rest)?;
-        entries.push(Entry { action: (*action).to_owned(), types, clients });
-    }
-    let own = directive.args.iter().flat_map(|zone| zones::of(zone));
-    let own: Vec<_> = if directive.args.is_empty() { zones.to_vec() } else { own.collect() };
-    let zones = if own.iter().any(|zone| zone == ".") { Vec::new() } else { own };
-    // Behind the last one everybody is allowed anyway.
-    while entries.last().is_some_and(|entry| entry.action == "allow") {
-        entries.pop();
-    }
-    let allowed: Vec<_> = entries.iter().filter(|entry| entry.action == "allow").cloned().collect();
-    if !allowed.is_empty() {
-        let is_for_all = is_alone && zones.is_empty();
-        return allow_list(&entries, &allowed, is_for_all, draft);
-    }
-    for Entry { action, types, clients } in entries {
-        let with = match &*action {
-            "block" => BlockWith::REFUSED,
-            "filter" => BlockWith::NODATA,
-            "drop" => BlockWith::Drop,
-            other => return Err(format!("`{other}` is not known here")),
-        };
-        let zones = if zones.is_empty() && types.is_none() && clients.is_none() {
-            vec![".".into()]
-        } else {
-            zones.clone()
-        };
-        let names =
-            (!zones.is_empty()).then(|| NameMatch { zone: Some(zones), ..NameMatch::default() });
-        let matches = Match { names, types, clients, ..Match::default() };
-        let block = Some(Block { with, ttl: None });
-        draft.rule(&format!("acl {action}"), Rule { matches, block, ..Rule::default() });
-    }
-    Ok(())
-}
 
 /// One line of an `acl`.
 #[derive(Clone)]
-struct Entry {
-    action: String,
+struct Entry<'b> {
+    directive: &'b Directive,
+    action: Action,
+    zones: Vec<String>,
     types: Option<Vec<String>>,
     clients: Option<Vec<String>>,
 }
 
-/// `allow` for networks, and `block` for everybody else: that is what `access.allow` is.
-fn allow_list(
-    entries: &[Entry],
-    allowed: &[Entry],
-    is_for_all: bool,
-    draft: &mut Draft,
-) -> Result<(), String> {
-    let is_rest =
-        |entry: &Entry| entry.action == "block" && entry.types.is_none() && entry.clients.is_none();
-    let is_list = is_for_all
-        && entries.len() == allowed.len() + 1
-        && entries.last().is_some_and(is_rest)
-        && allowed.iter().all(|entry| entry.types.is_none() && entry.clients.is_some());
-    if !is_list {
-        return Err("left out as a whole: an `allow` before other lines is carried over only where all else is blocked, for all names; \
-                    write rules with `clients`, `types` and `block`".into());
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Action {
+    Allow,
+    With(BlockWith),
+}
+
+/// All `acl ZONES... { ACTION [type QTYPE...] [net SOURCE...] }` of a block; the first line that matches decides. Who is
+/// allowed is not asked further there, and by no rule at all here: so that is carried over only where it is the same.
+pub(super) fn read(block: &Block, place: &Place<'_, '_>, is_alone: bool, draft: &mut Draft) {
+    let mut entries = Vec::new();
+    for directive in block.directives.iter().filter(|it| it.name == "acl") {
+        match lines(directive, place) {
+            Ok(lines) => {
+                entries.extend(lines);
+                draft.carry();
+            }
+            Err(reason) => draft.note(directive.line, directive.text(), reason),
+        }
     }
-    let networks = allowed.iter().flat_map(|entry| entry.clients.clone().unwrap_or_default());
-    draft.spec.access.get_or_insert_default().allow.get_or_insert_default().extend(networks);
-    Ok(())
+    // Behind the last one everybody is allowed anyway.
+    while entries.last().is_some_and(|entry| entry.action == Action::Allow) {
+        entries.pop();
+    }
+    let is_allow = |entry: &Entry<'_>| entry.action == Action::Allow;
+    let Some(first) = entries.iter().position(is_allow) else {
+        return rules(entries, draft);
+    };
+    if is_alone && is_allow_list(&entries) {
+        return allow_list(&entries, draft);
+    }
+    if ends_here(block, place) {
+        return rules(entries, draft);
+    }
+    for entry in entries.drain(first..) {
+        draft.note(entry.directive.line, entry.directive.text(), OF_ALLOW);
+    }
+    rules(entries, draft);
+}
+
+const OF_ALLOW: &str = "left out from the first `allow` on: a rule that allows would end those that stand behind it, too; \
+                        write rules with `clients`, `types` and `block`";
+
+fn lines<'b>(directive: &'b Directive, place: &Place<'_, '_>) -> Result<Vec<Entry<'b>>, String> {
+    let own = zones::of_all(&directive.args);
+    let zones = match &*own {
+        [] => place.zones().to_vec(),
+        own => zones::common(own, place.zones()),
+    };
+    let lines = directive.lines.iter().filter(|line| !line.words.is_empty());
+    let entries = lines.map(|line| entry(directive, line, &zones));
+    // Without zones no query of this block is meant.
+    Ok(entries
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .filter(|it| !it.zones.is_empty())
+        .collect())
+}
+
+fn entry<'b>(directive: &'b Directive, line: &Line, zones: &[String]) -> Result<Entry<'b>, String> {
+    let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+    let (action, rest) = words.split_first().ok_or("an action is missing")?;
+    let action = match &*action.to_ascii_lowercase() {
+        "allow" => Action::Allow,
+        "block" => Action::With(BlockWith::REFUSED),
+        "filter" => Action::With(BlockWith::NODATA),
+        "drop" => Action::With(BlockWith::Drop),
+        other => return Err(format!("`{other}` is not known here")),
+    };
+    let (types, clients) = selection(rest)?;
+    Ok(Entry { directive, action, zones: zones.to_vec(), types, clients })
 }
 
 type Selection = (Option<Vec<String>>, Option<Vec<String>>);
@@ -108,4 +119,59 @@ fn selection(words: &[&str]) -> Result<Selection, String> {
     }
     // A star stands for all, whatever stands beside it. `ANY` does not: it is a type that can be asked for.
     Ok((types.filter(|_| !has_all_types), clients.filter(|_| !has_all_clients)))
+}
+
+fn is_for_all(entry: &Entry<'_>) -> bool {
+    entry.zones.iter().any(|zone| zone == ".")
+}
+
+/// Whether it is `allow` for networks, and `block` for everybody else: that is what `access.allow` is.
+fn is_allow_list(entries: &[Entry<'_>]) -> bool {
+    let Some((last, allowed)) = entries.split_last() else { return false };
+    let is_rest = last.action == Action::With(BlockWith::REFUSED)
+        && last.types.is_none()
+        && last.clients.is_none();
+    let is_network = |entry: &Entry<'_>| {
+        entry.action == Action::Allow && entry.types.is_none() && entry.clients.is_some()
+    };
+    is_rest && entries.iter().all(is_for_all) && allowed.iter().all(is_network)
+}
+
+fn allow_list(entries: &[Entry<'_>], draft: &mut Draft) {
+    let networks = entries.iter().flat_map(|entry| entry.clients.clone().unwrap_or_default());
+    draft.spec.access.get_or_insert_default().allow.get_or_insert_default().extend(networks);
+}
+
+/// Whether no rule of the block stands behind these, so that who is allowed may be at the end of all of them.
+fn ends_here(block: &Block, place: &Place<'_, '_>) -> bool {
+    let is_asked = |zone: &String| place.shares(zone).iter().all(|(_, is_asked)| *is_asked);
+    ["template", "hosts"].iter().all(|plugin| block.has(plugin).is_none())
+        && place.leads().next().is_none()
+        && place.zones().iter().all(is_asked)
+}
+
+fn rules(entries: Vec<Entry<'_>>, draft: &mut Draft) {
+    for entry in entries {
+        let is_bare = entry.types.is_none() && entry.clients.is_none();
+        let is_named = is_bare || !is_for_all(&entry);
+        let Entry { directive, action, zones, types, clients } = entry;
+        let names = is_named.then(|| NameMatch { zone: Some(zones), ..NameMatch::default() });
+        let matches = Match { names, types, clients, ..Match::default() };
+        draft.at(directive.line);
+        match action {
+            Action::Allow => {
+                let allow = Some(Allow {});
+                draft.rule("acl allow", Rule { matches, allow, ..Rule::default() });
+            }
+            Action::With(with) => {
+                let block = Some(BlockRule { with, ttl: None });
+                let word = match with {
+                    BlockWith::NODATA => "filter",
+                    BlockWith::Drop => "drop",
+                    BlockWith::REFUSED | BlockWith::NXDOMAIN | BlockWith::NullAddress => "block",
+                };
+                draft.rule(&format!("acl {word}"), Rule { matches, block, ..Rule::default() });
+            }
+        }
+    }
 }

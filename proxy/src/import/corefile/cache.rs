@@ -23,8 +23,8 @@ pub(super) fn read(directive: &Directive, draft: &mut Draft) -> Result<(), Strin
     }
     Draft::bound_ttl(&mut cache);
     let zones = directive.args.iter().filter(|word| word.parse::<u32>().is_err() && *word != ".");
-    if zones.count() > 0 || draft.spec.cache.is_some() {
-        let reason = "there is one cache for all names here: what stands last holds";
+    if zones.count() > 0 {
+        let reason = "there is one cache for all names here";
         draft.note(directive.line, directive.text(), reason);
     }
     draft.spec.cache = Some(cache);

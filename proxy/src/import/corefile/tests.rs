@@ -359,3 +359,132 @@ fn a_rewritten_name_goes_to_the_upstreams_of_its_block() {
         assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
     }
 }
+
+/// What is told of a block for all names beside that.
+fn told(lines: &str) -> Vec<String> {
+    notes(&import(&root(lines)))
+}
+
+#[test]
+fn patterns_are_compared_as_coredns_normalises_them() {
+    let prefix = made(&root("rewrite name prefix foo bar\nforward foobar.test 192.0.2.2"));
+    let question = |made: &Made, name: &str| {
+        let (name, qtype) = (name.parse().unwrap(), Qtype::A);
+        let question = Question { name, qtype, qclass: Qclass::IN };
+        let decision = made.judge.judge(&question, "127.0.0.1".parse().unwrap(), |_| {}).decision;
+        decision.question.map_or("-".to_owned(), |question| question.name.to_string())
+    };
+    assert_eq!(question(&prefix, "foo.test."), "bar.test.");
+    assert_eq!(question(&prefix, "foobar.test."), "-");
+
+    let substring = made(&root("rewrite name substring foo bar"));
+    assert_eq!(question(&substring, "a.xfoo.test."), "a.xbar.test.");
+    assert_eq!(question(&substring, "a.foox.test."), "-");
+
+    let words = made(&root("rewrite STOP NAME Suffix .a.test .b.test"));
+    assert_eq!(question(&words, "x.a.test."), "x.b.test.");
+
+    let told = told("rewrite cname suffix a.test b.test");
+    assert!(told[0].starts_with("2: rewrite cname suffix a.test b.test: left out"), "{told:?}");
+}
+
+#[test]
+fn more_changes_of_one_name_than_one_are_told() {
+    let of = |answers: &str| told(&format!("rewrite name suffix .a.test .b.test {answers}"));
+    let (name, value) =
+        ("answer name (.*)\\.b\\.test {1}.a.test", "answer value (.*)\\.b\\.test {1}.a.test");
+
+    assert!(of("").is_empty() && of(name).is_empty() && of("answer auto").is_empty());
+    assert!(of(&format!("{name} {value}")).is_empty(), "names and values are not each other's");
+    for two in [format!("{name} {name}"), format!("answer auto {value}")] {
+        assert!(of(&two)[0].contains("makes each change of a name in the answer"), "{two}");
+    }
+}
+
+#[test]
+fn what_is_not_changed_of_own_answers_is_told() {
+    let hosts = "hosts {\n1.2.3.4 h.test\nfallthrough\n}";
+    let template = "template IN A t.test {\nrcode NXDOMAIN\n}";
+
+    for own in [hosts, template] {
+        let told = told(&format!("rewrite ttl regex .* 5\n{own}"));
+        assert!(told[0].contains("answers of `hosts` and `template` stay as they are"), "{told:?}");
+    }
+    assert!(told("rewrite ttl regex .* 5").is_empty());
+    assert!(told("cache\nrewrite ttl regex .* 5")[0].contains("the bounds of the cache hold"));
+}
+
+#[test]
+fn settings_of_one_block_that_hold_for_all_are_told() {
+    let of = |one: &str, other: &str| {
+        let block =
+            |zone: &str, lines: &str| format!("{zone} {{\n{lines}\nforward . 192.0.2.1\n}}\n");
+        notes(&import(&(block("a.test", one) + &block(".", other))))
+    };
+    for setting in ["any", "bufsize 512", "cache 30"] {
+        assert!(of(setting, "")[0].contains("one for the names of all blocks"), "{setting}");
+        assert!(of(setting, setting).is_empty(), "{setting}: {:?}", of(setting, setting));
+    }
+    assert_eq!(of("cache 30", "cache 60").len(), 2);
+}
+
+#[test]
+fn a_template_answers_as_it_does_there() {
+    let record = "template IN A a.test {\nanswer \"{{ .Name }} IN A 1.2.3.4\"\n}";
+    let made_of = made(&root(record));
+    assert_eq!(made_of.a("x.a.test."), "3600 1.2.3.4", "an hour");
+    assert_eq!(made_of.fate("x.a.test.", Qtype::ANY), "3600 1.2.3.4");
+    assert_eq!(made_of.fate("x.a.test.", Qtype::MX), "up1");
+    assert_eq!(made(&root(&format!("cache 30\n{record}"))).a("x.a.test."), "30 1.2.3.4");
+    assert!(told(record).is_empty(), "{:?}", told(record));
+
+    let denied = made(&root("any\ntemplate IN A a.test {\nrcode NXDOMAIN\n}"));
+    assert_eq!(denied.a("x.a.test."), "NXDOMAIN");
+    assert_eq!(denied.fate("x.a.test.", Qtype::ANY), "Any", "`any` is asked before");
+
+    let beside = "template IN A c.test {\nrcode NXDOMAIN\n}\nforward . 192.0.2.2";
+    let outside = made(&format!("a.test {{\n{beside}\n}}\n{}", root("")));
+    assert_eq!(outside.a("x.c.test."), "up1");
+    assert!(notes(&outside.imported)[0].contains("it is for no name of its block"));
+}
+
+#[test]
+fn what_a_template_does_not_answer_is_told() {
+    let of = |args: &str, lines: &str| told(&format!("template IN {args} {{\n{lines}\n}}"));
+    let answer = "answer \"{{ .Name }} 60 IN A 1.2.3.4\"";
+    let missed = of("A a.test", &format!("match ^x[.]a\\.test\\.$\n{answer}"));
+    assert!(missed[0].contains("names that do not match would get SERVFAIL"), "{missed:?}");
+    assert_eq!(missed.len(), 1, "{missed:?}");
+    let others = of("A a.test", &format!("match ^x[.]\n{answer}\nfallthrough b.test"));
+    assert!(others[0].contains("the regular expression alone decides"), "{others:?}");
+    assert!(others[1].contains("SERVFAIL"), "{others:?}");
+    let any = of("ANY a.test", answer);
+    assert!(any[0].contains("is no answer to a question for another type"), "{any:?}");
+    assert!(of("ANY a.test", "rcode REFUSED").is_empty());
+}
+
+/// The first line that matches decides, over all of them.
+#[test]
+fn who_is_allowed_by_one_acl_is_not_blocked_by_the_next() {
+    let two = "acl a.test {\nallow net 127.0.0.0/8\n}\nacl {\nblock\n}";
+    let plain = made(&root(two));
+    assert_eq!(plain.a("x.a.test."), "up1");
+    assert_eq!(plain.a("x.test."), "REFUSED");
+    assert!(notes(&plain.imported).is_empty(), "{:?}", notes(&plain.imported));
+
+    let answered = format!("{two}\ntemplate IN TXT a.test {{\nrcode NXDOMAIN\n}}");
+    let left_out = told(&answered);
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert!(left_out[0].starts_with("2: acl a.test: left out from the first `allow` on"));
+    assert!(left_out[1].starts_with("5: acl: left out from the first `allow` on"));
+
+    let elsewhere = "a.test {\nacl c.test {\nblock\n}\nforward . 192.0.2.2\n}\n";
+    assert_eq!(made(&format!("{elsewhere}{}", root(""))).a("c.test."), "up1");
+}
+
+#[test]
+fn an_acl_looks_at_the_name_that_a_rewrite_made() {
+    let made = made(&root("acl a.test {\nblock\n}\nrewrite name a.test b.test"));
+    assert_eq!(made.a("a.test."), "up1");
+    assert_eq!(made.a("x.a.test."), "REFUSED");
+}
