@@ -373,15 +373,24 @@ impl Reader<'_> {
                 [(_, true), ..] => self.draft.rule(&name, allowing(zones)),
                 _ => self.draft.rule(&name, refusing(zones)),
             };
-            for (share, _) in part.iter().filter(|(share, _)| share.forward.is_none()) {
-                if let Some(directive) = place.except(&share.zone) {
-                    let reason = format!(
-                        "`except`: no other `forward` of this block takes {}, so it is REFUSED",
-                        share.zone
-                    );
-                    self.draft.note(directive.line, directive.text(), reason);
-                }
+            self.tell_of_excepts(part, place);
+        }
+    }
+
+    fn tell_of_excepts(&mut self, part: &[&(&Share, bool)], place: &Place<'_, '_>) {
+        let mut lost: BTreeMap<usize, (&Directive, Vec<&str>)> = BTreeMap::new();
+        for (share, _) in part.iter().filter(|(share, _)| share.forward.is_none()) {
+            if let Some(directive) = place.except(&share.zone) {
+                let (_, zones) = lost.entry(directive.line).or_insert((directive, Vec::new()));
+                zones.push(&share.zone);
             }
+        }
+        for (line, (directive, zones)) in lost {
+            let reason = format!(
+                "`except`: no other `forward` of this block takes {}: REFUSED, where CoreDNS has SERVFAIL",
+                zones.join(", ")
+            );
+            self.draft.note(line, directive.text(), reason);
         }
     }
 
@@ -466,6 +475,10 @@ impl Reader<'_> {
             self.draft.note(directive.line, directive.text(), reason);
         }
         let response = rule.response.as_ref();
+        if response.is_some_and(|it| it.cname_target.is_some()) {
+            let reason = "the new target is looked up for every type, and what that says is the answer; a target matches in either case";
+            self.draft.note(directive.line, directive.text(), reason);
+        }
         let is_of_all = response.is_some_and(|it| it.ttl.is_some() || it.rcodes.is_some());
         if is_of_all && block.has("hosts").or(block.has("template")).is_some() {
             let reason = "answers of `hosts` and `template` stay as they are: this is for those of upstreams";

@@ -27,6 +27,10 @@ pub(super) fn read(directive: &Directive, draft: &mut Draft) -> Result<(), Strin
         let reason = "there is one cache for all names here";
         draft.note(directive.line, directive.text(), reason);
     }
+    if ttl(directive).is_some() {
+        let reason = "each record keeps a TTL of its own; there all of an answer get the least one";
+        draft.note(directive.line, directive.text(), reason);
+    }
     draft.spec.cache = Some(cache);
     Ok(())
 }

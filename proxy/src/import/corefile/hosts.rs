@@ -45,7 +45,7 @@ pub(super) fn read(
     let ttl = place.cached(hosts.ttl.unwrap_or(DEFAULT_TTL));
     let file = directive.args.first();
     match file {
-        Some(file) => take_file(directive, file, ttl, &own, &hosts, draft),
+        Some(file) => take_file(directive, file, ttl, &own, (&hosts, place), draft),
         None => draft.note(directive.line, directive.text(), OF_ETC_HOSTS),
     }
     tell_of_the_rest(directive, &hosts, draft);
@@ -222,7 +222,7 @@ fn take_file(
     file: &str,
     ttl: u32,
     own: &[String],
-    hosts: &Hosts,
+    (hosts, place): (&Hosts, &Place<'_, '_>),
     draft: &mut Draft,
 ) {
     if !has_same_ttl(ttl, draft) {
@@ -230,13 +230,16 @@ fn take_file(
     }
     draft.hosts_file(file);
     draft.spec.hosts.get_or_insert_default().ttl = Some(format!("{ttl}s"));
-    if !own.iter().any(|zone| zone == ".") {
+    if !(own.iter().any(|zone| zone == ".") && place.has_all(".")) {
         let reason = "its names are answered in every zone";
         draft.note(directive.line, directive.text(), reason);
     }
-    if hosts.is_without_reverse {
-        draft.note(directive.line, "no_reverse", "addresses of the file have names (PTR)");
-    }
+    let of_addresses = if hosts.is_without_reverse {
+        "addresses of the file have names (PTR)"
+    } else {
+        "an address of the file has the first name of each line (PTR), not all of them"
+    };
+    draft.note(directive.line, directive.text(), of_addresses);
     if hosts.wildcards().next().is_some() {
         let reason = "a name of the file has no addresses of a line with a star";
         draft.note(directive.line, directive.text(), reason);

@@ -56,23 +56,23 @@ pub(super) fn read(text: &str) -> Result<Vec<Block>, (usize, String)> {
 }
 
 impl Line {
-    /// Braces may open and close in one line: what stands in them is a line of its own.
+    /// Braces may open and close behind other words: what stands in them is a line of its own.
     fn split(self) -> Vec<Self> {
-        let opens = self.words.iter().position(|word| word == "{");
-        let Some(inner) = opens.and_then(|at| self.words.get(at + 1..)).filter(|it| !it.is_empty())
-        else {
-            return vec![self];
-        };
-        let line = |words: &[String]| Self { number: self.number, words: words.to_vec() };
-        let outer = self.words.len() - inner.len();
-        let mut lines = vec![line(self.words.get(..outer).unwrap_or_default())];
-        let (body, end) = match inner.split_last() {
-            Some((last, body)) if last == "}" => (body, Some(last)),
-            _ => (inner, None),
-        };
-        lines.extend(line(body).split().into_iter().filter(|line| !line.words.is_empty()));
-        lines.extend(end.map(|end| line(std::slice::from_ref(end))));
-        lines
+        let Self { number, words } = self;
+        let mut lines = vec![Self { number, words: Vec::new() }];
+        let is_open = |words: &[String]| words.iter().any(|word| word == "{");
+        for (at, word) in words.iter().enumerate() {
+            let is_end = word == "}" && (at + 1 == words.len() || is_open(&words));
+            let is_behind =
+                at > 0 && words.get(at - 1).is_some_and(|before| before == "{" || before == "}");
+            if is_end || is_behind {
+                lines.push(Self { number, words: Vec::new() });
+            }
+            if let Some(line) = lines.last_mut() {
+                line.words.push(word.clone());
+            }
+        }
+        lines.into_iter().filter(|line| !line.words.is_empty()).collect()
     }
 }
 
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn braces_may_open_and_close_in_one_line() {
         let blocks = read(".:53 { forward . 1.1.1.1 { policy sequential } }\n").unwrap();
-        let lines = read(".:53 {\n forward . 1.1.1.1 {\n policy sequential\n }\n}\n").unwrap();
+        let lines = read(".:53 {\n forward . 1.1.1.1 {\n policy sequential }\n}\n").unwrap();
 
         assert_eq!(blocks[0].directives[0].text(), "forward . 1.1.1.1");
         assert_eq!(blocks[0].directives[0].lines[0].words, lines[0].directives[0].lines[0].words);

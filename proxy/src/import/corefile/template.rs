@@ -121,6 +121,15 @@ impl Lines {
         if !self.regexes.is_empty() && !goes_on {
             tell("names that do not match would get SERVFAIL; here they go on");
         }
+        let is_alias = |record: &String| rtype(record).is_some_and(|it| it == "CNAME");
+        if !matches!(qtype, "A" | "AAAA" | "CNAME") && self.records.iter().any(is_alias) {
+            tell("the target of a CNAME is looked up for every type, not for addresses alone");
+        }
+        if directive.args.first().is_some_and(|class| class.eq_ignore_ascii_case("ANY"))
+            && !self.records.is_empty()
+        {
+            tell("records are for class IN alone");
+        }
         let is_other =
             |record: &&String| !matches!(rtype(record), Some(it) if it == qtype || it == "CNAME");
         if let Some(record) = self.records.iter().find(is_other) {
