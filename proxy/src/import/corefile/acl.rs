@@ -9,7 +9,7 @@ use dnsproxy_api::{
 
 use super::{
     super::addresses::network,
-    Place,
+    place::Place,
     syntax::{Block, Directive, Line},
     zones,
 };

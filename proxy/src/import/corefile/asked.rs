@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Read, zones};
+use super::{place::Read, zones};
 
 /// The names of a zone that are in no deeper one.
 #[derive(Clone, Debug, Eq, PartialEq)]

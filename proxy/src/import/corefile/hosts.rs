@@ -1,7 +1,7 @@
 //! CoreDNS's `hosts`: names and addresses, of a file or of its own lines.
 //!
 //! There it is for the names of its block, and each line gives an address all its names (PTR). Here `spec.hosts` is for
-//! every name. So lines go there, where they are one with those of a file, if that is the same; else they are rules.
+//! every name. So lines are rules, but where they are one with those of a file, or many, and it does the same.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -13,7 +13,7 @@ use dnsproxy_api::{
 
 use super::{
     super::{addresses::reverse_name, draft},
-    Place,
+    place::Place,
     syntax::{Directive, Line},
     zones,
 };
@@ -41,7 +41,7 @@ pub(super) fn read(
         [] => place.zones().to_vec(),
         own => zones::common(&zones::of_all(own), place.zones()),
     };
-    let hosts = Hosts::read(directive, &own, place, draft)?;
+    let mut hosts = Hosts::read(directive, &own, place, draft)?;
     let ttl = place.cached(hosts.ttl.unwrap_or(DEFAULT_TTL));
     let file = directive.args.first();
     match file {
@@ -52,7 +52,8 @@ pub(super) fn read(
     if hosts.lines.is_empty() {
         return Ok(());
     }
-    if hosts.is_for_all(&own, place) && has_same_ttl(ttl, draft) {
+    let is_more = file.is_some() || hosts.lines.len() > MANY;
+    if is_more && hosts.is_for_all(&own, place) && has_same_ttl(ttl, draft) {
         return inline(directive, &hosts, ttl, draft);
     }
     if file.is_some() {
@@ -60,9 +61,17 @@ pub(super) fn read(
             "a name that stands in the file as well has the addresses of these lines alone";
         draft.note(directive.line, directive.text(), reason);
     }
+    if hosts.lines.len() > MANY {
+        hosts.lines.truncate(MANY);
+        let reason = format!("left out: names behind the first {MANY}, each of which is a rule");
+        draft.note(directive.line, directive.text(), reason);
+    }
     hosts.rules(ttl, place, draft);
     Ok(())
 }
+
+/// As many names of lines as can be rules, each with one for its address: what `bounds::RULES` has room for beside others.
+const MANY: usize = bounds::RULES as usize / 4;
 
 /// An hour, as CoreDNS has it.
 const DEFAULT_TTL: u32 = 3600;

@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 
 use super::{
-    Read,
     asked::{Share, Shares},
+    place::Read,
     rewrite::{self, Landing},
     syntax::Directive,
     zones,

@@ -284,6 +284,14 @@ fn there_may_be_more_lines_of_hosts_than_rules() {
     let made = made(&root(&format!("hosts {{\n{lines}\nfallthrough\n}}\ncache 30")));
 
     assert_eq!(made.a("n5999.test."), "30 10.0.23.249", "no longer than the cache has it");
+
+    let of_zone = format!("test {{\nhosts {{\n{lines}\nfallthrough\n}}\nforward . 192.0.2.1\n}}\n");
+    let of_zone = self::made(&of_zone);
+    assert_eq!(
+        (of_zone.a("n9.test."), of_zone.a("n5999.test.")),
+        ("3600 10.0.0.9".into(), "up1".into())
+    );
+    assert!(notes(&of_zone.imported)[0].starts_with("2: hosts: left out: names behind the first"));
 }
 
 #[test]
@@ -374,7 +382,7 @@ fn patterns_are_compared_as_coredns_normalises_them() {
         let (name, qtype) = (name.parse().unwrap(), Qtype::A);
         let question = Question { name, qtype, qclass: Qclass::IN };
         let decision = made.judge.judge(&question, "127.0.0.1".parse().unwrap(), |_| {}).decision;
-        decision.question.map_or("-".to_owned(), |question| question.name.to_string())
+        decision.question.map_or_else(|| "-".to_owned(), |question| question.name.to_string())
     };
     assert_eq!(question(&prefix, "foo.test."), "bar.test.");
     assert_eq!(question(&prefix, "foobar.test."), "-");
@@ -428,6 +436,18 @@ fn settings_of_one_block_that_hold_for_all_are_told() {
         assert!(of(setting, setting).is_empty(), "{setting}: {:?}", of(setting, setting));
     }
     assert_eq!(of("cache 30", "cache 60").len(), 2);
+}
+
+#[test]
+fn blocks_that_listen_elsewhere_are_told() {
+    let of = |one: &str, other: &str| {
+        let block = |key: &str| format!("{key} {{\nforward . 192.0.2.1\n}}\n");
+        notes(&import(&(block(one) + &block(other))))
+    };
+    assert!(of("a.test:53", ".").is_empty());
+    let told = of("a.test:7201", ".:7203");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].starts_with("4: .: blocks listen on different ports"), "{told:?}");
 }
 
 #[test]
