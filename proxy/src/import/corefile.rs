@@ -149,7 +149,7 @@ impl Reader<'_> {
         if leads.iter().any(|(zone, _)| self.zones.iter().any(|own| is_above(zone, own))) {
             for zone in self.zones.clone() {
                 let shares = place.shares(&zone);
-                self.parts(&zone, place, &shares, true);
+                self.parts(&zone, place, &shares);
                 self.draft.rule(&format!("{zone} own"), allowing(vec![zone]));
             }
         }
@@ -167,7 +167,7 @@ impl Reader<'_> {
         let name = format!("{zone} end");
         let shares = place.shares(zone);
         let is_asked = shares.iter().any(|(share, is_asked)| share.zone == zone && *is_asked);
-        self.parts(zone, place, &shares, is_asked);
+        self.parts(zone, place, &shares);
         if is_asked {
             if !self.is_alone && zone != "." {
                 self.draft.rule(&name, allowing(vec![zone.to_owned()]));
@@ -192,17 +192,7 @@ impl Reader<'_> {
     }
 
     /// The parts of a zone for which others are asked than for the rest, or nobody.
-    fn parts(
-        &mut self,
-        zone: &str,
-        place: &Place<'_, '_>,
-        shares: &[(&Share, bool)],
-        is_asked: bool,
-    ) {
-        // Where nobody is asked for the root, there is no route either, so that a rule is not needed.
-        if !is_asked && zone == "." {
-            return;
-        }
+    fn parts(&mut self, zone: &str, place: &Place<'_, '_>, shares: &[(&Share, bool)]) {
         let name = format!("{zone} end");
         let parts: Vec<_> = shares.iter().filter(|(share, _)| share.zone != zone).collect();
         for part in parts.chunk_by(|(_, one), (_, other)| one == other) {

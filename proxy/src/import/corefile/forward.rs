@@ -46,7 +46,12 @@ impl<'b> Forward<'b> {
         }
         let excepts = directive.lines.iter().filter_map(|line| line.words.split_first());
         let except = excepts.filter(|(word, _)| *word == "except").flat_map(|(_, rest)| rest);
-        Ok(Self { directive, from, except: zones::of_all(except) })
+        let except = zones::of_all(except);
+        if zones::hold(&except, &from) {
+            let reason = format!("CoreDNS asks for {from} itself, though `except` has it");
+            draft.note(directive.line, directive.text(), reason);
+        }
+        Ok(Self { directive, from, except })
     }
 
     pub(super) fn takes(&self, name: &str) -> bool {

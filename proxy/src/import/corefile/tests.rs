@@ -197,7 +197,13 @@ fn a_forward_is_for_the_names_that_come_to_it() {
             "all names left out",
             block(".", "forward . 192.0.2.1 {\nexcept .\n}\nforward a.test 192.0.2.2"),
             vec![("x.a.test.", "up2"), ("x.test.", "REFUSED")],
-            "2: forward . 192.0.2.1: left out",
+            "2: forward . 192.0.2.1: ",
+        ),
+        (
+            "names left out of a zone, in a block without others",
+            block(".", "forward test 192.0.2.1 {\nexcept a.test\n}"),
+            vec![("x.a.test.", "REFUSED"), ("x.test.", "up1"), ("x.", "REFUSED")],
+            "2: forward test 192.0.2.1: `except`: no other `forward` of this block takes a.test",
         ),
         (
             "a block in a block that leaves something out",
@@ -212,7 +218,7 @@ fn a_forward_is_for_the_names_that_come_to_it() {
         }
         let notes = notes(&made.imported);
         let notes: Vec<_> = notes.iter().filter(|note| !note.contains("no `forward`")).collect();
-        assert_eq!(notes.len(), usize::from(!told.is_empty()), "{why}: {notes:?}");
+        assert_eq!(notes.is_empty(), told.is_empty(), "{why}: {notes:?}");
         assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
     }
 }
