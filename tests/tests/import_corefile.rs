@@ -181,7 +181,7 @@ async fn access_lists_are_carried_over_only_where_they_mean_the_same() {
     let (none, notes) =
         of(&format!("{three}  }}\n  template IN A a.example {{\n    rcode NXDOMAIN\n")).await;
     assert!(
-        !none.contains("acl") && notes.contains("left out from the first `allow`"),
+        !none.contains("acl") && notes.contains("left out, as all from the first `allow`"),
         "{none}{notes}"
     );
     let corefile =

@@ -18,7 +18,7 @@ use crate::import::Draft;
 /// One line of an `acl`.
 #[derive(Clone)]
 struct Entry<'b> {
-    directive: &'b Directive,
+    line: &'b Line,
     action: Action,
     zones: Vec<String>,
     types: Option<Vec<String>>,
@@ -59,12 +59,12 @@ pub(super) fn read(block: &Block, place: &Place<'_, '_>, is_alone: bool, draft: 
         return rules(entries, draft);
     }
     for entry in entries.drain(first..) {
-        draft.note(entry.directive.line, entry.directive.text(), OF_ALLOW);
+        draft.note(entry.line.number, format!("acl {}", entry.line.words.join(" ")), OF_ALLOW);
     }
     rules(entries, draft);
 }
 
-const OF_ALLOW: &str = "left out from the first `allow` on: a rule that allows would end those that stand behind it, too; \
+const OF_ALLOW: &str = "left out, as all from the first `allow` on: a rule that allows would end those that stand behind it, too; \
                         write rules with `clients`, `types` and `block`";
 
 fn lines<'b>(directive: &'b Directive, place: &Place<'_, '_>) -> Result<Vec<Entry<'b>>, String> {
@@ -74,7 +74,7 @@ fn lines<'b>(directive: &'b Directive, place: &Place<'_, '_>) -> Result<Vec<Entr
         own => zones::common(own, place.zones()),
     };
     let lines = directive.lines.iter().filter(|line| !line.words.is_empty());
-    let entries = lines.map(|line| entry(directive, line, &zones));
+    let entries = lines.map(|line| entry(line, &zones));
     // Without zones no query of this block is meant.
     Ok(entries
         .collect::<Result<Vec<_>, _>>()?
@@ -83,7 +83,7 @@ fn lines<'b>(directive: &'b Directive, place: &Place<'_, '_>) -> Result<Vec<Entr
         .collect())
 }
 
-fn entry<'b>(directive: &'b Directive, line: &Line, zones: &[String]) -> Result<Entry<'b>, String> {
+fn entry<'b>(line: &'b Line, zones: &[String]) -> Result<Entry<'b>, String> {
     let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
     let (action, rest) = words.split_first().ok_or("an action is missing")?;
     let action = match &*action.to_ascii_lowercase() {
@@ -94,7 +94,7 @@ fn entry<'b>(directive: &'b Directive, line: &Line, zones: &[String]) -> Result<
         other => return Err(format!("`{other}` is not known here")),
     };
     let (types, clients) = selection(rest)?;
-    Ok(Entry { directive, action, zones: zones.to_vec(), types, clients })
+    Ok(Entry { line, action, zones: zones.to_vec(), types, clients })
 }
 
 type Selection = (Option<Vec<String>>, Option<Vec<String>>);
@@ -154,10 +154,10 @@ fn rules(entries: Vec<Entry<'_>>, draft: &mut Draft) {
     for entry in entries {
         let is_bare = entry.types.is_none() && entry.clients.is_none();
         let is_named = is_bare || !is_for_all(&entry);
-        let Entry { directive, action, zones, types, clients } = entry;
+        let Entry { line, action, zones, types, clients } = entry;
         let names = is_named.then(|| NameMatch { zone: Some(zones), ..NameMatch::default() });
         let matches = Match { names, types, clients, ..Match::default() };
-        draft.at(directive.line);
+        draft.at(line.number);
         match action {
             Action::Allow => {
                 let allow = Some(Allow {});

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use dnsproxy_api::{
     bounds,
     units::Zone,
-    v1alpha1::{NameMatch, OtherTypes, Source, rule::Rule},
+    v1alpha1::{Match, NameMatch, OtherTypes, Source, rule::Rule},
 };
 
 use super::{
@@ -218,7 +218,7 @@ fn put(records: &mut Vec<String>, record: String) {
 fn answer(
     draft: &mut Draft,
     name: &str,
-    matches: dnsproxy_api::v1alpha1::Match,
+    matches: Match,
     records: Vec<String>,
     other_types: OtherTypes,
 ) {

@@ -503,8 +503,8 @@ fn who_is_allowed_by_one_acl_is_not_blocked_by_the_next() {
     let answered = format!("{two}\ntemplate IN TXT a.test {{\nrcode NXDOMAIN\n}}");
     let left_out = told(&answered);
     assert_eq!(left_out.len(), 2, "{left_out:?}");
-    assert!(left_out[0].starts_with("2: acl a.test: left out from the first `allow` on"));
-    assert!(left_out[1].starts_with("5: acl: left out from the first `allow` on"));
+    assert!(left_out[0].starts_with("3: acl allow net 127.0.0.0/8: left out"));
+    assert!(left_out[1].starts_with("6: acl block: left out, as all from the first `allow` on"));
 
     let elsewhere = "a.test {\nacl c.test {\nblock\n}\nforward . 192.0.2.2\n}\n";
     assert_eq!(made(&format!("{elsewhere}{}", root(""))).a("c.test."), "up1");
