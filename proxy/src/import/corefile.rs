@@ -1,83 +1,93 @@
 //! A Corefile, the configuration of CoreDNS 1.14.
 //!
 //! A server block is chosen by the longest zone. In a block, plugins come in the order that CoreDNS was built with,
-//! not in that of the file: acl, any, cache, rewrite, template, hosts, forward. So rules are written in that order.
+//! not in that of the file: any, rewrite, acl, cache, template, hosts, forward. So rules are written in that order.
 
-use std::{cmp::Reverse, net::SocketAddr};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use dnsproxy_api::{
-    units::Zone,
-    v1alpha1::{
-        Allow, AnyQuestions, Block as BlockRule, BlockWith, Cache, CacheMode, DnsListener, Forward,
-        Listeners, NameMatch, rule::Rule,
-    },
+    v1alpha1::{self, Allow, Block as BlockRule, BlockWith, NameMatch, rule::Rule},
     validate::CLUSTER_DNS,
 };
 
-use super::{Draft, Imported, addresses::reverse_zones, draft};
+use super::{Draft, Imported, draft};
 
+mod acl;
+mod asked;
 mod cache;
 mod forward;
-mod local;
+mod hosts;
+mod leads;
 mod log;
+mod place;
 mod rewrite;
+mod rewrites;
+mod settings;
 mod syntax;
+mod template;
+mod zones;
 
-use forward::Forwards;
+use asked::{Share, Shares};
+use forward::Forward;
+use place::{Place, Read, own_zones, routes};
+use rewrites::Before;
+use settings::{defaults, listen, tell_of_listeners, tell_of_settings};
 use syntax::{Block, Directive};
 
 /// Reads a Corefile.
 pub fn import(text: &str) -> Imported {
     let mut draft = Draft::new();
     match syntax::read(text) {
-        Ok(blocks) => {
-            let is_alone = blocks.len() == 1;
-            let is_logged = is_alone || log::is_everywhere(&blocks);
-            let mut listeners = Vec::new();
-            let mut read: Vec<Read<'_>> = Vec::new();
-            for block in &blocks {
-                let zones = zones(block);
-                let mut reader = Reader { draft: &mut draft, zones, is_alone, is_logged };
-                reader.keys(block, &mut listeners);
-                let forwards = reader.settings(block);
-                read.push(Read { block, zones: reader.zones, forwards });
-            }
-            for (zone, Read { block, zones, forwards }) in in_order(&read) {
-                let zones = zones.clone();
-                let mut reader = Reader { draft: &mut draft, zones, is_alone, is_logged };
-                match zone {
-                    None => reader.rules(block, forwards),
-                    Some(zone) => reader.end(block, zone, forwards),
-                }
-            }
-            draft.drop_last_allowing();
-            listen(&mut draft, listeners);
-            defaults(&mut draft, &blocks);
-        }
+        Ok(blocks) => read(&blocks, &mut draft),
         Err((line, reason)) => draft.note(line, "this block", reason),
     }
     draft.finish()
 }
 
-/// A block, and what came of its forwards.
-struct Read<'b> {
-    block: &'b Block,
-    zones: Vec<String>,
-    forwards: Forwards,
+fn read(blocks: &[Block], draft: &mut Draft) {
+    let own = own_zones(blocks, draft);
+    let is_alone = own.len() == 1;
+    let is_logged = is_alone || log::is_everywhere(blocks);
+    let mut listeners = Vec::new();
+    let mut read: Vec<Read<'_>> = Vec::new();
+    for (block, zones) in own {
+        let mut reader = Reader { draft, zones, is_alone, is_logged };
+        reader.keys(block, &mut listeners);
+        let forwards = reader.settings(block);
+        read.push(Read { block, zones: reader.zones, forwards });
+    }
+    let shares = Shares::of(&read);
+    let leads: Vec<_> =
+        (0..read.len()).map(|index| leads::of(index, &read, &shares, draft)).collect();
+    let routes = routes(&read, &shares, &leads, draft);
+    tell_of_settings(&read, draft);
+    tell_of_listeners(&read, draft);
+    for (index, zone, it) in in_order(&read) {
+        let zones = it.zones.clone();
+        let mut reader = Reader { draft, zones, is_alone, is_logged };
+        let place = Place { index, read: it, shares: &shares, routes: &routes, leads: &leads };
+        match zone {
+            None => reader.rules(it.block, &place),
+            Some(zone) => reader.end(it.block, zone, &place),
+        }
+    }
+    draft.drop_last_allowing();
+    listen(draft, listeners);
+    defaults(draft, blocks);
 }
 
 /// The rules of each block, and the end of what is said about each of its zones: there a query is for the block with the
 /// longest zone alone, here the first rule that matches decides.
-fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(Option<&'r str>, &'r Read<'b>)> {
+fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(usize, Option<&'r str>, &'r Read<'b>)> {
     let mut parts = Vec::new();
-    for it in read {
-        let zones = || it.zones.iter().map(|zone| (depth(zone), &**zone));
+    for (index, it) in read.iter().enumerate() {
+        let zones = || it.zones.iter().map(|zone| (zones::depth(zone), &**zone));
         let deepest = zones().map(|(depth, _)| depth).max().unwrap_or_default();
-        parts.push((Reverse(deepest), false, None, it));
-        parts.extend(zones().map(|(depth, zone)| (Reverse(depth), true, Some(zone), it)));
+        parts.push((Reverse(deepest), false, index, None, it));
+        parts.extend(zones().map(|(depth, zone)| (Reverse(depth), true, index, Some(zone), it)));
     }
     parts.sort_by_key(|(depth, is_end, ..)| (*depth, *is_end));
-    parts.into_iter().map(|(_, _, zone, it)| (zone, it)).collect()
+    parts.into_iter().map(|(_, _, index, zone, it)| (index, zone, it)).collect()
 }
 
 /// One server block on its way into the manifest.
@@ -91,67 +101,83 @@ struct Reader<'d> {
 }
 
 /// The plugins that make rules, in CoreDNS's order.
-const ORDERED: [&str; 4] = ["acl", "rewrite", "template", "hosts"];
+const ORDERED: [&str; 4] = ["rewrite", "acl", "template", "hosts"];
 
 impl Reader<'_> {
     /// Everything but rules. Tells whom the block asks.
-    fn settings(&mut self, block: &Block) -> Forwards {
-        let mut forwards = Forwards::default();
+    fn settings<'b>(&mut self, block: &'b Block) -> Vec<Forward<'b>> {
+        let mut forwards = Vec::new();
         for directive in block.directives.iter().filter(|it| !ORDERED.contains(&&*it.name)) {
             self.draft.at(directive.line);
-            let result = match &*directive.name {
-                "forward" => forward::read(directive, &self.zones, self.draft, &mut forwards),
-                _ => self.setting(directive),
-            };
-            self.settle(directive, result);
+            if directive.name != "forward" {
+                let result = self.setting(directive);
+                self.settle(directive, result);
+                continue;
+            }
+            match Forward::read(directive, self.draft) {
+                Ok(forward) => forwards.push(forward),
+                Err(reason) => self.draft.note(directive.line, directive.text(), reason),
+            }
         }
         forwards
     }
 
-    fn rules(&mut self, block: &Block, forwards: &Forwards) {
+    fn rules(&mut self, block: &Block, place: &Place<'_, '_>) {
         for plugin in ORDERED {
-            let mut stopped = None;
+            if plugin == "acl" {
+                acl::read(block, place, self.is_alone, self.draft);
+                continue;
+            }
+            let mut before = Before::default();
             for directive in block.directives.iter().filter(|it| it.name == plugin) {
                 self.draft.at(directive.line);
                 let result = match plugin {
-                    "acl" => local::acl(directive, &self.zones, self.is_alone, self.draft),
-                    "rewrite" => self.rewrite(directive, &mut stopped),
-                    "template" => local::template(directive, &self.zones, self.draft),
-                    _ => local::hosts(directive, self.draft),
+                    "rewrite" => self.rewrite(directive, block, &mut before),
+                    "template" => template::read(directive, place, self.draft),
+                    _ => hosts::read(directive, place, self.draft),
                 };
                 self.settle(directive, result);
             }
         }
-        forward::leave_out(&forwards.excepts, self.draft);
+        self.lead(block, place);
+    }
+
+    /// Sends names that were rewritten to the upstreams of the block. Those of its own zones are not looked at for that.
+    fn lead(&mut self, block: &Block, place: &Place<'_, '_>) {
+        self.draft.at(block.line);
+        let leads: Vec<_> = place.leads().collect();
+        if leads.iter().any(|(zone, _)| self.zones.iter().any(|own| is_above(zone, own))) {
+            for zone in self.zones.clone() {
+                let shares = place.shares(&zone);
+                self.parts(&zone, place, &shares);
+                self.draft.rule(&format!("{zone} own"), allowing(vec![zone]));
+            }
+        }
+        for (zone, route) in leads {
+            let forward = Some(v1alpha1::Forward { route });
+            let matches = draft::zone(&zone);
+            self.draft
+                .rule(&format!("{zone} rewritten"), Rule { matches, forward, ..Rule::default() });
+        }
     }
 
     /// What shorter zones say is not for names of this one, and whom they ask is not asked for them.
-    fn end(&mut self, block: &Block, zone: &str, forwards: &Forwards) {
+    fn end(&mut self, block: &Block, zone: &str, place: &Place<'_, '_>) {
         self.draft.at(block.line);
         let name = format!("{zone} end");
-        let has = |plugin: &str| block.directives.iter().any(|it| it.name == plugin);
-        let is_asked = forwards.asked.iter().any(|asked| asked == zone);
-        let within = |zones: &[String]| {
-            let zones = zones.iter().filter(|it| *it != zone && is_within(it, zone)).cloned();
-            zones.collect::<Vec<_>>()
-        };
-        let (asked, failed) = (within(&forwards.asked), within(&forwards.failed));
-        if !asked.is_empty() && (!failed.is_empty() || !is_asked) {
-            self.draft.rule(&name, allowing(asked));
-        }
-        if !failed.is_empty() {
-            self.draft.rule(&name, refusing(failed));
-        }
+        let shares = place.shares(zone);
+        let is_asked = shares.iter().any(|(share, is_asked)| share.zone == zone && *is_asked);
+        self.parts(zone, place, &shares);
         if is_asked {
             if !self.is_alone && zone != "." {
                 self.draft.rule(&name, allowing(vec![zone.to_owned()]));
             }
             return;
         }
-        let has_file = block.directives.iter().any(|it| it.name == "hosts" && !it.args.is_empty());
-        let reason = if has("kubernetes") && zone != "." {
+        let has_file = block.has("hosts").is_some_and(|it| !it.args.is_empty());
+        let reason = if block.has("kubernetes").is_some() && zone != "." {
             let (matches, route) = (draft::zone(zone), CLUSTER_DNS.to_owned());
-            let forward = Some(Forward { route });
+            let forward = Some(v1alpha1::Forward { route });
             self.draft.rule(&name, Rule { matches, forward, ..Rule::default() });
             return;
         } else if has_file && zone != "." {
@@ -165,122 +191,41 @@ impl Reader<'_> {
         self.draft.note(block.line, zone, reason);
     }
 
+    /// The parts of a zone for which others are asked than for the rest, or nobody.
+    fn parts(&mut self, zone: &str, place: &Place<'_, '_>, shares: &[(&Share, bool)]) {
+        let name = format!("{zone} end");
+        let parts: Vec<_> = shares.iter().filter(|(share, _)| share.zone != zone).collect();
+        for part in parts.chunk_by(|(_, one), (_, other)| one == other) {
+            let zones: Vec<_> = part.iter().map(|(share, _)| share.zone.clone()).collect();
+            match part {
+                [(_, true), ..] => self.draft.rule(&name, allowing(zones)),
+                _ => self.draft.rule(&name, refusing(zones)),
+            };
+            self.tell_of_excepts(part, place);
+        }
+    }
+
+    fn tell_of_excepts(&mut self, part: &[&(&Share, bool)], place: &Place<'_, '_>) {
+        let mut lost: BTreeMap<usize, (&Directive, Vec<&str>)> = BTreeMap::new();
+        for (share, _) in part.iter().filter(|(share, _)| share.forward.is_none()) {
+            if let Some(directive) = place.except(&share.zone) {
+                let (_, zones) = lost.entry(directive.line).or_insert((directive, Vec::new()));
+                zones.push(&share.zone);
+            }
+        }
+        for (line, (directive, zones)) in lost {
+            let reason = format!(
+                "`except`: no other `forward` of this block takes {}: REFUSED, where CoreDNS has SERVFAIL",
+                zones.join(", ")
+            );
+            self.draft.note(line, directive.text(), reason);
+        }
+    }
+
     fn settle(&mut self, directive: &Directive, result: Result<(), String>) {
         match result {
             Ok(()) => self.draft.carry(),
             Err(reason) => self.draft.note(directive.line, directive.text(), reason),
-        }
-    }
-
-    /// The zones and ports of a block.
-    fn keys(&mut self, block: &Block, listeners: &mut Vec<String>) {
-        for key in &block.keys {
-            let (scheme, rest) = key.split_once("://").unwrap_or(("dns", key));
-            if scheme != "dns" {
-                let reason =
-                    format!("{scheme}:// is not served here yet: clients are served plain DNS");
-                self.draft.note(block.line, key, reason);
-                continue;
-            }
-            let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            let binds = block.directives.iter().filter(|it| it.name == "bind");
-            let addresses: Vec<&String> = binds.flat_map(|bind| &bind.args).collect();
-            let port = port.unwrap_or(53);
-            for address in &addresses {
-                match address.parse() {
-                    Ok(ip) => listeners.push(SocketAddr::new(ip, port).to_string()),
-                    Err(_) => {
-                        let reason = "give the interface's address in `listeners.dns.addresses`";
-                        self.draft.note(block.line, format!("bind {address}"), reason);
-                    }
-                }
-            }
-            if addresses.is_empty() {
-                listeners.push(format!("[::]:{port}"));
-            }
-        }
-    }
-
-    fn rewrite(
-        &mut self,
-        directive: &Directive,
-        stopped: &mut Option<(usize, bool)>,
-    ) -> Result<(), String> {
-        let rule = rewrite::read(directive)?;
-        let changes_question = rule.rewrite.is_some();
-        if let Some((line, kind)) = *stopped
-            && kind != changes_question
-        {
-            let reason = format!(
-                "in CoreDNS line {line} ends the way of queries that it matches; here this rule is looked at for them as well"
-            );
-            self.draft.note(directive.line, directive.text(), reason);
-        }
-        if rule.then.is_none() && stopped.is_none() {
-            *stopped = Some((directive.line, changes_question));
-        }
-        self.scope(directive);
-        let inner = directive.lines.iter().flat_map(|line| &line.words);
-        let words = directive.args.iter().chain(inner);
-        let name = words.filter(|word| !matches!(&***word, "stop" | "continue"));
-        let name = name.take(3).map(String::as_str).collect::<Vec<_>>().join(" ");
-        check(&rule)?;
-        self.draft.rule(&name, rule);
-        Ok(())
-    }
-
-    /// What a block says about names holds for the names of its zones alone.
-    fn scope(&mut self, directive: &Directive) {
-        if !self.is_alone && !self.zones.iter().any(|zone| zone == ".") {
-            let reason = format!(
-                "here it holds for every name, not for those in {} alone, and a new name goes the way of that name",
-                self.zones.join(", ")
-            );
-            self.draft.note(directive.line, directive.text(), reason);
-        }
-    }
-
-    /// What stands in the braces of a directive for which nothing is set here.
-    fn tell_of_lines(&mut self, directive: &Directive) {
-        for line in &directive.lines {
-            let text = format!("{} {}", directive.name, line.words.join(" "));
-            self.draft.note(line.number, text, "there is nothing like it here");
-        }
-    }
-
-    /// Everything but rules and routes.
-    fn setting(&mut self, directive: &Directive) -> Result<(), String> {
-        match &*directive.name {
-            // Always so, or done above.
-            "errors" | "reload" | "loop" | "bind" => {
-                self.tell_of_lines(directive);
-                Ok(())
-            }
-            "health" | "ready" | "prometheus" => {
-                let reason = "served at the admin address (`--admin`): /livez, /readyz and /metrics, with names of their own";
-                self.draft.note(directive.line, directive.text(), reason);
-                Ok(())
-            }
-            "log" => log::read(directive, self.is_logged, self.draft),
-            "any" => {
-                self.draft.responses().any = AnyQuestions::Minimal;
-                Ok(())
-            }
-            "bufsize" => {
-                let size = directive.args.first().map_or(Ok(1232), |size| size.parse());
-                let size = size.map_err(|_| "not a number of octets")?;
-                self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(size);
-                Ok(())
-            }
-            "cache" => cache::read(directive, self.draft),
-            "kubernetes" => {
-                Err("names of the cluster are asked of the cluster's own DNS: see `clusterDNS`"
-                    .into())
-            }
-            "loadbalance" => Err("records stay in the order of the upstream".into()),
-            "minimal" => Err("answers stay as the upstream gives them".into()),
-            "import" => Err("other files are not read: import each of them".into()),
-            _ => Err("there is nothing like it here".into()),
         }
     }
 }
@@ -293,35 +238,8 @@ fn check(rule: &Rule) -> Result<(), String> {
     })
 }
 
-/// The zones of a block; a network is its reverse zone.
-fn zones(block: &Block) -> Vec<String> {
-    let keys = block.keys.iter().map(|key| key.split_once("://").map_or(&**key, |(_, rest)| rest));
-    let zones = keys.map(|key| match key.rsplit_once(':') {
-        Some((zone, port)) if port.parse::<u16>().is_ok() => zone,
-        _ => key,
-    });
-    zones.flat_map(zones_of).collect()
-}
-
-/// A zone; of a network its reverse zones.
-fn zones_of(text: &str) -> Vec<String> {
-    let networks = text.contains('/').then(|| reverse_zones(text).ok()).flatten();
-    let zone = match text.trim_end_matches('.') {
-        "" => ".",
-        zone => zone,
-    };
-    networks.unwrap_or_else(|| vec![zone.to_owned()])
-}
-
-/// How many labels a zone has; none that is none.
-fn depth(zone: &str) -> usize {
-    zone.parse::<Zone>().map_or(0, |zone| zone.labels().count())
-}
-
-/// Whether a zone is another one or below it.
-fn is_within(zone: &str, other: &str) -> bool {
-    let parsed = zone.parse::<Zone>().ok().zip(other.parse::<Zone>().ok());
-    parsed.is_some_and(|(zone, other)| zone.is_within(&other))
+fn is_above(zone: &str, other: &str) -> bool {
+    zone != other && zones::is_within(other, zone)
 }
 
 fn allowing(zones: Vec<String>) -> Rule {
@@ -335,27 +253,5 @@ fn refusing(zones: Vec<String>) -> Rule {
     Rule { matches: draft::names(names), block, ..Rule::default() }
 }
 
-fn listen(draft: &mut Draft, mut addresses: Vec<String>) {
-    addresses.sort();
-    addresses.dedup();
-    if !addresses.is_empty() {
-        draft.spec.listeners = Some(Listeners { dns: Some(DnsListener { addresses }) });
-    }
-}
-
-/// What CoreDNS does where a plugin is not there.
-fn defaults(draft: &mut Draft, blocks: &[Block]) {
-    let has =
-        |plugin: &str| blocks.iter().flat_map(|it| &it.directives).any(|it| it.name == plugin);
-    if !has("any") {
-        draft.responses().any = AnyQuestions::Forward;
-    }
-    if !has("cache") {
-        draft.spec.cache = Some(Cache { mode: CacheMode::Disabled, ..Cache::default() });
-    }
-    if draft.spec.upstreams.is_empty() {
-        // A manifest has an upstream; this one is asked for nothing that the Corefile would not ask.
-        let name = draft.unknown_upstream();
-        draft.route("nowhere").upstreams.push(name);
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -23,12 +23,37 @@ pub(super) fn read(directive: &Directive, draft: &mut Draft) -> Result<(), Strin
     }
     Draft::bound_ttl(&mut cache);
     let zones = directive.args.iter().filter(|word| word.parse::<u32>().is_err() && *word != ".");
-    if zones.count() > 0 || draft.spec.cache.is_some() {
-        let reason = "there is one cache for all names here: what stands last holds";
+    if zones.count() > 0 {
+        let reason = "there is one cache for all names here";
+        draft.note(directive.line, directive.text(), reason);
+    }
+    if ttl(directive).is_some() {
+        let reason = "each record keeps a TTL of its own; there all of an answer get the least one";
         draft.note(directive.line, directive.text(), reason);
     }
     draft.spec.cache = Some(cache);
     Ok(())
+}
+
+/// The least and the largest TTL of answers, in seconds, where it is for every name and changes them.
+pub(super) fn ttl(directive: &Directive) -> Option<(u32, u32)> {
+    let (mut least, mut most) = (5, 3600);
+    for word in &directive.args {
+        // Another word is a zone.
+        most = word.parse::<u32>().ok().filter(|ttl| *ttl > 0)?;
+    }
+    for line in &directive.lines {
+        let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+        match &*words {
+            ["success", _, ttl, rest @ ..] => {
+                most = ttl.parse().ok()?;
+                least = rest.first().and_then(|ttl| ttl.parse().ok()).unwrap_or(least);
+            }
+            ["keepttl"] => return None,
+            _ => {}
+        }
+    }
+    Some((least, most))
 }
 
 /// What it does where nothing else is said.

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use dnsproxy_api::{
-    units::Zone,
+    bounds,
+    units::Duration,
     v1alpha1::{
-        Allow, Block, BlockWith, ClientCertificate, Connections, HealthCheck, NameMatch, Policy,
-        Protocol, Source, Tls, Upstream, rule::Rule,
+        ClientCertificate, Connections, HealthCheck, Policy, Protocol, Source, Tls, Upstream,
     },
 };
 
-use super::{super::draft, syntax::Directive};
+use super::{super::draft, syntax::Directive, zones};
 use crate::import::Draft;
 
 /// What the braces say.
@@ -23,120 +23,67 @@ struct Options {
     max_in_flight: Option<u32>,
     idle_timeout: Option<String>,
     health: Option<HealthCheck>,
-    except: Vec<String>,
 }
 
-/// What came of the forwards of a block.
-#[derive(Default)]
-pub(super) struct Forwards {
-    /// The zones that have a route.
-    pub(super) asked: Vec<String>,
-    /// Those for which nobody can be asked from here.
-    pub(super) failed: Vec<String>,
-    pub(super) excepts: Vec<Except>,
+/// One `forward` of a block: which names it takes.
+#[derive(Debug)]
+pub(super) struct Forward<'b> {
+    pub(super) directive: &'b Directive,
+    pub(super) from: String,
+    pub(super) except: Vec<String>,
 }
 
-/// Names that a forward leaves out.
-pub(super) struct Except {
-    /// Its route.
-    route: String,
-    zones: Vec<String>,
-    line: usize,
-    text: String,
-}
-
-pub(super) fn read(
-    directive: &Directive,
-    zones: &[String],
-    draft: &mut Draft,
-    forwards: &mut Forwards,
-) -> Result<(), String> {
-    let zones = match directive.args.first().map(String::as_str) {
-        Some(".") => zones.to_vec(),
-        Some(zone) => super::zones_of(zone),
-        None => return Err("a zone and servers are missing".into()),
-    };
-    let made = route(directive, zones.clone(), draft, forwards);
-    let to = if made.is_ok() { &mut forwards.asked } else { &mut forwards.failed };
-    to.extend(zones);
-    made
-}
-
-fn route(
-    directive: &Directive,
-    zones: Vec<String>,
-    draft: &mut Draft,
-    forwards: &mut Forwards,
-) -> Result<(), String> {
-    let (_, servers) = directive.args.split_first().ok_or("a zone and servers are missing")?;
-    let options = Options::read(directive, draft)?;
-    let (files, servers): (Vec<_>, Vec<_>) = servers.iter().partition(|it| is_file(it));
-    let targets = servers.into_iter().map(|it| target(it)).collect::<Result<Vec<_>, _>>()?;
-    if targets.is_empty() && !zones.iter().any(|zone| zone == ".") {
-        let file = files.first().ok_or("no server")?;
-        return Err(format!("{file} is not read: write its servers as `upstreams`"));
-    }
-    tell_of_files(&files, targets.is_empty(), directive, draft);
-    let name = match zones.first().map(String::as_str) {
-        Some(".") => draft::DEFAULT.to_owned(),
-        Some(zone) => draft.route_name(zone),
-        None => return Err("no zone".into()),
-    };
-    let upstreams = match targets.is_empty() {
-        true => vec![draft.unknown_upstream()],
-        false => upstreams(directive, targets, &options, draft)?,
-    };
-    if !options.except.is_empty() {
-        let zones = options.except.iter().flat_map(|zone| super::zones_of(zone)).collect();
-        let (route, line, text) = (name.clone(), directive.line, directive.text());
-        forwards.excepts.push(Except { route, zones, line, text });
-    }
-    let route = draft.route(&name);
-    if !route.zones.is_empty() {
-        return Err("the zone has a `forward` already".into());
-    }
-    (route.zones, route.upstreams) = (zones, upstreams);
-    (route.policy, route.max_in_flight) = (options.policy, options.max_in_flight);
-    Ok(())
-}
-
-/// Refuses the names that forwards leave out, unless another route is for them.
-pub(super) fn leave_out(excepts: &[Except], draft: &mut Draft) {
-    let zone = |text: &String| text.parse::<Zone>().ok();
-    for Except { route: own, zones, line, text } in excepts {
-        draft.at(*line);
-        let routes = draft.spec.routes.clone().unwrap_or_default();
-        let routed = || {
-            let zones =
-                routes.iter().flat_map(|route| route.zones.iter().map(move |it| (&route.name, it)));
-            zones.filter_map(|(route, text)| Some((route, zone(text)?)))
+impl<'b> Forward<'b> {
+    pub(super) fn read(directive: &'b Directive, draft: &mut Draft) -> Result<Self, String> {
+        let [from, _, ..] = &*directive.args else {
+            return Err("a zone and servers are missing".into());
         };
-        let left: Vec<_> = zones
-            .iter()
-            .filter(|text| {
-                let Some(except) = zone(text) else { return false };
-                let over = routed().filter(|(_, zone)| except.is_within(zone));
-                let longest = over.max_by_key(|(_, zone)| zone.labels().count());
-                longest.is_none_or(|(route, _)| route == own)
-            })
-            .cloned()
-            .collect();
-        if left.is_empty() {
-            continue;
+        let mut zones = zones::of(from).into_iter();
+        let from = zones.next().ok_or("a zone is missing")?;
+        if zones.next().is_some() {
+            let reason = format!("of this network CoreDNS takes {from} alone");
+            draft.note(directive.line, directive.text(), reason);
         }
-        let is_below = |below: &Zone| left.iter().filter_map(zone).any(|it| below.is_within(&it));
-        let below: Vec<_> =
-            routed().filter(|(_, zone)| is_below(zone)).map(|(_, zone)| zone.to_string()).collect();
-        if !below.is_empty() {
-            let names = NameMatch { zone: Some(below), ..NameMatch::default() };
-            let (matches, allow) = (draft::names(names), Some(Allow {}));
-            draft.rule(&format!("{own} routed"), Rule { matches, allow, ..Rule::default() });
+        let excepts = directive.lines.iter().filter_map(|line| line.words.split_first());
+        let except = excepts.filter(|(word, _)| *word == "except").flat_map(|(_, rest)| rest);
+        let except = zones::of_all(except);
+        if zones::hold(&except, &from) {
+            let reason = format!("CoreDNS asks for {from} itself, though `except` has it");
+            draft.note(directive.line, directive.text(), reason);
         }
-        let names = NameMatch { zone: Some(left), ..NameMatch::default() };
-        let (matches, block) =
-            (draft::names(names), Some(Block { with: BlockWith::REFUSED, ttl: None }));
-        draft.rule(&format!("{own} except"), Rule { matches, block, ..Rule::default() });
-        draft.note(*line, text, "REFUSED for names that `except` leaves to nobody");
+        Ok(Self { directive, from, except })
+    }
+
+    pub(super) fn takes(&self, name: &str) -> bool {
+        zones::is_within(name, &self.from) && !zones::hold(&self.except, name)
+    }
+
+    /// Makes the route for some zones; without any it is for names that were rewritten. Returns its name.
+    pub(super) fn route(&self, zones: Vec<String>, draft: &mut Draft) -> Result<String, String> {
+        let directive = self.directive;
+        draft.at(directive.line);
+        let servers = directive.args.get(1..).unwrap_or_default();
+        let options = Options::read(directive, draft)?;
+        let (files, servers): (Vec<_>, Vec<_>) = servers.iter().partition(|it| is_file(it));
+        let targets = servers.into_iter().map(|it| target(it)).collect::<Result<Vec<_>, _>>()?;
+        if targets.is_empty() && !zones.iter().any(|zone| zone == ".") {
+            let file = files.first().ok_or("no server")?;
+            return Err(format!("{file} is not read: write its servers as `upstreams`"));
+        }
+        tell_of_files(&files, targets.is_empty(), directive, draft);
+        let name = match zones.first().map(String::as_str) {
+            Some(".") => draft::DEFAULT.to_owned(),
+            Some(zone) => draft.route_name(zone),
+            None => draft.route_name("rewritten"),
+        };
+        let upstreams = match targets.is_empty() {
+            true => vec![draft.unknown_upstream()],
+            false => upstreams(directive, targets, &options, draft)?,
+        };
+        let route = draft.route(&name);
+        (route.zones, route.upstreams) = (zones, upstreams);
+        (route.policy, route.max_in_flight) = (options.policy, options.max_in_flight);
+        Ok(name)
     }
 }
 
@@ -146,9 +93,8 @@ impl Options {
         for line in &directive.lines {
             let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
             match &*words {
-                ["except", zones @ ..] => {
-                    options.except.extend(zones.iter().map(|zone| (*zone).to_owned()));
-                }
+                // Which names it takes is known by now.
+                ["except", ..] => {}
                 ["tls_servername", name] => options.server_name = Some((*name).to_owned()),
                 ["tls", files @ ..] => {
                     options.tls = files.iter().map(|file| (*file).to_owned()).collect()
@@ -162,21 +108,21 @@ impl Options {
                     let count =
                         count.parse::<u32>().map_err(|_| format!("`{count}` is no number"))?;
                     options.max_in_flight =
-                        Some(count.min(dnsproxy_api::bounds::IN_FLIGHT)).filter(|count| *count > 0);
+                        Some(count.min(bounds::IN_FLIGHT)).filter(|count| *count > 0);
                 }
-                ["expire", duration] if duration.starts_with('0') => {
-                    draft.note(
-                        line.number,
-                        words.join(" "),
-                        "a connection is always kept for a while",
-                    );
+                ["expire", duration] => {
+                    let tell = |reason: &str| draft.note(line.number, words.join(" "), reason);
+                    options.idle_timeout = bounded(duration, bounds::IDLE, tell);
                 }
-                ["expire", duration] => options.idle_timeout = Some((*duration).to_owned()),
                 ["health_check", interval, rest @ ..] => {
+                    let tell = |reason: &str| draft.note(line.number, words.join(" "), reason);
                     let health = options.health.get_or_insert_default();
-                    health.interval = Some((*interval).to_owned());
+                    health.interval = bounded(interval, bounds::HEALTH_CHECK, tell);
                     if let ["domain", name] | [_, "domain", name] = rest {
                         health.name = Some((*name).to_owned());
+                    }
+                    if rest.contains(&"no_rec") {
+                        draft.note(line.number, words.join(" "), "checks ask for recursion");
                     }
                 }
                 ["max_fails", count] => {
@@ -189,7 +135,7 @@ impl Options {
                             "a server that fails is always left for a while",
                         );
                     } else {
-                        let most = dnsproxy_api::bounds::FAILURE_THRESHOLD;
+                        let most = bounds::FAILURE_THRESHOLD;
                         let threshold = Some(count.min(most));
                         options.health.get_or_insert_default().failure_threshold = threshold;
                     }
@@ -198,6 +144,27 @@ impl Options {
             }
         }
         Ok(options)
+    }
+}
+
+/// A duration that a manifest takes; none, with a word about it, for one that is none here.
+fn bounded(text: &str, bounds: [Duration; 2], tell: impl FnOnce(&str)) -> Option<String> {
+    let [least, most] = bounds;
+    match text.parse::<Duration>() {
+        Ok(asked) if asked == Duration::default() => {
+            tell("it cannot be switched off here: the default holds");
+            None
+        }
+        Ok(asked) if asked < least || asked > most => {
+            let kept = asked.clamp(least, most);
+            tell(&format!("{kept} instead: it is from {least} to {most} here"));
+            Some(kept.to_string())
+        }
+        Ok(_) => Some(text.to_owned()),
+        Err(error) => {
+            tell(&format!("{error}: the default holds"));
+            None
+        }
     }
 }
 
@@ -263,7 +230,7 @@ fn upstreams(
     options: &Options,
     draft: &mut Draft,
 ) -> Result<Vec<String>, String> {
-    let mut made: Vec<Upstream> = Vec::new();
+    let (mut made, mut is_twice) = (Vec::<Upstream>::new(), false);
     let is_plain = targets.iter().any(|target| !target.is_tls);
     for Target { address, is_tls, name } in targets {
         let server_name = name.or_else(|| options.server_name.clone()).filter(|_| is_tls);
@@ -280,6 +247,7 @@ fn upstreams(
             is_tls && server_name.is_some() && its == server_name.as_ref()
         });
         match same {
+            Some(upstream) if upstream.addresses.contains(&text) => is_twice = true,
             Some(upstream) => upstream.addresses.push(text),
             None => made.push(Upstream {
                 name: server_name.clone().unwrap_or_else(|| format!("server-{}", address.ip())),
@@ -304,7 +272,19 @@ fn upstreams(
         let reason = "without a name the certificate must be for the address itself; CoreDNS would take any name";
         draft.note(directive.line, directive.text(), reason);
     }
-    Ok(made.into_iter().map(|upstream| draft.upstream(upstream)).collect())
+    let mut names = Vec::new();
+    for upstream in made {
+        let name = draft.upstream(upstream);
+        if names.contains(&name) {
+            is_twice = true;
+        } else {
+            names.push(name);
+        }
+    }
+    if is_twice {
+        draft.note(directive.line, directive.text(), "a server that stands here twice counts once");
+    }
+    Ok(names)
 }
 
 /// `tls [CA]`, `tls CERT KEY` or `tls CERT KEY CA`.

@@ -5,18 +5,21 @@ use dnsproxy_api::v1alpha1::{
     Rewrite, Then, TtlRange, rule::Rule,
 };
 
-use super::{super::draft, syntax::Directive};
+use super::{super::draft, syntax::Directive, zones};
 
 /// The rule of one directive. `stop`, the default, ends CoreDNS's way through all its rules.
 pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
     let inner = directive.lines.iter().flat_map(|line| &line.words);
     let words: Vec<&str> = directive.args.iter().chain(inner).map(String::as_str).collect();
-    let (then, words) = match &*words {
-        ["continue", rest @ ..] => (Some(Then::Continue), rest),
-        ["stop", rest @ ..] => (None, rest),
-        rest => (None, rest),
+    let (then, words) = match words.split_first() {
+        Some((word, rest)) if word.eq_ignore_ascii_case("continue") => (Some(Then::Continue), rest),
+        Some((word, rest)) if word.eq_ignore_ascii_case("stop") => (None, rest),
+        _ => (None, &*words),
     };
-    let rule = match words {
+    let (kind, rest) = words.split_first().ok_or("not a rewrite that is known")?;
+    let kind = kind.to_ascii_lowercase();
+    let words: Vec<&str> = std::iter::once(&*kind).chain(rest.iter().copied()).collect();
+    let rule = match &*words {
         ["name", rest @ ..] => name(rest)?,
         ["type", from, to] => {
             let rewrite = Rewrite { qtype: Some((*to).to_ascii_uppercase()), ..Rewrite::default() };
@@ -49,6 +52,11 @@ pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
             if kind == Kind::Substring {
                 return Err("a target is led to another one as a whole here: write it as a regular expression".into());
             }
+            if kind == Kind::Suffix && !from.ends_with('.') {
+                return Err(
+                    "left out: without a dot at its end it is the end of no target there".into()
+                );
+            }
             let change = Some(kind.change(from, to));
             let response = ResponseChange { cname_target: change, ..ResponseChange::default() };
             Rule { matches: draft::zone("."), response: Some(response), ..Rule::default() }
@@ -59,6 +67,85 @@ pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
         _ => return Err("not a rewrite that is known".into()),
     };
     Ok(Rule { then, ..rule })
+}
+
+/// Whether a name of the answer may be changed more than once there: here one change is made.
+pub(super) fn has_chain(rule: &Rule) -> bool {
+    let Some(rewrite) = &rule.rewrite else { return false };
+    let count = |changes: &Option<Vec<NameChange>>| changes.as_ref().map_or(0, Vec::len);
+    let most = count(&rewrite.answer_names).max(count(&rewrite.answer_values));
+    most + usize::from(rewrite.answers != Answers::Keep) > 1
+}
+
+/// Where the names are that a rule makes of others.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Landing {
+    /// Mostly where they were.
+    Near,
+    In(String),
+    Anywhere,
+}
+
+impl Landing {
+    /// Of a rule that changes names.
+    pub(super) fn of(rule: &Rule) -> Option<Self> {
+        let to = rule.rewrite.as_ref()?.name.as_ref()?;
+        let names = rule.matches.names.as_ref()?;
+        if names.prefix.is_some() || names.substring.is_some() {
+            return Some(Self::Near);
+        }
+        let end = to.rsplit_once('}').map_or(&**to, |(_, end)| end);
+        // The first label may have begun before.
+        let is_whole = names.exact.is_some() || names.suffix.is_some() || !to.contains('}');
+        let zone = if is_whole { Some(end) } else { end.split_once('.').map(|(_, zone)| zone) };
+        let zone = zones::without_dot(zone.unwrap_or(".").trim_start_matches('.'));
+        Some(if zone == "." && names.exact.is_none() { Self::Anywhere } else { Self::In(zone) })
+    }
+}
+
+/// Whether a rule is for names of some zones.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reach {
+    /// For them alone.
+    Inside,
+    /// For none of them.
+    Outside,
+    /// For others as well.
+    Beyond,
+}
+
+/// Tells it of a rule; one that is for every name is made one for those of the zones.
+pub(super) fn reach(rule: &mut Rule, zones: &[String]) -> Reach {
+    let is_all = |names: &NameMatch| names.zone.as_ref().is_some_and(|zone| *zone == ["."]);
+    if zones.iter().any(|zone| zone == ".") {
+        return Reach::Inside;
+    }
+    if rule.matches.names.as_ref().is_none_or(is_all) {
+        rule.matches.names = Some(NameMatch { zone: Some(zones.to_vec()), ..NameMatch::default() });
+        return Reach::Inside;
+    }
+    let one = |list: &Option<Vec<String>>| list.as_ref()?.first().cloned();
+    let Some(names) = &rule.matches.names else { return Reach::Beyond };
+    match (one(&names.exact), one(&names.suffix)) {
+        (Some(name), _) if zones::hold(zones, &zones::without_dot(&name)) => Reach::Inside,
+        (Some(_), _) => Reach::Outside,
+        (None, Some(suffix)) => reach_of_suffix(&zones::without_dot(&suffix), zones),
+        (None, None) => Reach::Beyond,
+    }
+}
+
+fn reach_of_suffix(suffix: &str, zones: &[String]) -> Reach {
+    let zone = suffix.strip_prefix('.');
+    let is_below = |outer: &String| {
+        zone.is_some_and(|zone| zones::is_within(zone, outer))
+            || suffix != outer && zones::is_within(suffix, outer)
+    };
+    if zones.iter().any(is_below) {
+        return Reach::Inside;
+    }
+    // By characters: `st` is an end of `a.test`.
+    let is_end = |zone: &String| zone.ends_with(suffix) || zone == suffix;
+    if zones.iter().any(is_end) { Reach::Beyond } else { Reach::Outside }
 }
 
 /// How a name is compared.
@@ -73,21 +160,35 @@ enum Kind {
 
 /// The kind of a pattern, the pattern, and what follows.
 fn pattern<'a, 'w>(words: &'a [&'w str]) -> Result<(Kind, &'w str, &'a [&'w str]), String> {
-    let (kind, words) = match words {
-        ["exact", rest @ ..] if rest.len() > 1 => (Kind::Exact, rest),
-        ["prefix", rest @ ..] if rest.len() > 1 => (Kind::Prefix, rest),
-        ["suffix", rest @ ..] if rest.len() > 1 => (Kind::Suffix, rest),
-        ["substring", rest @ ..] if rest.len() > 1 => (Kind::Substring, rest),
-        ["regex", rest @ ..] if rest.len() > 1 => (Kind::Regex, rest),
-        rest => (Kind::Exact, rest),
-    };
+    let named = words.split_first().filter(|(_, rest)| rest.len() > 1);
+    let named = named.and_then(|(word, rest)| Some((Kind::of(word)?, rest)));
+    let (kind, words) = named.unwrap_or((Kind::Exact, words));
     let (from, rest) = words.split_first().ok_or("a name is missing")?;
     Ok((kind, from, rest))
 }
 
 impl Kind {
+    fn of(word: &str) -> Option<Self> {
+        match &*word.to_ascii_lowercase() {
+            "exact" => Some(Self::Exact),
+            "prefix" => Some(Self::Prefix),
+            "suffix" => Some(Self::Suffix),
+            "substring" => Some(Self::Substring),
+            "regex" => Some(Self::Regex),
+            _ => None,
+        }
+    }
+
+    /// A pattern, or what takes its place, as CoreDNS has it: all but regular expressions end in a dot.
+    fn normal(self, text: &str) -> String {
+        match self {
+            Self::Prefix | Self::Substring => absolute(text),
+            Self::Exact | Self::Suffix | Self::Regex => text.to_owned(),
+        }
+    }
+
     fn matches(self, from: &str) -> Match {
-        let one = Some(vec![from.to_owned()]);
+        let one = Some(vec![self.normal(from)]);
         let names = match self {
             Self::Exact => NameMatch { exact: one, ..NameMatch::default() },
             Self::Prefix => NameMatch { prefix: one, ..NameMatch::default() },
@@ -131,7 +232,7 @@ fn name(words: &[&str]) -> Result<Rule, String> {
     let (kind, from, rest) = pattern(words)?;
     let (to, mut options) = rest.split_first().ok_or("a name and what it becomes")?;
     let mut rewrite =
-        Rewrite { name: Some((*to).to_owned()), answers: Answers::Keep, ..Rewrite::default() };
+        Rewrite { name: Some(kind.normal(to)), answers: Answers::Keep, ..Rewrite::default() };
     // An exact name always goes back.
     if kind == Kind::Exact {
         rewrite.answers = Answers::RestoreAll;
@@ -158,6 +259,10 @@ fn name(words: &[&str]) -> Result<Rule, String> {
             }
             [other, ..] => return Err(format!("`{other}` is not known here")),
         };
+    }
+    // There the last one is the first that is made.
+    for changes in [&mut rewrite.answer_names, &mut rewrite.answer_values].into_iter().flatten() {
+        changes.reverse();
     }
     Ok(Rule { matches: kind.matches(from), rewrite: Some(rewrite), ..Rule::default() })
 }

@@ -28,6 +28,13 @@ pub(super) struct Line {
     pub(super) words: Vec<String>,
 }
 
+impl Block {
+    /// Its first directive with a name.
+    pub(super) fn has(&self, name: &str) -> Option<&Directive> {
+        self.directives.iter().find(|it| it.name == name)
+    }
+}
+
 impl Directive {
     /// As a person would find it.
     pub(super) fn text(&self) -> String {
@@ -38,11 +45,35 @@ impl Directive {
 
 /// Reads a text; where it cannot be read, the line and the reason.
 pub(super) fn read(text: &str) -> Result<Vec<Block>, (usize, String)> {
-    let lines: Vec<_> =
-        (1..).zip(text.lines()).map(|(number, line)| Line { number, words: words(line) }).collect();
-    let lines = lines.into_iter().filter(|line| !line.words.is_empty()).collect::<Vec<_>>();
+    let lines: Vec<_> = (1..)
+        .zip(text.trim_start_matches('\u{feff}').lines())
+        .map(|(number, line)| Line { number, words: words(line) })
+        .collect();
+    let lines = lines.into_iter().filter(|line| !line.words.is_empty()).flat_map(Line::split);
+    let lines = lines.collect::<Vec<_>>();
     let mut parser = Parser { lines: lines.into_iter().peekable(), snippets: BTreeMap::new() };
     parser.blocks()
+}
+
+impl Line {
+    /// Braces may open and close behind other words: what stands in them is a line of its own.
+    fn split(self) -> Vec<Self> {
+        let Self { number, words } = self;
+        let mut lines = vec![Self { number, words: Vec::new() }];
+        let is_open = |words: &[String]| words.iter().any(|word| word == "{");
+        for (at, word) in words.iter().enumerate() {
+            let is_end = word == "}" && (at + 1 == words.len() || is_open(&words));
+            let is_behind =
+                at > 0 && words.get(at - 1).is_some_and(|before| before == "{" || before == "}");
+            if is_end || is_behind {
+                lines.push(Self { number, words: Vec::new() });
+            }
+            if let Some(line) = lines.last_mut() {
+                line.words.push(word.clone());
+            }
+        }
+        lines.into_iter().filter(|line| !line.words.is_empty()).collect()
+    }
 }
 
 /// Words between spaces; quotes keep them together, `#` begins a comment.
@@ -72,11 +103,15 @@ fn words(line: &str) -> Vec<String> {
     words.into_iter().map(|word| with_environment(&word)).collect()
 }
 
-/// `{$NAME}` is the environment's.
+/// `{$NAME}` and `{%NAME%}` are the environment's.
 fn with_environment(word: &str) -> String {
-    let Some((before, rest)) = word.split_once("{$") else { return word.to_owned() };
-    let Some((name, behind)) = rest.split_once('}') else { return word.to_owned() };
-    format!("{before}{}{}", std::env::var(name).unwrap_or_default(), with_environment(behind))
+    let filled = |(open, close): (&str, &str)| {
+        let (before, rest) = word.split_once(open)?;
+        let (name, behind) = rest.split_once(close)?;
+        let value = std::env::var(name).unwrap_or_default();
+        Some(format!("{}{value}{}", with_environment(before), with_environment(behind)))
+    };
+    [("{$", "}"), ("{%", "%}")].into_iter().find_map(filled).unwrap_or_else(|| word.to_owned())
 }
 
 type Lines = std::iter::Peekable<std::vec::IntoIter<Line>>;
@@ -204,6 +239,26 @@ mod tests {
             (7, &[".".into(), "1.1.1.1".into(), "a b".to_owned()][..])
         );
         assert_eq!(forward.lines[0].words, ["policy", "random"]);
+    }
+
+    #[test]
+    fn braces_may_open_and_close_in_one_line() {
+        let blocks = read(".:53 { forward . 1.1.1.1 { policy sequential } }\n").unwrap();
+        let lines = read(".:53 {\n forward . 1.1.1.1 {\n policy sequential }\n}\n").unwrap();
+
+        assert_eq!(blocks[0].directives[0].text(), "forward . 1.1.1.1");
+        assert_eq!(blocks[0].directives[0].lines[0].words, lines[0].directives[0].lines[0].words);
+    }
+
+    #[test]
+    fn both_forms_of_the_environment_are_filled_in() {
+        // Set by cargo for every test.
+        let name = env!("CARGO_PKG_NAME");
+        assert_eq!(
+            words("a{$CARGO_PKG_NAME}b {%CARGO_PKG_NAME%}.c"),
+            [format!("a{name}b"), format!("{name}.c")]
+        );
+        assert_eq!(words("{ {$ {%x"), ["{", "{$", "{%x"]);
     }
 
     #[test]

@@ -1,0 +1,156 @@
+//! Blocks among one another: which names are whose, and which routes are made of what they say.
+
+use std::collections::BTreeMap;
+
+use super::{
+    asked::{Share, Shares},
+    cache,
+    forward::Forward,
+    leads::Lead,
+    syntax::{Block, Directive},
+    zones,
+};
+use crate::import::Draft;
+
+/// The zones of each block; a zone is that of the first block that has it, as here every port has all zones.
+pub(super) fn own_zones<'b>(
+    blocks: &'b [Block],
+    draft: &mut Draft,
+) -> Vec<(&'b Block, Vec<String>)> {
+    let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+    let mut own = Vec::new();
+    for block in blocks {
+        let (left, lost): (Vec<_>, Vec<_>) =
+            zones::of_all(&block.keys).into_iter().partition(|zone| !owners.contains_key(zone));
+        for zone in lost {
+            let owner = owners.get(&zone).copied().unwrap_or_default();
+            let reason = format!(
+                "the block of line {owner} is for this zone, on every port; what this one says about it is left out"
+            );
+            draft.note(block.line, zone, reason);
+        }
+        owners.extend(left.iter().map(|zone| (zone.clone(), block.line)));
+        if !left.is_empty() {
+            own.push((block, left));
+        }
+    }
+    own
+}
+
+/// A block, and what it says about whom to ask.
+pub(super) struct Read<'b> {
+    pub(super) block: &'b Block,
+    pub(super) zones: Vec<String>,
+    pub(super) forwards: Vec<Forward<'b>>,
+}
+
+impl Read<'_> {
+    /// The first `forward` that takes a name.
+    pub(super) fn first_for(&self, name: &str) -> Option<usize> {
+        self.forwards.iter().position(|forward| forward.takes(name))
+    }
+}
+
+/// The name of the route of each `forward` of each block; none where it cannot be asked from here.
+pub(super) type Routes = Vec<Vec<Option<String>>>;
+
+pub(super) fn routes(
+    read: &[Read<'_>],
+    shares: &Shares,
+    leads: &[Vec<Lead>],
+    draft: &mut Draft,
+) -> Routes {
+    let mut routes = Vec::new();
+    for (index, Read { zones, forwards, .. }) in read.iter().enumerate() {
+        let mut made = Vec::new();
+        for (number, forward) in forwards.iter().enumerate() {
+            let directive = forward.directive;
+            let taken = shares.zones(index, number);
+            let is_led = |leads: &Vec<Lead>| leads.iter().any(|lead| lead.forward == number);
+            if taken.is_empty() && !leads.get(index).is_some_and(is_led) {
+                let reason = format!(
+                    "left out: no name in {} comes to it, as another `forward` or another block takes them, or `except` leaves them out",
+                    zones.join(", ")
+                );
+                draft.note(directive.line, directive.text(), reason);
+                made.push(None);
+                continue;
+            }
+            let route = forward.route(taken, draft);
+            match &route {
+                Ok(_) => draft.carry(),
+                Err(reason) => draft.note(directive.line, directive.text(), reason),
+            }
+            made.push(route.ok());
+        }
+        routes.push(made);
+    }
+    routes
+}
+
+/// One block among the others: which names are its own, and who is asked for them.
+pub(super) struct Place<'r, 'b> {
+    pub(super) index: usize,
+    pub(super) read: &'r Read<'b>,
+    pub(super) shares: &'r Shares,
+    pub(super) routes: &'r Routes,
+    pub(super) leads: &'r [Vec<Lead>],
+}
+
+impl Place<'_, '_> {
+    pub(super) fn zones(&self) -> &[String] {
+        &self.read.zones
+    }
+
+    /// Whether a query for a name is for this block.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.shares.at(name).is_some_and(|share| share.block == self.index)
+    }
+
+    /// Whether queries for a name and for all below it are.
+    pub(super) fn has_all(&self, name: &str) -> bool {
+        let below = |share: &&Share| zones::is_within(&share.zone, name);
+        self.has(name) && self.shares.iter().filter(below).all(|it| it.block == self.index)
+    }
+
+    /// The TTL of an answer of its own, once the cache of the block has had it.
+    pub(super) fn cached(&self, ttl: u32) -> u32 {
+        let mut caches = self.read.block.directives.iter().filter(|it| it.name == "cache");
+        let bounds = caches.next().and_then(cache::ttl);
+        bounds.map_or(ttl, |(least, most)| ttl.max(least).min(most))
+    }
+
+    /// The shares of one of its zones, the deepest first, but for those that go the same way as the one around them.
+    pub(super) fn shares(&self, zone: &str) -> Vec<(&Share, bool)> {
+        let own = |share: &&Share| share.block == self.index && share.of == zone;
+        let around = |share: &Share| self.shares.around(share).filter(own);
+        let shares = self.shares.iter().filter(own).map(|share| (share, self.is_asked(share)));
+        let shares = shares.filter(|(share, is_asked)| {
+            around(share).is_none_or(|around| self.is_asked(around) != *is_asked)
+        });
+        shares.collect()
+    }
+
+    pub(super) fn is_asked(&self, share: &Share) -> bool {
+        share.forward.is_some_and(|forward| self.route(share.block, forward).is_some())
+    }
+
+    pub(super) fn route(&self, block: usize, forward: usize) -> Option<&String> {
+        self.routes.get(block)?.get(forward)?.as_ref()
+    }
+
+    /// The zones into which names are rewritten, and the routes for them.
+    pub(super) fn leads(&self) -> impl Iterator<Item = (String, String)> {
+        let leads = self.leads.get(self.index).into_iter().flatten();
+        leads.filter_map(|lead| {
+            let route = self.route(self.index, lead.forward)?;
+            Some((lead.zone.clone(), route.clone()))
+        })
+    }
+
+    /// The `forward` that leaves a zone out.
+    pub(super) fn except(&self, zone: &str) -> Option<&Directive> {
+        let mut forwards = self.read.forwards.iter();
+        forwards.find(|it| zones::hold(&it.except, zone)).map(|it| it.directive)
+    }
+}

@@ -1,0 +1,518 @@
+//! What becomes of a query by the manifest of a Corefile, and what is told about it.
+
+use super::{super::Imported, import};
+use crate::{
+    config::{Names, judge_of},
+    judge::{Fate, Judge},
+    message::{Qclass, Qtype, Question},
+};
+
+/// A Corefile with one block for all names.
+fn root(lines: &str) -> String {
+    format!(". {{\n{lines}\nforward . 192.0.2.1\n}}\n")
+}
+
+/// The notes, but for those that nearly every Corefile has.
+fn notes(imported: &Imported) -> Vec<String> {
+    let notes = imported.notes.iter().map(|note| format!("{}: {note}", note.line));
+    let usual = ["it stays plain", "/etc/hosts is not read", "each record keeps a TTL of its own"];
+    let is_usual = |note: &String| usual.iter().any(|usual| note.contains(usual));
+    notes.filter(|note| !is_usual(note)).collect()
+}
+
+/// A manifest, and what it does.
+struct Made {
+    imported: Imported,
+    judge: Judge,
+}
+
+fn made(corefile: &str) -> Made {
+    let imported = import(corefile);
+    let spec = &imported.proxy.spec;
+    let names = Names::read(spec, None, &Names::default());
+    let judge = judge_of(spec, &names).unwrap_or_else(|error| panic!("{corefile}: {error:?}"));
+    assert!(imported.carried > 0, "{corefile}: {:?}", imported.notes);
+    Made { imported, judge }
+}
+
+impl Made {
+    /// Whom a query is for, or the answer: its response code, and the data of its records in order.
+    fn fate(&self, name: &str, qtype: Qtype) -> String {
+        let question = Question { name: name.parse().unwrap(), qtype, qclass: Qclass::IN };
+        let judgement = self.judge.judge(&question, "127.0.0.1".parse().unwrap(), |_| {});
+        match judgement.fate {
+            Fate::Asked(route) => self.upstreams(route),
+            Fate::NoRoute => "REFUSED".to_owned(),
+            Fate::Made { rcode, response, .. } => {
+                let [answers, ..] = &response.sections;
+                let data = answers.iter().map(|it| format!("{} {}", it.ttl, data(&it.data)));
+                let data = data.collect::<Vec<_>>().join(", ");
+                if data.is_empty() { rcode.to_string() } else { data }
+            }
+            other @ (Fate::Failed(_) | Fate::Dropped | Fate::Any) => format!("{other:?}"),
+        }
+    }
+
+    /// The last octet of each address that is asked.
+    fn upstreams(&self, route: usize) -> String {
+        let spec = &self.imported.proxy.spec;
+        let route = &spec.routes.as_ref().unwrap()[route];
+        let of = |name: &String| spec.upstreams.iter().find(|it| it.name == *name).unwrap();
+        let addresses = route.upstreams.iter().flat_map(|name| of(name).addresses.clone());
+        let ends = addresses.map(|address| format!("up{}", address.rsplit('.').next().unwrap()));
+        ends.collect::<Vec<_>>().join(" ")
+    }
+
+    fn a(&self, name: &str) -> String {
+        self.fate(name, Qtype::A)
+    }
+}
+
+fn data(data: &crate::message::response::Data) -> String {
+    match (&*data.head, &*data.names) {
+        ([a, b, c, d], []) => format!("{a}.{b}.{c}.{d}"),
+        (head, []) if head.len() == 16 => {
+            std::net::Ipv6Addr::from(<[u8; 16]>::try_from(head).unwrap()).to_string()
+        }
+        (_, [name, ..]) => name.to_string(),
+        (head, []) => format!("{head:?}"),
+    }
+}
+
+#[test]
+fn a_type_called_any_is_not_every_type() {
+    let any = made(&root("acl {\n block type ANY\n}"));
+    assert_eq!(any.a("a.example."), "up1");
+    assert_eq!(any.fate("a.example.", Qtype::ANY), "REFUSED");
+
+    let star = made(&root("acl {\n block type MX *\n}"));
+    assert_eq!(star.a("a.example."), "REFUSED");
+}
+
+/// Each holds for every name of every block, whatever else stands there.
+#[test]
+fn a_value_that_a_manifest_cannot_have_does_not_lose_the_whole_file() {
+    let up = "forward . 192.0.2.1";
+    for (why, corefile, told) in [
+        ("one zone on two ports", format!(".:7201 .:7203 {{\n{up}\n}}\n"), None),
+        (
+            "one zone over two transports",
+            format!("tls://.:8853 .:7201 {{\n{up}\n}}\n"),
+            Some("1: tls://.:8853: tls:// is not served here yet"),
+        ),
+        (
+            "no health check",
+            root("forward a.example 192.0.2.2 {\nhealth_check 0s\nexpire 48h\n}"),
+            Some("3: health_check 0s: it cannot be switched off"),
+        ),
+        (
+            "a connection kept for days",
+            root("forward a.example 192.0.2.2 {\nexpire 48h\n}"),
+            Some("3: expire 48h: 1h instead"),
+        ),
+        (
+            "a server twice",
+            root("forward a.example 192.0.2.2 192.0.2.2"),
+            Some("2: forward a.example 192.0.2.2 192.0.2.2: a server that stands here twice"),
+        ),
+        ("a zone with a port", root("forward a.example:53 192.0.2.2"), None),
+        ("a zone with a scheme", root("forward dns://A.Example. 192.0.2.2"), None),
+        ("a large buffer", root("bufsize 65000"), Some("2: bufsize 65000: 4096 octets instead")),
+        ("a byte order mark", format!("\u{feff}{}", root("")), None),
+        (
+            "one zone in two blocks",
+            format!(".:53 {{\n{up}\n}}\n.:54 {{\nforward . 192.0.2.9\n}}\n"),
+            Some("4: .: the block of line 1 is for this zone"),
+        ),
+    ] {
+        let made = made(&corefile);
+        let notes = notes(&made.imported);
+
+        assert_eq!(made.a("b.example."), "up1", "{why}");
+        let is_told = |told: &str| notes.iter().any(|note| note.starts_with(told));
+        assert!(told.is_none_or(is_told), "{why}: {notes:?}");
+        if corefile.contains("192.0.2.2") {
+            assert_eq!(made.a("x.a.example."), "up2", "{why}");
+        }
+        assert!(told.is_some() || notes.is_empty(), "{why}: {notes:?}");
+    }
+}
+
+/// There the block with the longest zone is for a query, and in it the first `forward` that takes the name.
+#[test]
+fn a_forward_is_for_the_names_that_come_to_it() {
+    let block = |zone: &str, lines: &str| format!("{zone} {{\n{lines}\n}}\n");
+    let to = |zone: &str, server: u8| format!("forward {zone} 192.0.2.{server}\n");
+    let above = block(".", &to(".", 1));
+    for (why, corefile, fates, told) in [
+        (
+            "a deeper block hides it",
+            block(".", &(to("b.a.test", 2) + &to(".", 1))) + &block("a.test", &to(".", 3)),
+            vec![("x.b.a.test.", "up3"), ("x.test.", "up1")],
+            "2: forward b.a.test 192.0.2.2: left out",
+        ),
+        (
+            "a zone outside of its block",
+            block("a.test", &to("b.test", 2)) + &above,
+            vec![("x.b.test.", "up1"), ("x.a.test.", "REFUSED")],
+            "2: forward b.test 192.0.2.2: left out",
+        ),
+        (
+            "a zone wider than its block",
+            block("a.test", &to("test", 1)),
+            vec![("x.a.test.", "up1"), ("b.test.", "REFUSED")],
+            "",
+        ),
+        (
+            "the first one counts, not the longest",
+            block(".", &(to(".", 1) + &to("a.test", 2))),
+            vec![("x.a.test.", "up1")],
+            "3: forward a.test 192.0.2.2: left out",
+        ),
+        (
+            "the first of three",
+            block(".", &(to("a.test", 2) + &to("b.a.test", 3) + &to(".", 1))),
+            vec![("x.b.a.test.", "up2"), ("x.test.", "up1")],
+            "3: forward b.a.test 192.0.2.3: left out",
+        ),
+        (
+            "what one leaves out goes to the next",
+            block(".", "forward a.test 192.0.2.2 {\nexcept b.a.test\n}\nforward . 192.0.2.1"),
+            vec![("x.b.a.test.", "up1"), ("x.a.test.", "up2"), ("x.test.", "up1")],
+            "",
+        ),
+        (
+            "to one for all names, too",
+            block(".", "forward . 192.0.2.1 {\nexcept dns://a.test:53\n}\nforward . 192.0.2.2"),
+            vec![("x.a.test.", "up2"), ("x.test.", "up1")],
+            "",
+        ),
+        (
+            "to nobody where there is none",
+            block(".", "forward . 192.0.2.1 {\nexcept a.test\n}\nforward b.a.test 192.0.2.2"),
+            vec![("x.a.test.", "REFUSED"), ("x.b.a.test.", "up2"), ("x.test.", "up1")],
+            "2: forward . 192.0.2.1: `except`: no other `forward` of this block takes a.test: REFUSED",
+        ),
+        (
+            "all names left out",
+            block(".", "forward . 192.0.2.1 {\nexcept .\n}\nforward a.test 192.0.2.2"),
+            vec![("x.a.test.", "up2"), ("x.test.", "REFUSED")],
+            "2: forward . 192.0.2.1: ",
+        ),
+        (
+            "names left out of a zone, in a block without others",
+            block(".", "forward test 192.0.2.1 {\nexcept a.test\n}"),
+            vec![("x.a.test.", "REFUSED"), ("x.test.", "up1"), ("x.", "REFUSED")],
+            "2: forward test 192.0.2.1: `except`: no other `forward` of this block takes a.test",
+        ),
+        (
+            "a block in a block that leaves something out",
+            block("a.test", "forward . 192.0.2.2 {\nexcept b.a.test\n}") + &above,
+            vec![("x.a.test.", "up2"), ("x.b.a.test.", "REFUSED"), ("x.test.", "up1")],
+            "2: forward . 192.0.2.2: `except`: no other `forward` of this block takes b.a.test",
+        ),
+    ] {
+        let made = made(&corefile);
+        for (name, expected) in fates {
+            assert_eq!(made.a(name), expected, "{why}: {name}");
+        }
+        let notes = notes(&made.imported);
+        let notes: Vec<_> = notes.iter().filter(|note| !note.contains("no `forward`")).collect();
+        assert_eq!(notes.is_empty(), told.is_empty(), "{why}: {notes:?}");
+        assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_star_in_hosts_is_for_names_without_a_line_of_their_own() {
+    let lines = "1.2.3.4 *.w.test\n1.2.3.5 x.w.test\n2001:db8::1 y.w.test\n::ffff:1.2.3.9 c.test";
+    // Lines are those of `spec.hosts`, or rules where they are for names of some zones alone.
+    for corefile in [
+        root(&format!("hosts {{\n{lines}\nfallthrough\n}}")),
+        format!("test {{\nhosts {{\n{lines}\nfallthrough\n}}\nforward . 192.0.2.1\n}}\n"),
+    ] {
+        let made = made(&corefile);
+
+        assert_eq!(made.a("x.w.test."), "3600 1.2.3.5", "{corefile}");
+        assert_eq!(made.a("z.w.test."), "3600 1.2.3.4", "{corefile}");
+        assert_eq!(made.a("a.b.w.test."), "up1", "{corefile}");
+        assert_eq!(made.a("y.w.test."), "3600 1.2.3.4", "the other family: {corefile}");
+        assert_eq!(made.fate("y.w.test.", Qtype::AAAA), "3600 2001:db8::1", "{corefile}");
+        assert_eq!(made.a("c.test."), "3600 1.2.3.9", "{corefile}");
+        assert!(notes(&made.imported).is_empty(), "{:?}", notes(&made.imported));
+    }
+}
+
+#[test]
+fn lines_of_hosts_go_with_those_of_its_file() {
+    let made = made(&root("hosts hf {\n10.6.6.6 both.test other.test\nttl 60\nfallthrough\n}"));
+
+    let hosts = made.imported.proxy.spec.hosts.as_ref().unwrap();
+    assert_eq!(hosts.sources[0].file.as_deref(), Some("hf"));
+    let inline = hosts.sources[1].inline.as_deref();
+    assert_eq!(inline, Some("10.6.6.6 both.test\n10.6.6.6 other.test\n"));
+    assert_eq!(made.a("both.test."), "60 10.6.6.6");
+    let names = made.fate("6.6.6.10.in-addr.arpa.", Qtype::PTR);
+    assert_eq!(names, "60 both.test., 60 other.test.");
+    let told = notes(&made.imported);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("an address of the file has the first name of each line"), "{told:?}");
+}
+
+#[test]
+fn hosts_of_a_block_are_for_its_own_names() {
+    let up = "forward . 192.0.2.1";
+    let hosts = "hosts {\n1.2.3.4 h.foo bad..name h.a.test\nfallthrough\n}";
+    let lone = made(&format!("a.test {{\n{hosts}\n{up}\n}}\n"));
+    let beside = made(&format!("a.test {{\n{hosts}\n{up}\n}}\n. {{\n{up}\n}}\n"));
+    let reverse = "4.3.2.1.in-addr.arpa.";
+
+    for (made, others) in [(&lone, "REFUSED"), (&beside, "up1")] {
+        assert_eq!(made.a("h.a.test."), "3600 1.2.3.4");
+        assert_eq!(made.a("x.a.test."), "up1");
+        assert_eq!(made.a("h.foo."), others);
+        assert_eq!(made.fate(reverse, Qtype::PTR), others);
+        let told = notes(&made.imported);
+        assert!(told[0].starts_with("3: h.foo: left out: it is no name of this block"), "{told:?}");
+        assert!(told[1].starts_with("3: bad..name: left out"), "{told:?}");
+    }
+    let with_reverse = made(&format!("a.test 1.2.3.0/24 {{\n{hosts}\n{up}\n}}\n"));
+    assert_eq!(with_reverse.fate(reverse, Qtype::PTR), "3600 h.a.test.");
+    let hidden = made(&format!("a.test {{\n{up}\n}}\n. {{\n{hosts}\n{up}\n}}\n"));
+    assert_eq!(hidden.a("h.a.test."), "up1");
+    assert_eq!(hidden.a("h.foo."), "3600 1.2.3.4");
+}
+
+#[test]
+fn there_may_be_more_lines_of_hosts_than_rules() {
+    let lines: String =
+        (0..6000).map(|i| format!("10.0.{}.{} n{i}.test\n", i / 250, i % 250)).collect();
+    let made = made(&root(&format!("hosts {{\n{lines}\nfallthrough\n}}\ncache 30")));
+
+    assert_eq!(made.a("n5999.test."), "30 10.0.23.249", "no longer than the cache has it");
+
+    let of_zone = format!("test {{\nhosts {{\n{lines}\nfallthrough\n}}\nforward . 192.0.2.1\n}}\n");
+    let of_zone = self::made(&of_zone);
+    assert_eq!(
+        (of_zone.a("n9.test."), of_zone.a("n5999.test.")),
+        ("3600 10.0.0.9".into(), "up1".into())
+    );
+    assert!(notes(&of_zone.imported)[0].starts_with("2: hosts: left out: names behind the first"));
+}
+
+#[test]
+fn where_hosts_do_not_fall_through_is_told() {
+    let told = |end: &str| notes(&import(&root(&format!("hosts {{\n1.2.3.4 a.test\n{end}\n}}"))));
+    assert!(told("fallthrough").is_empty());
+    assert!(told("fallthrough .").is_empty());
+    assert!(told("")[0].contains("names that are not there would get SERVFAIL"));
+    assert!(told("fallthrough b.test")[0].contains("and not in b.test, would get SERVFAIL"));
+}
+
+/// There the block is chosen before the name is rewritten.
+#[test]
+fn a_rewritten_name_goes_to_the_upstreams_of_its_block() {
+    let block = |zone: &str, lines: &str, server: u8| {
+        format!("{zone} {{\n{lines}\nforward . 192.0.2.{server}\n}}\n")
+    };
+    for (why, corefile, fates, told) in [
+        (
+            "into a deeper block",
+            block(".", "rewrite name q.test x.a.test", 1) + &block("a.test", "", 2),
+            vec![("q.test.", "up1"), ("x.a.test.", "up2"), ("x.test.", "up1")],
+            "",
+        ),
+        (
+            "into a deeper block, with any ending",
+            block(".", "rewrite name regex ^q-(.*)\\.$ {1}", 1) + &block("a.test", "", 2),
+            vec![("q-x.a.test.", "up2"), ("q-a.test.", "up1"), ("y.a.test.", "up2"), ("y.", "up1")],
+            "",
+        ),
+        (
+            "out of a block that is alone",
+            block("a.test", "rewrite name suffix .a.test .b.test", 1),
+            vec![("x.a.test.", "up1"), ("x.c.test.", "REFUSED")],
+            "2: rewrite name suffix .a.test .b.test: this block's upstreams are asked for names in b.test",
+        ),
+        (
+            "out of a block, into that around it",
+            block("a.test", "rewrite name suffix .a.test .b.test", 1) + &block(".", "", 2),
+            vec![("x.b.test.", "up2"), ("x.c.test.", "up2")],
+            "2: rewrite name suffix .a.test .b.test: a name that becomes one in b.test goes the way",
+        ),
+        (
+            "to another forward of the block",
+            block("a.test", "rewrite name x.a.test x.b.test\nforward b.test 192.0.2.3", 1),
+            vec![("x.a.test.", "up3"), ("y.a.test.", "up1")],
+            "2: rewrite name x.a.test x.b.test: this block's upstreams are asked",
+        ),
+        (
+            "a name that is none of the block",
+            block("a.test", "rewrite name c.test x.a.test", 1),
+            vec![("c.test.", "REFUSED"), ("x.a.test.", "up1")],
+            "2: rewrite name c.test x.a.test: left out: no name in a.test matches",
+        ),
+        (
+            "anything into the block",
+            block("a.test", "rewrite name regex (.*)\\.c\\.test\\. {1}.a.test", 1),
+            vec![("x.a.test.", "up1")],
+            "2: rewrite name regex (.*)\\.c\\.test\\. {1}.a.test: here it holds for every name",
+        ),
+        (
+            "types are those of the block's names",
+            block("a.test", "rewrite type A HINFO\nrewrite ttl regex .* 5", 1) + &block(".", "", 2),
+            vec![("x.a.test.", "up1"), ("x.test.", "up2")],
+            "3: rewrite ttl regex .* 5: here it holds for every name",
+        ),
+    ] {
+        let made = made(&corefile);
+        for (name, expected) in fates {
+            assert_eq!(made.a(name), expected, "{why}: {name}");
+        }
+        let notes = notes(&made.imported);
+        let notes: Vec<_> = notes.iter().filter(|note| !note.contains("ends the way")).collect();
+        assert_eq!(notes.len(), usize::from(!told.is_empty()), "{why}: {notes:?}");
+        assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
+    }
+}
+
+/// What is told of a block for all names beside that.
+fn told(lines: &str) -> Vec<String> {
+    notes(&import(&root(lines)))
+}
+
+#[test]
+fn patterns_are_compared_as_coredns_normalises_them() {
+    let prefix = made(&root("rewrite name prefix foo bar\nforward foobar.test 192.0.2.2"));
+    let question = |made: &Made, name: &str| {
+        let (name, qtype) = (name.parse().unwrap(), Qtype::A);
+        let question = Question { name, qtype, qclass: Qclass::IN };
+        let decision = made.judge.judge(&question, "127.0.0.1".parse().unwrap(), |_| {}).decision;
+        decision.question.map_or_else(|| "-".to_owned(), |question| question.name.to_string())
+    };
+    assert_eq!(question(&prefix, "foo.test."), "bar.test.");
+    assert_eq!(question(&prefix, "foobar.test."), "-");
+
+    let substring = made(&root("rewrite name substring foo bar"));
+    assert_eq!(question(&substring, "a.xfoo.test."), "a.xbar.test.");
+    assert_eq!(question(&substring, "a.foox.test."), "-");
+
+    let words = made(&root("rewrite STOP NAME Suffix .a.test .b.test"));
+    assert_eq!(question(&words, "x.a.test."), "x.b.test.");
+
+    let told = told("rewrite cname suffix a.test b.test");
+    assert!(told[0].starts_with("2: rewrite cname suffix a.test b.test: left out"), "{told:?}");
+}
+
+#[test]
+fn more_changes_of_one_name_than_one_are_told() {
+    let of = |answers: &str| told(&format!("rewrite name suffix .a.test .b.test {answers}"));
+    let (name, value) =
+        ("answer name (.*)\\.b\\.test {1}.a.test", "answer value (.*)\\.b\\.test {1}.a.test");
+
+    assert!(of("").is_empty() && of(name).is_empty() && of("answer auto").is_empty());
+    assert!(of(&format!("{name} {value}")).is_empty(), "names and values are not each other's");
+    for two in [format!("{name} {name}"), format!("answer auto {value}")] {
+        assert!(of(&two)[0].contains("makes each change of a name in the answer"), "{two}");
+    }
+}
+
+#[test]
+fn what_is_not_changed_of_own_answers_is_told() {
+    let hosts = "hosts {\n1.2.3.4 h.test\nfallthrough\n}";
+    let template = "template IN A t.test {\nrcode NXDOMAIN\n}";
+
+    for own in [hosts, template] {
+        let told = told(&format!("rewrite ttl regex .* 5\n{own}"));
+        assert!(told[0].contains("answers of `hosts` and `template` stay as they are"), "{told:?}");
+    }
+    assert!(told("rewrite ttl regex .* 5").is_empty());
+    assert!(told("cache\nrewrite ttl regex .* 5")[0].contains("the bounds of the cache hold"));
+}
+
+#[test]
+fn settings_of_one_block_that_hold_for_all_are_told() {
+    let of = |one: &str, other: &str| {
+        let block =
+            |zone: &str, lines: &str| format!("{zone} {{\n{lines}\nforward . 192.0.2.1\n}}\n");
+        notes(&import(&(block("a.test", one) + &block(".", other))))
+    };
+    for setting in ["any", "bufsize 512", "cache 30"] {
+        assert!(of(setting, "")[0].contains("one for the names of all blocks"), "{setting}");
+        assert!(of(setting, setting).is_empty(), "{setting}: {:?}", of(setting, setting));
+    }
+    assert_eq!(of("cache 30", "cache 60").len(), 2);
+}
+
+#[test]
+fn blocks_that_listen_elsewhere_are_told() {
+    let of = |one: &str, other: &str| {
+        let block = |key: &str| format!("{key} {{\nforward . 192.0.2.1\n}}\n");
+        notes(&import(&(block(one) + &block(other))))
+    };
+    assert!(of("a.test:53", ".").is_empty());
+    let told = of("a.test:7201", ".:7203");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].starts_with("4: .: blocks listen on different ports"), "{told:?}");
+}
+
+#[test]
+fn a_template_answers_as_it_does_there() {
+    let record = "template IN A a.test {\nanswer \"{{ .Name }} IN A 1.2.3.4\"\n}";
+    let made_of = made(&root(record));
+    assert_eq!(made_of.a("x.a.test."), "3600 1.2.3.4", "an hour");
+    assert_eq!(made_of.fate("x.a.test.", Qtype::ANY), "3600 1.2.3.4");
+    assert_eq!(made_of.fate("x.a.test.", Qtype::MX), "up1");
+    assert_eq!(made(&root(&format!("cache 30\n{record}"))).a("x.a.test."), "30 1.2.3.4");
+    assert!(told(record).is_empty(), "{:?}", told(record));
+
+    let denied = made(&root("any\ntemplate IN A a.test {\nrcode NXDOMAIN\n}"));
+    assert_eq!(denied.a("x.a.test."), "NXDOMAIN");
+    assert_eq!(denied.fate("x.a.test.", Qtype::ANY), "Any", "`any` is asked before");
+
+    let beside = "template IN A c.test {\nrcode NXDOMAIN\n}\nforward . 192.0.2.2";
+    let outside = made(&format!("a.test {{\n{beside}\n}}\n{}", root("")));
+    assert_eq!(outside.a("x.c.test."), "up1");
+    assert!(notes(&outside.imported)[0].contains("it is for no name of its block"));
+}
+
+#[test]
+fn what_a_template_does_not_answer_is_told() {
+    let of = |args: &str, lines: &str| told(&format!("template IN {args} {{\n{lines}\n}}"));
+    let answer = "answer \"{{ .Name }} 60 IN A 1.2.3.4\"";
+    let missed = of("A a.test", &format!("match ^x[.]a\\.test\\.$\n{answer}"));
+    assert!(missed[0].contains("names that do not match would get SERVFAIL"), "{missed:?}");
+    assert_eq!(missed.len(), 1, "{missed:?}");
+    let others = of("A a.test", &format!("match ^x[.]\n{answer}\nfallthrough b.test"));
+    assert!(others[0].contains("the regular expression alone decides"), "{others:?}");
+    assert!(others[1].contains("SERVFAIL"), "{others:?}");
+    let any = of("ANY a.test", answer);
+    assert!(any[0].contains("is no answer to a question for another type"), "{any:?}");
+    assert!(of("ANY a.test", "rcode REFUSED").is_empty());
+}
+
+/// The first line that matches decides, over all of them.
+#[test]
+fn who_is_allowed_by_one_acl_is_not_blocked_by_the_next() {
+    let two = "acl a.test {\nallow net 127.0.0.0/8\n}\nacl {\nblock\n}";
+    let plain = made(&root(two));
+    assert_eq!(plain.a("x.a.test."), "up1");
+    assert_eq!(plain.a("x.test."), "REFUSED");
+    assert!(notes(&plain.imported).is_empty(), "{:?}", notes(&plain.imported));
+
+    let answered = format!("{two}\ntemplate IN TXT a.test {{\nrcode NXDOMAIN\n}}");
+    let left_out = told(&answered);
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert!(left_out[0].starts_with("3: acl allow net 127.0.0.0/8: left out"));
+    assert!(left_out[1].starts_with("6: acl block: left out, as all from the first `allow` on"));
+
+    let elsewhere = "a.test {\nacl c.test {\nblock\n}\nforward . 192.0.2.2\n}\n";
+    assert_eq!(made(&format!("{elsewhere}{}", root(""))).a("c.test."), "up1");
+}
+
+#[test]
+fn an_acl_looks_at_the_name_that_a_rewrite_made() {
+    let made = made(&root("acl a.test {\nblock\n}\nrewrite name a.test b.test"));
+    assert_eq!(made.a("a.test."), "up1");
+    assert_eq!(made.a("x.a.test."), "REFUSED");
+}
