@@ -9,24 +9,27 @@ use std::{
 };
 
 use dnsproxy_api::v1alpha1::{
-    AddressAlias, Allow, Block, BlockWith, Cache, CacheMode, DnsListener, Listeners, Match,
-    NameMatch, Policy, Prefetch, Protocol, QueryLog, QueryLogMode, RebindProtection,
-    ResponseChange, ServeStale, TtlRange, rule::Rule,
+    Allow, Block, BlockWith, DnsListener, Listeners, Match, NameMatch, Policy, Protocol, QueryLog,
+    QueryLogMode, ResponseChange, rule::Rule,
 };
 
-use super::{
-    Draft, Imported,
-    addresses::{network, reverse_zones},
-    draft,
-};
+use super::{Draft, Imported, addresses::reverse_zones, draft};
 use crate::lists::domains::OWN_NAMES;
 
+mod caching;
+mod checks;
 mod domains;
+mod option;
+mod pattern;
 mod private;
 mod records;
 mod synth;
 
-use domains::{Domains, Pattern, Target};
+use caching::Caching;
+use checks::Checks;
+use domains::{Domains, Target};
+use option::Opt;
+use pattern::{Pattern, patterns};
 use private::Private;
 use records::Records;
 
@@ -41,64 +44,6 @@ pub fn import(text: &str) -> Imported {
     reader.finish()
 }
 
-/// One line: `key=value`, or `key` alone.
-pub(super) struct Opt<'t> {
-    line: usize,
-    key: &'t str,
-    value: &'t str,
-    text: &'t str,
-}
-
-impl<'t> Opt<'t> {
-    fn read(line: usize, text: &'t str) -> Option<Self> {
-        let text = without_comment(text).trim();
-        let text = text.strip_prefix("--").unwrap_or(text);
-        if text.is_empty() {
-            return None;
-        }
-        let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        Some(Self { line, key: key.trim(), value: value.trim(), text })
-    }
-
-    /// The parts of the value, without quotes.
-    fn parts(&self) -> Vec<String> {
-        split(self.value)
-    }
-}
-
-/// A comment begins with `#` at the start of the line or behind a space; a `#` inside of a word is a port.
-fn without_comment(line: &str) -> &str {
-    let mut before = ' ';
-    let mut is_quoted = false;
-    for (at, c) in line.char_indices() {
-        match c {
-            '"' => is_quoted = !is_quoted,
-            '#' if before.is_whitespace() && !is_quoted => return line.get(..at).unwrap_or(line),
-            _ => {}
-        }
-        before = c;
-    }
-    line
-}
-
-/// Splits at commas outside of quotes.
-fn split(value: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut is_quoted = false;
-    for c in value.chars() {
-        match c {
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => parts.push(String::new()),
-            _ => {
-                if let Some(part) = parts.last_mut() {
-                    part.push(c);
-                }
-            }
-        }
-    }
-    parts.iter().map(|part| part.trim().to_owned()).collect()
-}
-
 /// What was read so far.
 #[derive(Default)]
 struct Reader {
@@ -107,13 +52,8 @@ struct Reader {
     records: Records,
     /// Servers for every name.
     servers: Vec<String>,
-    /// Types that are taken out of answers.
-    filtered: Vec<String>,
-    cache: Cache,
-    ttl: u32,
-    /// Of what clients see.
-    max_ttl: Option<u32>,
-    rebinding: RebindProtection,
+    caching: Caching,
+    checks: Checks,
     /// The options that stand there.
     given: BTreeSet<String>,
     is_in_order: bool,
@@ -140,17 +80,16 @@ impl Reader {
             "host-record" | "cname" | "txt-record" | "srv-host" | "mx-host" | "mx-target"
             | "ptr-record" | "caa-record" | "naptr-record" | "dns-rr" => self.records.add(option),
             "synth-domain" => self.records.synthesize(option),
-            "alias" => self.alias(option),
-            "bogus-nxdomain" => self.bogus(option),
-            "filter-A" => self.filter("A"),
-            "filter-AAAA" => self.filter("AAAA"),
-            "filter-rr" => option.parts().iter().try_for_each(|rtype| self.filter(rtype)),
-            "rebind-localhost-ok" => {
-                let networks = self.rebinding.allow_networks.get_or_insert_default();
-                networks.extend(["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
-                Ok(())
-            }
-            "rebind-domain-ok" => self.rebind_domains(option),
+            "alias"
+            | "bogus-nxdomain"
+            | "filter-A"
+            | "filter-AAAA"
+            | "filter-rr"
+            | "stop-dns-rebind"
+            | "rebind-localhost-ok"
+            | "rebind-domain-ok" => self.checks.take(option),
+            "cache-size" | "no-negcache" | "max-ttl" | "max-cache-ttl" | "min-cache-ttl"
+            | "local-ttl" | "use-stale-cache" => self.caching.take(option, &mut self.draft),
             "domain-needed" => {
                 self.are_plain_names_local = true;
                 Ok(())
@@ -165,9 +104,9 @@ impl Reader {
                 Ok(())
             }
             // Always so, or looked at in the end.
-            "stop-dns-rebind" | "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces"
-            | "bind-dynamic" | "dns-loop-detect" | "proxy-dnssec" | "keep-in-foreground"
-            | "no-daemon" | "cache-rr" => Ok(()),
+            "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces" | "bind-dynamic"
+            | "dns-loop-detect" | "proxy-dnssec" | "keep-in-foreground" | "no-daemon"
+            | "cache-rr" => Ok(()),
             "dns-forward-max" => {
                 let most = option.value.parse().map_err(|_| "not a number of queries")?;
                 self.draft.spec.limits.get_or_insert_default().max_in_flight = Some(most);
@@ -188,30 +127,6 @@ impl Reader {
                 self.is_in_order = true;
                 Ok(())
             }
-            "cache-size" => self.cache_size(option),
-            "no-negcache" => {
-                self.cache.negative_max_ttl = Some("0s".into());
-                Ok(())
-            }
-            "max-ttl" => {
-                let most: u32 = option.value.parse().map_err(|_| "not a number of seconds")?;
-                self.max_ttl = Some(most.min(WEEK)).filter(|most| *most > 0);
-                Ok(())
-            }
-            "max-cache-ttl" => {
-                let most: u32 = option.value.parse().map_err(|_| "not a number of seconds")?;
-                self.cache.max_ttl =
-                    Some(most.min(WEEK)).filter(|most| *most > 0).map(|most| format!("{most}s"));
-                Ok(())
-            }
-            "min-cache-ttl" => {
-                let least: u32 = option.value.parse().map_err(|_| "not a number of seconds")?;
-                // As there.
-                self.cache.min_ttl = Some(format!("{}s", least.min(3600)));
-                Ok(())
-            }
-            "local-ttl" => self.local_ttl(option),
-            "use-stale-cache" => self.stale(option),
             "log-queries" => {
                 let queries = QueryLog { mode: QueryLogMode::All, ..QueryLog::default() };
                 self.draft.spec.logging.get_or_insert_default().queries = Some(queries);
@@ -228,7 +143,7 @@ impl Reader {
     }
 
     fn server(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        let (patterns, rest) = domains::patterns(option.value)?;
+        let (patterns, rest) = patterns(option.value)?;
         let target = match rest {
             "" if patterns.is_empty() => return Err("no server".into()),
             "" => Target::Nobody,
@@ -282,80 +197,6 @@ impl Reader {
         Ok(self.draft.plain_upstream(address, Protocol::UDP))
     }
 
-    fn alias(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        let parts = option.parts();
-        let (Some(old), Some(new)) = (parts.first(), parts.get(1)) else {
-            return Err("an old and a new address".into());
-        };
-        let pairs = domains::alias_networks(old, new, parts.get(2).map(String::as_str))?;
-        let aliases = self.draft.responses().address_aliases.get_or_insert_default();
-        aliases.extend(pairs.into_iter().map(|(from, to)| AddressAlias { from, to }));
-        Ok(())
-    }
-
-    fn bogus(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        let network = network(option.value)?;
-        self.draft.responses().bogus_addresses.get_or_insert_default().push(network);
-        Ok(())
-    }
-
-    fn filter(&mut self, rtype: &str) -> Result<(), String> {
-        let rtype = rtype.to_ascii_uppercase();
-        if rtype == "ANY" {
-            return Err("what ANY is answered is for `responses.any`".into());
-        }
-        let known: Result<dnsproxy_api::units::QueryType, _> = rtype.parse();
-        known.map_err(|error| format!("{rtype}: {error}"))?;
-        self.filtered.push(rtype);
-        Ok(())
-    }
-
-    fn rebind_domains(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        let parts = option.value.split('/').filter(|part| !part.is_empty());
-        let zones: Vec<_> = parts.map(str::to_owned).collect();
-        if zones.is_empty() {
-            return Err("no domain".into());
-        }
-        self.rebinding.allow.get_or_insert_default().extend(zones);
-        Ok(())
-    }
-
-    fn cache_size(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        match option.value.parse::<u64>() {
-            Ok(0) => self.cache.mode = CacheMode::Disabled,
-            Ok(_) => {
-                let reason = "the cache is bounded by octets here, not by names: see `cache.size`";
-                self.draft.note(option.line, option.text, reason);
-            }
-            Err(_) => return Err("not a number".into()),
-        }
-        Ok(())
-    }
-
-    fn local_ttl(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        self.ttl = option.value.parse().map_err(|_| "not a number of seconds")?;
-        Ok(())
-    }
-
-    fn stale(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        let stale = self.cache.serve_stale.get_or_insert_default();
-        match option.value {
-            "" => {}
-            // For ever, there.
-            "0" => stale.max_age = Some(format!("{WEEK}s")),
-            age => {
-                let age: u32 = age.parse().map_err(|_| "not a number of seconds")?;
-                stale.max_age = Some(format!("{}s", age.min(WEEK)));
-            }
-        }
-        self.draft.note(
-            option.line,
-            option.text,
-            "the upstreams are asked first here, as RFC 8767 has it",
-        );
-        Ok(())
-    }
-
     fn listen(&mut self, option: &Opt<'_>) -> Result<(), String> {
         for part in option.parts() {
             self.addresses.push(part.parse().map_err(|_| format!("`{part}` is no address"))?);
@@ -366,16 +207,11 @@ impl Reader {
     fn finish(mut self) -> Imported {
         self.defaults();
         self.tell_of_files();
-        let Self { mut draft, domains, records, filtered, cache, ttl, rebinding, given, .. } = self;
-        // What is spared from the check does not begin it.
-        if given.contains("stop-dns-rebind") {
-            if domains.have_servers() {
-                let reason = "answers of servers for a domain of their own are not checked here";
-                draft.note(0, "stop-dns-rebind", reason);
-            }
-            draft.responses().rebind_protection = Some(rebinding);
-        }
-        draft.spec.cache = Some(as_there(cache));
+        let Self { mut draft, domains, records, caching, mut checks, .. } = self;
+        let ttl = caching.ttl;
+        let filtered = std::mem::take(&mut checks.filtered);
+        checks.emit(&mut draft, domains.have_servers());
+        draft.spec.cache = Some(caching.cache());
         let is_local = |name: &str| {
             domains.is_local(name) || (self.are_plain_names_local && !name.contains('.'))
         };
@@ -383,7 +219,7 @@ impl Reader {
         draft.at(0);
         let of_all = ResponseChange {
             remove_types: (!filtered.is_empty()).then_some(filtered),
-            ttl: self.max_ttl.map(|most| TtlRange { min: None, max: Some(format!("{most}s")) }),
+            ttl: caching.ttls(),
             ..ResponseChange::default()
         };
         if of_all != ResponseChange::default() {
@@ -465,26 +301,9 @@ impl Reader {
     }
 }
 
-/// dnsmasq keeps answers for as long as they say, and asks for none before somebody else does.
-fn as_there(mut cache: Cache) -> Cache {
-    if cache.mode == CacheMode::Disabled {
-        return Cache { mode: CacheMode::Disabled, ..Cache::default() };
-    }
-    Draft::bound_ttl(&mut cache);
-    cache.max_ttl.get_or_insert_with(|| format!("{WEEK}s"));
-    cache.negative_max_ttl.get_or_insert_with(|| "24h".into());
-    let disabled = CacheMode::Disabled;
-    cache.serve_stale.get_or_insert_with(|| ServeStale { mode: disabled, ..ServeStale::default() });
-    cache.prefetch.get_or_insert_with(|| Prefetch { mode: disabled, ..Prefetch::default() });
-    cache
-}
-
 const ETC_HOSTS: &str = "/etc/hosts";
 
 const OF_HOSTS: &str = "questions for other types than addresses get NODATA here";
-
-/// As long as a TTL can be here, in seconds.
-const WEEK: u32 = 604_800;
 
 /// dnsmasq looks into hosts files before anything but records is looked at: their names are let pass to where they are
 /// answered. A list of that format leaves out what each machine's own file has, such as `localhost`.

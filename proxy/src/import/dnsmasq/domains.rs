@@ -7,28 +7,15 @@ use std::{
 
 use dnsproxy_api::{
     units::Zone,
-    v1alpha1::{
-        Block, BlockWith, Forward, Match, NameMatch, OtherTypes, Route, StaticAnswer, rule::Rule,
-    },
+    v1alpha1::{Block, BlockWith, Forward, OtherTypes, Route, StaticAnswer, rule::Rule},
 };
 
-use super::{Opt, draft, nxdomain, private::Private};
+use super::{
+    Opt, draft, nxdomain,
+    pattern::{Pattern, patterns, upwards},
+    private::Private,
+};
 use crate::import::Draft;
-
-/// Which names an option is for.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Pattern {
-    /// `/x/`: the name and all below it.
-    Zone(String),
-    /// `/*.x/`: all below it.
-    Below(String),
-    /// `/*x/`: every name that ends so.
-    Ending(String),
-    /// `//`: names without a dot.
-    Plain,
-    /// `/#/`: every name.
-    Any,
-}
 
 /// Who is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,87 +43,6 @@ struct Domain {
 
 #[derive(Debug, Default)]
 pub(super) struct Domains(BTreeMap<Pattern, Domain>);
-
-/// The patterns between slashes, and what follows them.
-pub(super) fn patterns(value: &str) -> Result<(Vec<Pattern>, &str), String> {
-    let Some(inner) = value.strip_prefix('/') else { return Ok((Vec::new(), value)) };
-    let (domains, rest) = inner.rsplit_once('/').ok_or("a `/` is missing behind the domains")?;
-    let patterns = domains.split('/').map(pattern).collect::<Result<_, _>>()?;
-    Ok((patterns, rest.trim()))
-}
-
-fn pattern(text: &str) -> Result<Pattern, String> {
-    let text = text.trim().trim_end_matches('.').to_ascii_lowercase();
-    let named = |text: &str| match text.parse::<Zone>() {
-        Ok(zone) => Ok(zone.to_string()),
-        Err(error) => Err(format!("`{text}`: {error}")),
-    };
-    match &*text {
-        "" => Ok(Pattern::Plain),
-        "#" => Ok(Pattern::Any),
-        text => match (text.strip_prefix("*."), text.strip_prefix('*'), text.strip_prefix('.')) {
-            (Some(below), ..) => named(below).map(Pattern::Below),
-            (None, Some(ending), _) => {
-                let part: Result<dnsproxy_api::units::NamePart, _> = ending.parse();
-                part.map(|part| Pattern::Ending(part.to_string()))
-                    .map_err(|error| format!("`{text}`: {error}"))
-            }
-            (None, None, Some(zone)) => named(zone).map(Pattern::Zone),
-            (None, None, None) => named(text).map(Pattern::Zone),
-        },
-    }
-}
-
-impl Pattern {
-    fn matches(&self) -> Match {
-        let one = |text: &String| Some(vec![text.clone()]);
-        let names = match self {
-            Self::Zone(zone) => NameMatch { zone: one(zone), ..NameMatch::default() },
-            Self::Below(zone) => NameMatch { subdomain: one(zone), ..NameMatch::default() },
-            Self::Ending(ending) => NameMatch { suffix: one(ending), ..NameMatch::default() },
-            Self::Plain => NameMatch { max_labels: Some(1), ..NameMatch::default() },
-            Self::Any => NameMatch { zone: Some(vec![".".into()]), ..NameMatch::default() },
-        };
-        draft::names(names)
-    }
-
-    /// What is longest comes first; of two of one length the whole domain.
-    fn order(&self) -> (std::cmp::Reverse<usize>, u8) {
-        let (length, kind) = match self {
-            Self::Zone(text) => (text.len(), 0),
-            Self::Below(text) => (text.len() + 1, 1),
-            Self::Ending(text) => (text.len(), 2),
-            Self::Plain => (0, 0),
-            Self::Any => (0, 1),
-        };
-        (std::cmp::Reverse(length), kind)
-    }
-
-    /// Whether some name matches both.
-    fn meets(&self, other: &Self) -> bool {
-        let zone = |text: &str| text.parse::<Zone>().unwrap_or_else(|_| Zone::root());
-        match (self, other) {
-            (Self::Any, _) | (_, Self::Any) => true,
-            (Self::Zone(a) | Self::Below(a), Self::Zone(b) | Self::Below(b)) => {
-                zone(a).is_within(&zone(b)) || zone(b).is_within(&zone(a))
-            }
-            (Self::Plain, Self::Plain) => true,
-            (Self::Zone(a), Self::Plain) | (Self::Plain, Self::Zone(a)) => !a.contains('.'),
-            (Self::Below(_), Self::Plain) | (Self::Plain, Self::Below(_)) => false,
-            (Self::Ending(a), Self::Zone(b) | Self::Below(b) | Self::Ending(b))
-            | (Self::Zone(b) | Self::Below(b), Self::Ending(a)) => a.ends_with(b) || b.ends_with(a),
-            (Self::Ending(_), Self::Plain) | (Self::Plain, Self::Ending(_)) => true,
-        }
-    }
-
-    fn hint(&self) -> &str {
-        match self {
-            Self::Zone(text) | Self::Below(text) | Self::Ending(text) => text,
-            Self::Plain => "plain",
-            Self::Any => "any",
-        }
-    }
-}
 
 impl Domains {
     pub(super) fn server(&mut self, line: usize, patterns: Vec<Pattern>, target: &Target) {
@@ -294,11 +200,6 @@ impl<'p> Ruled<'p> {
     }
 }
 
-/// A domain, and those that it is in.
-fn upwards(zone: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(zone), |zone| zone.split_once('.').map(|(_, rest)| rest))
-}
-
 impl Domain {
     /// What is done with its names.
     fn action(&self) -> (bool, &[IpAddr], &[String], bool) {
@@ -370,36 +271,4 @@ fn take_zone(pattern: &Pattern, route: &mut Route) -> bool {
         }
         _ => false,
     }
-}
-
-/// The pairs of networks of `alias=old[-end],new[,mask]`.
-pub(super) fn alias_networks(
-    old: &str,
-    new: &str,
-    mask: Option<&str>,
-) -> Result<Vec<(String, String)>, String> {
-    let v4 =
-        |text: &str| text.parse::<Ipv4Addr>().map_err(|_| format!("`{text}` is no IPv4 address"));
-    if let Some((first, last)) = old.split_once('-') {
-        let (first, last, new) = (v4(first)?.to_bits(), v4(last)?.to_bits(), v4(new)?.to_bits());
-        if last < first || last - first > 255 {
-            return Err("a range of at most 256 addresses".into());
-        }
-        // What the mask covers is the new one's, the rest stays.
-        let mask = mask.map_or(Ok(u32::MAX), |mask| v4(mask).map(Ipv4Addr::to_bits))?;
-        let pairs = (first..=last).map(|old| {
-            let new = if mask == u32::MAX { new } else { new & mask | old & !mask };
-            (format!("{}/32", Ipv4Addr::from_bits(old)), format!("{}/32", Ipv4Addr::from_bits(new)))
-        });
-        return Ok(pairs.collect());
-    }
-    let mask = mask.map_or(Ok(u32::MAX), |mask| v4(mask).map(Ipv4Addr::to_bits))?;
-    if mask.leading_ones() + mask.trailing_zeros() != 32 {
-        return Err("the mask is none of a network".into());
-    }
-    let network = |text: &str| {
-        let address = Ipv4Addr::from_bits(v4(text)?.to_bits() & mask);
-        Ok::<_, String>(format!("{address}/{}", mask.leading_ones()))
-    };
-    Ok(vec![(network(old)?, network(new)?)])
 }

@@ -1,0 +1,117 @@
+//! Options about what upstreams answer: what is checked, exchanged and taken out.
+
+use std::net::Ipv4Addr;
+
+use dnsproxy_api::v1alpha1::{AddressAlias, RebindProtection};
+
+use super::Opt;
+use crate::import::{Draft, addresses::network};
+
+/// What they say.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    rebinding: RebindProtection,
+    is_rebinding_checked: bool,
+    /// Types that are taken out of answers.
+    pub(super) filtered: Vec<String>,
+    aliases: Vec<AddressAlias>,
+    bogus: Vec<String>,
+}
+
+impl Checks {
+    pub(super) fn take(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        match option.key {
+            "stop-dns-rebind" => self.is_rebinding_checked = true,
+            "rebind-localhost-ok" => {
+                let networks = self.rebinding.allow_networks.get_or_insert_default();
+                networks.extend(["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
+            }
+            "rebind-domain-ok" => return self.rebind_domains(option),
+            "alias" => return self.alias(option),
+            "bogus-nxdomain" => self.bogus.push(network(option.value)?),
+            "filter-A" => return self.filter("A"),
+            "filter-AAAA" => return self.filter("AAAA"),
+            "filter-rr" => return option.parts().iter().try_for_each(|rtype| self.filter(rtype)),
+            _ => return Err("there is nothing like it here".into()),
+        }
+        Ok(())
+    }
+
+    fn rebind_domains(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let parts = option.value.split('/').filter(|part| !part.is_empty());
+        let zones: Vec<_> = parts.map(str::to_owned).collect();
+        if zones.is_empty() {
+            return Err("no domain".into());
+        }
+        self.rebinding.allow.get_or_insert_default().extend(zones);
+        Ok(())
+    }
+
+    fn alias(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let parts = option.parts();
+        let (Some(old), Some(new)) = (parts.first(), parts.get(1)) else {
+            return Err("an old and a new address".into());
+        };
+        let pairs = alias_networks(old, new, parts.get(2).map(String::as_str))?;
+        self.aliases.extend(pairs.into_iter().map(|(from, to)| AddressAlias { from, to }));
+        Ok(())
+    }
+
+    fn filter(&mut self, rtype: &str) -> Result<(), String> {
+        let rtype = rtype.to_ascii_uppercase();
+        if rtype == "ANY" {
+            return Err("what ANY is answered is for `responses.any`".into());
+        }
+        let known: Result<dnsproxy_api::units::QueryType, _> = rtype.parse();
+        known.map_err(|error| format!("{rtype}: {error}"))?;
+        self.filtered.push(rtype);
+        Ok(())
+    }
+
+    /// Writes what is for all answers.
+    pub(super) fn emit(self, draft: &mut Draft, have_servers: bool) {
+        let Self { rebinding, is_rebinding_checked, filtered: _, aliases, bogus } = self;
+        // What is spared from the check does not begin it.
+        if is_rebinding_checked {
+            if have_servers {
+                let reason = "answers of servers for a domain of their own are not checked here";
+                draft.note(0, "stop-dns-rebind", reason);
+            }
+            draft.responses().rebind_protection = Some(rebinding);
+        }
+        draft.responses().address_aliases = Some(aliases).filter(|them| !them.is_empty());
+        draft.responses().bogus_addresses = Some(bogus).filter(|them| !them.is_empty());
+    }
+}
+
+/// The pairs of networks of `alias=old[-end],new[,mask]`.
+fn alias_networks(
+    old: &str,
+    new: &str,
+    mask: Option<&str>,
+) -> Result<Vec<(String, String)>, String> {
+    let v4 =
+        |text: &str| text.parse::<Ipv4Addr>().map_err(|_| format!("`{text}` is no IPv4 address"));
+    if let Some((first, last)) = old.split_once('-') {
+        let (first, last, new) = (v4(first)?.to_bits(), v4(last)?.to_bits(), v4(new)?.to_bits());
+        if last < first || last - first > 255 {
+            return Err("a range of at most 256 addresses".into());
+        }
+        // What the mask covers is the new one's, the rest stays.
+        let mask = mask.map_or(Ok(u32::MAX), |mask| v4(mask).map(Ipv4Addr::to_bits))?;
+        let pairs = (first..=last).map(|old| {
+            let new = if mask == u32::MAX { new } else { new & mask | old & !mask };
+            (format!("{}/32", Ipv4Addr::from_bits(old)), format!("{}/32", Ipv4Addr::from_bits(new)))
+        });
+        return Ok(pairs.collect());
+    }
+    let mask = mask.map_or(Ok(u32::MAX), |mask| v4(mask).map(Ipv4Addr::to_bits))?;
+    if mask.leading_ones() + mask.trailing_zeros() != 32 {
+        return Err("the mask is none of a network".into());
+    }
+    let network = |text: &str| {
+        let address = Ipv4Addr::from_bits(v4(text)?.to_bits() & mask);
+        Ok::<_, String>(format!("{address}/{}", mask.leading_ones()))
+    };
+    Ok(vec![(network(old)?, network(new)?)])
+}
