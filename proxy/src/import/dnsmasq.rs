@@ -9,7 +9,7 @@ use std::{
 };
 
 use dnsproxy_api::v1alpha1::{
-    Allow, Block, BlockWith, DnsListener, Listeners, Match, NameMatch, Policy, Protocol, QueryLog,
+    Allow, Block, BlockWith, DnsListener, Listeners, NameMatch, Policy, Protocol, QueryLog,
     QueryLogMode, ResponseChange, rule::Rule,
 };
 
@@ -24,6 +24,8 @@ mod pattern;
 mod private;
 mod records;
 mod synth;
+#[cfg(test)]
+mod tests;
 
 use caching::Caching;
 use checks::Checks;
@@ -208,14 +210,15 @@ impl Reader {
         self.defaults();
         self.tell_of_files();
         let Self { mut draft, domains, records, caching, mut checks, .. } = self;
-        let ttl = caching.ttl;
         let filtered = std::mem::take(&mut checks.filtered);
         checks.emit(&mut draft, domains.have_servers());
         draft.spec.cache = Some(caching.cache());
-        let is_local = |name: &str| {
-            domains.is_local(name) || (self.are_plain_names_local && !name.contains('.'))
-        };
-        records.emit(&mut draft, ttl, is_local);
+        let has_hosts = draft.spec.hosts.is_some();
+        // Hosts files may have other types, and they come behind records.
+        let keep = |name: &str| !has_hosts && domains.keep(name);
+        let there = records.there();
+        domains.emit_existence(&mut draft, &there);
+        records.emit(&mut draft, caching.ttl, keep);
         draft.at(0);
         let of_all = ResponseChange {
             remove_types: (!filtered.is_empty()).then_some(filtered),
@@ -226,24 +229,24 @@ impl Reader {
             let matches = draft::zone(".");
             draft.rule("filter", Rule { matches, response: Some(of_all), ..Rule::default() });
         }
-        let has_hosts = draft.spec.hosts.is_some();
         if has_hosts && (self.are_plain_names_local || !domains.is_empty()) {
             let rule = known_hosts(&mut draft);
             draft.rule("hosts", rule);
         }
-        records.emit_denials(&mut draft, is_local);
         let needs_domain = self.are_plain_names_local && !domains.have_plain_literals();
         if needs_domain {
-            draft.rule("domain-needed", domain_needed());
+            domain_needed(&mut draft, &there);
         }
         let private = Private::of(self.are_private_names_local, has_hosts);
-        domains.emit(&mut draft, ttl, &private);
+        let mut open = there.clone();
+        open.retain(|name| !(records.have(name) && keep(name)));
+        domains.emit(&mut draft, caching.ttl, &private, &open);
         private.emit(&mut draft);
         if self.are_plain_names_local && !needs_domain {
-            draft.rule("domain-needed", domain_needed());
+            domain_needed(&mut draft, &there);
         }
         if let Some(hosts) = &mut draft.spec.hosts {
-            hosts.ttl = Some(format!("{ttl}s"));
+            hosts.ttl = Some(format!("{}s", caching.ttl));
         }
         draft.finish()
     }
@@ -316,15 +319,19 @@ fn known_hosts(draft: &mut Draft) -> Rule {
 }
 
 /// Addresses of host names without a dot are known here or nowhere.
-fn domain_needed() -> Rule {
+fn domain_needed(draft: &mut Draft, there: &BTreeSet<String>) {
+    let of_addresses = |mut rule: Rule| {
+        rule.matches.types = Some(vec!["A".into(), "AAAA".into()]);
+        rule
+    };
+    let known: Vec<_> = there.iter().filter(|name| !name.contains('.')).cloned().collect();
+    if !known.is_empty() {
+        draft.rule("other types", of_addresses(domains::nodata(known)));
+    }
     let names = NameMatch { max_labels: Some(1), ..NameMatch::default() };
-    let types = Some(vec!["A".into(), "AAAA".into()]);
-    let matches = Match { types, ..draft::names(names) };
-    Rule { matches, block: Some(nxdomain()), ..Rule::default() }
-}
-
-fn nxdomain() -> Block {
-    Block { with: BlockWith::NXDOMAIN, ttl: None }
+    let block = Some(Block { with: BlockWith::NXDOMAIN, ttl: None });
+    let matches = draft::names(names);
+    draft.rule("domain-needed", of_addresses(Rule { matches, block, ..Rule::default() }));
 }
 
 /// `ip` or `ip#port`.

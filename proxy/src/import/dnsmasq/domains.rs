@@ -1,17 +1,17 @@
 //! Options with domains: `server=/x/`, `local=/x/`, `address=/x/`. The longest domain that matches decides.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::{IpAddr, Ipv4Addr},
 };
 
-use dnsproxy_api::{
-    units::Zone,
-    v1alpha1::{Block, BlockWith, Forward, OtherTypes, Route, StaticAnswer, rule::Rule},
+use dnsproxy_api::v1alpha1::{
+    Block, BlockWith, Forward, Match, NameMatch, OtherTypes, RcodeChange, ResponseChange,
+    ResponseCode, Route, StaticAnswer, Then, rule::Rule,
 };
 
 use super::{
-    Opt, draft, nxdomain,
+    Opt, draft,
     pattern::{Pattern, patterns, upwards},
     private::Private,
 };
@@ -78,18 +78,60 @@ impl Domains {
         Ok(())
     }
 
-    /// Whether a name is in a domain of which nobody is asked.
-    pub(super) fn is_local(&self, name: &str) -> bool {
-        let Ok(name) = name.parse::<Zone>() else { return false };
-        let within = self.0.iter().filter(|(pattern, _)| match pattern {
-            Pattern::Zone(zone) | Pattern::Below(zone) => {
-                zone.parse::<Zone>().is_ok_and(|zone| name.is_within(&zone))
+    /// What is said about a name, in the order in which it is looked at. There may be many thousands, so domains are
+    /// looked up and not tried.
+    fn of(&self, name: &str) -> Vec<(&Pattern, &Domain)> {
+        let zones = upwards(name).map(|zone| Pattern::Zone(zone.to_owned()));
+        let below = upwards(name).skip(1).map(|zone| Pattern::Below(zone.to_owned()));
+        let named = zones.chain(below).filter_map(|pattern| self.0.get_key_value(&pattern));
+        let others = self.0.range(Pattern::Ending(String::new())..);
+        let mut all: Vec<_> = named.chain(others.filter(|(it, _)| it.has(name))).collect();
+        all.sort_by_key(|(pattern, _)| pattern.order());
+        all
+    }
+
+    /// Who has the last word about a name, as far as there are no addresses for it.
+    fn last_word(&self, name: &str) -> Option<(&Pattern, &Domain)> {
+        self.of(name).into_iter().find(|(_, it)| it.is_local || it.is_asked() || it.is_lost)
+    }
+
+    /// Whether nobody is asked for a name, and the first that is said about it is that.
+    pub(super) fn keep(&self, name: &str) -> bool {
+        self.of(name).first().is_some_and(|(_, domain)| domain.denies())
+    }
+
+    /// Upstreams may say that there is no such name, but it has records here, or addresses: then it only has none of
+    /// other types.
+    pub(super) fn emit_existence(&self, draft: &mut Draft, there: &BTreeSet<String>) {
+        let is_forwarded =
+            |name: &&String| self.last_word(name).is_none_or(|(_, domain)| domain.is_asked());
+        let exact: Vec<_> = there.iter().filter(is_forwarded).cloned().collect();
+        if !exact.is_empty() {
+            let names = NameMatch { exact: Some(exact), ..NameMatch::default() };
+            draft.rule("there", exists(draft::names(names)));
+        }
+        let are_some_asked = self.0.values().any(Domain::is_asked);
+        for (pattern, domain) in &self.0 {
+            // Longer domains may have servers.
+            if !domain.addresses.is_empty() && (!domain.is_local || are_some_asked) {
+                draft.at(domain.line);
+                draft.rule_for_more("there", exists(pattern.matches()));
             }
-            Pattern::Any => true,
-            Pattern::Ending(_) | Pattern::Plain => false,
-        });
-        let longest = within.min_by_key(|(pattern, _)| pattern.order());
-        longest.is_some_and(|(_, domain)| domain.is_local && !domain.is_asked())
+        }
+        draft.at(0);
+    }
+
+    /// The names that are there by the domain that would deny them.
+    fn denied(&self, there: &BTreeSet<String>) -> BTreeMap<&Pattern, Vec<String>> {
+        let mut denied: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for name in there {
+            if let Some((pattern, domain)) = self.last_word(name)
+                && domain.denies()
+            {
+                denied.entry(pattern).or_default().push(name.clone());
+            }
+        }
+        denied
     }
 
     /// Whether a name without a dot is answered by itself.
@@ -111,8 +153,15 @@ impl Domains {
     }
 
     /// Writes rules and routes. A domain with servers is a route; where a rule would decide about names in it first, it
-    /// gets a rule as well.
-    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, private: &Private) {
+    /// gets a rule as well. Names that are there are not denied where nobody is asked for them.
+    pub(super) fn emit(
+        &self,
+        draft: &mut Draft,
+        ttl: u32,
+        private: &Private,
+        there: &BTreeSet<String>,
+    ) {
+        let mut denied = self.denied(there);
         let mut domains: Vec<_> =
             self.0.iter().filter(|it| !it.1.is_left_to(private, it.0, draft)).collect();
         // Those of one length that do the same stand together, and become one rule.
@@ -149,15 +198,33 @@ impl Domains {
                     );
                 }
                 None if domain.addresses.is_empty() => {
-                    let refused = Block { with: BlockWith::REFUSED, ttl: None };
-                    let is_lost = domain.is_lost && !domain.is_local;
-                    let block = Some(if is_lost { refused } else { nxdomain() });
+                    if let Some(names) = denied.remove(pattern) {
+                        draft.rule("other types", nodata(names));
+                    }
+                    let with =
+                        if domain.is_local { BlockWith::NXDOMAIN } else { BlockWith::REFUSED };
+                    let block = Some(Block { with, ttl: None });
                     draft.rule_for_more(pattern.hint(), Rule { matches, block, ..Rule::default() });
                 }
                 _ => {}
             }
         }
     }
+}
+
+/// "No such name" becomes "nothing of this type".
+fn exists(matches: Match) -> Rule {
+    let (from, to) = (ResponseCode::NXDOMAIN, ResponseCode::NOERROR);
+    let rcodes = Some(vec![RcodeChange { from, to }]);
+    let response = Some(ResponseChange { rcodes, ..ResponseChange::default() });
+    Rule { matches, response, then: Some(Then::Continue), ..Rule::default() }
+}
+
+/// These names have nothing of types about which nothing was said before.
+pub(super) fn nodata(names: Vec<String>) -> Rule {
+    let matches = draft::names(NameMatch { exact: Some(names), ..NameMatch::default() });
+    let block = Some(Block { with: BlockWith::NODATA, ttl: None });
+    Rule { matches, block, ..Rule::default() }
 }
 
 /// The domains about which rules decide. There may be many thousands, so they are looked up and not tried.
@@ -206,19 +273,23 @@ impl Domain {
         (self.is_local, &self.addresses, &self.servers, self.is_lost)
     }
 
+    /// That nobody is asked counts more than any server, wherever it stands.
     fn is_asked(&self) -> bool {
-        self.is_standard || !self.servers.is_empty()
+        !self.is_local && (self.is_standard || !self.servers.is_empty())
     }
 
-    /// Since dnsmasq 2.86 other types than those of the addresses are forwarded, unless the domain is local and has no
-    /// servers.
+    /// Whether there are no names in it, but for those that have records.
+    fn denies(&self) -> bool {
+        self.is_local && self.addresses.is_empty()
+    }
+
+    /// Since dnsmasq 2.86 other types than those of the addresses are forwarded, unless the domain is local.
     fn answer(&self, ttl: u32) -> StaticAnswer {
         let records = self.addresses.iter().map(|address| match address {
             IpAddr::V4(v4) => format!("{ttl} A {v4}"),
             IpAddr::V6(v6) => format!("{ttl} AAAA {v6}"),
         });
-        let is_local = self.is_local && !self.is_asked();
-        let other_types = if is_local { OtherTypes::NODATA } else { OtherTypes::Forward };
+        let other_types = if self.is_local { OtherTypes::NODATA } else { OtherTypes::Forward };
         draft::records(records.collect(), other_types)
     }
 
@@ -226,7 +297,7 @@ impl Domain {
     /// reverse names before hosts files do.
     fn is_left_to(&self, private: &Private, pattern: &Pattern, draft: &mut Draft) -> bool {
         let Pattern::Zone(zone) = pattern else { return false };
-        if !self.is_local || self.is_asked() || !self.addresses.is_empty() {
+        if !self.denies() {
             return false;
         }
         if private.keeps(zone) {
@@ -239,9 +310,9 @@ impl Domain {
         false
     }
 
-    /// The name of the route to its servers, and whether that has the domain as a zone.
+    /// The name of the route to its servers, of which the standard ones count most, and whether that has the domain as a zone.
     fn route(&self, pattern: &Pattern, draft: &mut Draft) -> (String, bool) {
-        if self.servers.is_empty() {
+        if self.is_standard {
             return (draft::DEFAULT.to_owned(), take_zone(pattern, draft.route(draft::DEFAULT)));
         }
         let routes = draft.spec.routes.as_deref().unwrap_or_default();

@@ -65,6 +65,17 @@ impl Pattern {
         draft::names(names)
     }
 
+    /// Whether a name is one of these.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Zone(zone) => upwards(name).any(|above| above == zone),
+            Self::Below(zone) => upwards(name).skip(1).any(|above| above == zone),
+            Self::Ending(ending) => name.ends_with(&**ending),
+            Self::Plain => !name.contains('.'),
+            Self::Any => true,
+        }
+    }
+
     /// What is longest comes first; of two of one length the whole domain.
     pub(super) fn order(&self) -> (std::cmp::Reverse<usize>, u8) {
         let (length, kind) = match self {

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use dnsproxy_api::{
     units::{Record, Zone},
-    v1alpha1::{Block, BlockWith, NameMatch, OtherTypes, OwnAlias, StaticAnswer, rule::Rule},
+    v1alpha1::{OtherTypes, OwnAlias, StaticAnswer, rule::Rule},
 };
 
-use super::{Opt, draft, synth::Synth};
+use super::{Opt, draft, pattern::upwards, synth::Synth};
 use crate::import::{Draft, addresses::reverse_name};
 
 /// The records so far.
@@ -35,6 +35,19 @@ struct Line {
     /// That of the option, if it has one.
     ttl: Option<u32>,
     text: String,
+    /// Whether it comes of an option for something else, as the name of an address does.
+    is_derived: bool,
+}
+
+impl Line {
+    /// Whether the name is there because of it: to dnsmasq it is not because of some kinds of records.
+    fn counts(&self) -> bool {
+        !self.is_derived && !self.text.starts_with("CAA ") && !self.text.starts_with("TYPE")
+    }
+
+    fn has_address(&self) -> bool {
+        ["A ", "AAAA "].iter().any(|rtype| self.text.starts_with(rtype))
+    }
 }
 
 impl Records {
@@ -130,7 +143,8 @@ impl Records {
             for name in &names {
                 self.record(name, ttl, text.clone())?;
             }
-            self.record(&reverse_name(address), ttl, format!("PTR {}", absolute(&first)))?;
+            let text = format!("PTR {}", absolute(&first));
+            self.add_line(&reverse_name(address), Line { ttl, text, is_derived: true })?;
         }
         Ok(())
     }
@@ -158,12 +172,15 @@ impl Records {
     }
 
     fn record(&mut self, name: &str, ttl: Option<u32>, text: String) -> Result<(), String> {
+        self.add_line(name, Line { ttl, text, is_derived: false })
+    }
+
+    fn add_line(&mut self, name: &str, line: Line) -> Result<(), String> {
         let name: Zone =
             name.trim_end_matches('.').parse().map_err(|error| format!("`{name}`: {error}"))?;
-        let record: Result<Record, _> = text.parse();
-        record.map_err(|error| format!("`{text}`: {error}"))?;
+        let record: Result<Record, _> = line.text.parse();
+        record.map_err(|error| format!("`{}`: {error}", line.text))?;
         let name = name.to_string();
-        let line = Line { ttl, text };
         match self.names.iter_mut().find(|own| own.name == name) {
             Some(own) => {
                 // Of an address that two names share, the first name counts.
@@ -177,9 +194,8 @@ impl Records {
         Ok(())
     }
 
-    /// Writes a rule for each name. In a domain of which nobody is asked a name that is there has no records of other
-    /// types, but for those that hosts files have; elsewhere those are forwarded.
-    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_local: impl Fn(&str) -> bool) {
+    /// Writes a rule for each name. Whether other types are denied is told by `keep`; else it is decided behind.
+    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, keep: impl Fn(&str) -> bool) {
         let has_hosts = draft.spec.hosts.is_some();
         let kept = |is_kept: bool| if is_kept { OtherTypes::NODATA } else { OtherTypes::Forward };
         for Own { name, line, records } in &self.names {
@@ -192,14 +208,14 @@ impl Records {
                 draft.note(*line, format!("cname={name}"), reason);
             }
             let records = records.iter().map(|it| format!("{} {}", it.ttl.unwrap_or(ttl), it.text));
-            let other_types = kept(!has_hosts && is_local(name));
+            let other_types = kept(keep(name));
             let answer = StaticAnswer { cname, ..draft::records(records.collect(), other_types) };
             let rule =
                 Rule { matches: draft::exact(name), answer: Some(answer), ..Rule::default() };
             draft.rule(name, rule);
         }
         for synth in &self.synths {
-            synth.emit(draft, ttl, kept(is_local(synth.domain())));
+            synth.emit(draft, ttl, kept(keep(synth.domain())));
         }
         if has_hosts {
             self.tell_of_addresses(draft);
@@ -207,8 +223,7 @@ impl Records {
     }
 
     fn tell_of_addresses(&self, draft: &mut Draft) {
-        let is_address = |it: &Line| it.text.starts_with("A ") || it.text.starts_with("AAAA ");
-        let own = self.names.iter().find(|own| own.records.iter().any(is_address));
+        let own = self.names.iter().find(|own| own.records.iter().any(Line::has_address));
         if let Some(Own { name, line, records: _ }) = own {
             draft.note(*line, format!("host-record={name}"), OF_BOTH);
         }
@@ -221,27 +236,14 @@ impl Records {
         target.is_some_and(|target| self.names.iter().all(|own| own.name != target))
     }
 
-    /// Denies other types of the names that are there, behind the rule for hosts files, which may have records of them.
-    /// A name above one that is there is there, too (RFC 8020).
-    pub(super) fn emit_denials(&self, draft: &mut Draft, is_local: impl Fn(&str) -> bool) {
-        let known: BTreeSet<&str> = self.names.iter().map(|own| &*own.name).collect();
-        let above = known.iter().flat_map(|name| {
-            std::iter::successors(name.split_once('.'), |(_, rest)| rest.split_once('.'))
-        });
-        let mut denied: BTreeSet<&str> = above.map(|(_, rest)| rest).collect();
-        if draft.spec.hosts.is_some() {
-            denied.extend(&known);
-        } else {
-            denied.retain(|name| !known.contains(name));
-        }
-        denied.retain(|name| is_local(name));
-        if denied.is_empty() {
-            return;
-        }
-        let exact = denied.into_iter().map(str::to_owned).collect();
-        let matches = draft::names(NameMatch { exact: Some(exact), ..NameMatch::default() });
-        let block = Some(Block { with: BlockWith::NODATA, ttl: None });
-        draft.rule("other types", Rule { matches, block, ..Rule::default() });
+    /// The names that are there: those with records, and those above them (RFC 8020).
+    pub(super) fn there(&self) -> BTreeSet<String> {
+        let known = self.names.iter().filter(|own| own.records.iter().any(Line::counts));
+        known.flat_map(|own| upwards(&own.name)).map(str::to_owned).collect()
+    }
+
+    pub(super) fn have(&self, name: &str) -> bool {
+        self.names.iter().any(|own| own.name == name)
     }
 }
 
