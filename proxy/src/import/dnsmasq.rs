@@ -9,16 +9,16 @@ use std::{
 };
 
 use dnsproxy_api::v1alpha1::{
-    Allow, Block, BlockWith, DnsListener, Listeners, NameMatch, Policy, Protocol, QueryLog,
-    QueryLogMode, ResponseChange, rule::Rule,
+    Block, BlockWith, DnsListener, Listeners, NameMatch, Policy, Protocol, QueryLog, QueryLogMode,
+    ResponseChange, rule::Rule,
 };
 
 use super::{Draft, Imported, addresses::reverse_zones, draft};
-use crate::lists::domains::OWN_NAMES;
 
 mod caching;
 mod checks;
 mod domains;
+mod hosts;
 mod option;
 mod pattern;
 mod private;
@@ -30,6 +30,7 @@ mod tests;
 use caching::Caching;
 use checks::Checks;
 use domains::{Domains, Target};
+use hosts::HostsFiles;
 use option::Opt;
 use pattern::{Pattern, patterns};
 use private::Private;
@@ -52,6 +53,7 @@ struct Reader {
     draft: Draft,
     domains: Domains,
     records: Records,
+    hosts: HostsFiles,
     /// Servers for every name.
     servers: Vec<String>,
     caching: Caching,
@@ -100,11 +102,7 @@ impl Reader {
                 self.are_private_names_local = true;
                 Ok(())
             }
-            "addn-hosts" => {
-                self.draft.hosts_file(option.value);
-                self.draft.note(option.line, option.text, OF_HOSTS);
-                Ok(())
-            }
+            "addn-hosts" => self.hosts.take(option, &mut self.draft),
             // Always so, or looked at in the end.
             "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces" | "bind-dynamic"
             | "dns-loop-detect" | "proxy-dnssec" | "keep-in-foreground" | "no-daemon"
@@ -209,14 +207,24 @@ impl Reader {
     fn finish(mut self) -> Imported {
         self.defaults();
         self.tell_of_files();
-        let Self { mut draft, domains, records, caching, mut checks, .. } = self;
+        let Self { mut draft, domains, records, hosts, caching, mut checks, .. } = self;
         let filtered = std::mem::take(&mut checks.filtered);
         checks.emit(&mut draft, domains.have_servers());
         draft.spec.cache = Some(caching.cache());
         let has_hosts = draft.spec.hosts.is_some();
         // Hosts files may have other types, and they come behind records.
         let keep = |name: &str| !has_hosts && domains.keep(name);
-        let there = records.there();
+        let mut there = records.there();
+        let are_plain_names_local = self.are_plain_names_local;
+        let is_denied =
+            |name: &String| domains.deny(name) || (are_plain_names_local && !name.contains('.'));
+        let above: Vec<_> = hosts.above.into_iter().filter(is_denied).collect();
+        if !above.is_empty() {
+            let reason =
+                "the names above theirs are known as they are now: import again when they change";
+            draft.note(0, "hosts files", reason);
+        }
+        there.extend(above);
         domains.emit_existence(&mut draft, &there);
         records.emit(&mut draft, caching.ttl, keep);
         draft.at(0);
@@ -230,7 +238,7 @@ impl Reader {
             draft.rule("filter", Rule { matches, response: Some(of_all), ..Rule::default() });
         }
         if has_hosts && (self.are_plain_names_local || !domains.is_empty()) {
-            let rule = known_hosts(&mut draft);
+            let rule = hosts::known(&mut draft);
             draft.rule("hosts", rule);
         }
         let needs_domain = self.are_plain_names_local && !domains.have_plain_literals();
@@ -253,13 +261,10 @@ impl Reader {
 
     /// What dnsmasq reads unless it is told not to.
     fn tell_of_files(&mut self) {
-        let Self { draft, given, .. } = self;
+        let Self { draft, given, hosts, .. } = self;
         let has = |key: &str| given.contains(key);
         if !has("no-hosts") {
-            draft.hosts_file(ETC_HOSTS);
-            let reason =
-                format!("the names of {ETC_HOSTS} are answered, as dnsmasq does; {OF_HOSTS}");
-            draft.note(0, "no `no-hosts`", reason);
+            hosts.of_machine(draft);
         }
         if has("server") && !has("no-resolv") && !has("resolv-file") {
             let reason = "dnsmasq asks the servers of resolv.conf as well: here they are written as `upstreams`";
@@ -302,20 +307,6 @@ impl Reader {
         let dns = Some(DnsListener { addresses: addresses.collect() });
         self.draft.spec.listeners = Some(Listeners { dns });
     }
-}
-
-const ETC_HOSTS: &str = "/etc/hosts";
-
-const OF_HOSTS: &str = "questions for other types than addresses get NODATA here";
-
-/// dnsmasq looks into hosts files before anything but records is looked at: their names are let pass to where they are
-/// answered. A list of that format leaves out what each machine's own file has, such as `localhost`.
-fn known_hosts(draft: &mut Draft) -> Rule {
-    let lists = Some(vec![draft.hosts_list()]);
-    let own = OWN_NAMES.iter().filter(|name| name.parse::<IpAddr>().is_err());
-    let exact = Some(own.map(|name| (*name).to_owned()).collect());
-    let matches = draft::names(NameMatch { lists, exact, ..NameMatch::default() });
-    Rule { matches, allow: Some(Allow {}), ..Rule::default() }
 }
 
 /// Addresses of host names without a dot are known here or nowhere.

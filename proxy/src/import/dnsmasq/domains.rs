@@ -100,6 +100,11 @@ impl Domains {
         self.of(name).first().is_some_and(|(_, domain)| domain.denies())
     }
 
+    /// Whether a name is denied here, unless it is there.
+    pub(super) fn deny(&self, name: &str) -> bool {
+        self.last_word(name).is_some_and(|(_, domain)| domain.denies())
+    }
+
     /// Upstreams may say that there is no such name, but it has records here, or addresses: then it only has none of
     /// other types.
     pub(super) fn emit_existence(&self, draft: &mut Draft, there: &BTreeSet<String>) {
