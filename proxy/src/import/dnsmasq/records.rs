@@ -183,9 +183,14 @@ impl Records {
         let name = name.to_string();
         match self.names.iter_mut().find(|own| own.name == name) {
             Some(own) => {
-                // Of an address that two names share, the first name counts.
-                let is_reverse = |line: &Line| line.text.starts_with("PTR ");
-                if !(is_reverse(&line) && own.records.iter().any(is_reverse)) {
+                // Of an address that two names share the first name counts, and less than a `ptr-record`.
+                if line.is_derived && own.records.iter().any(|it| it.text.starts_with("PTR ")) {
+                    return Ok(());
+                }
+                if line.text.starts_with("PTR ") {
+                    own.records.retain(|it| !it.is_derived);
+                }
+                if own.records.iter().all(|it| it.text != line.text) {
                     own.records.push(line);
                 }
             }
@@ -229,11 +234,15 @@ impl Records {
         }
     }
 
-    /// Whether a record is an alias of a name that has no records of its own.
+    /// Whether a record is an alias of a name that has no addresses here, and no alias.
     fn leads_elsewhere(&self, line: &Line) -> bool {
         let target = line.text.strip_prefix("CNAME ").and_then(|text| text.parse::<Zone>().ok());
         let target = target.map(|zone| zone.to_string());
-        target.is_some_and(|target| self.names.iter().all(|own| own.name != target))
+        let leads_on = |it: &Line| it.has_address() || it.text.starts_with("CNAME ");
+        let is_known = |target: &String| {
+            self.names.iter().any(|own| own.name == *target && own.records.iter().any(leads_on))
+        };
+        target.is_some_and(|target| !is_known(&target))
     }
 
     /// The names that are there: those with records, and those above them (RFC 8020).

@@ -1,6 +1,9 @@
 //! What the manifest of a configuration makes of questions; upstreams are not asked.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use super::*;
 use crate::{
@@ -170,4 +173,111 @@ fn nobody_is_asked_about_a_local_domain_that_has_servers_as_well() {
         ),
         ("server=/lan/#\nserver=/lan/192.0.2.2", &[("a.lan A", "default")]),
     ]);
+}
+
+/// A folder of its own, for as long as it is used.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("dnsproxy-import-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// A configuration with the hosts file of these lines, which is read.
+fn with_hosts(lines: &str, hosts: &str) -> Judged {
+    let folder = Folder::new();
+    let path = folder.0.join("hosts");
+    std::fs::write(&path, hosts).unwrap();
+    Judged::of(&format!("addn-hosts={}\n{lines}", path.display()))
+}
+
+#[test]
+fn an_alias_leads_to_the_address_of_a_hosts_file_whatever_else_its_target_has() {
+    let judged =
+        with_hosts("cname=www.lan,srv1.lan\nmx-host=srv1.lan,mail.lan", "192.168.1.5 srv1.lan\n");
+
+    assert_eq!(judged.ask("www.lan A"), "srv1.lan., 192.168.1.5");
+}
+
+#[test]
+fn names_that_dnsmasq_does_not_read_in_hosts_files_do_not_leave() {
+    let hosts = "fe80::1%eth0 rtr.lan\n192.168.1.5 *.apps.lan own.apps.lan\n10.0.0.2 b.c.lan\n\
+                 10.0.0.5 .dot.lan\n10.0.0.6 ok.lan sp!ce.lan\n10.0.0.6 second.lan\n";
+    let judged = with_hosts("local=/lan/", hosts);
+
+    for (question, expected) in [
+        ("rtr.lan A", "NXDOMAIN"),
+        ("x.apps.lan A", "NXDOMAIN"),
+        ("own.apps.lan A", "192.168.1.5"),
+        ("apps.lan A", "NOERROR"),
+        ("x.dot.lan A", "NXDOMAIN"),
+        ("c.lan TXT", "NOERROR"),
+        ("lan A", "NOERROR"),
+        ("b.c.lan A", "10.0.0.2"),
+        ("other.lan A", "NXDOMAIN"),
+    ] {
+        assert_eq!(judged.ask(question), expected, "{question}");
+    }
+    for note in [
+        "line 1: `fe80::1%eth0`",
+        "line 2: `*.apps.lan`",
+        "line 5: `sp!ce.lan`",
+        "line 6: `second.lan`",
+    ] {
+        assert!(judged.has_note(4, note), "{note}: {:?}", judged.notes());
+    }
+}
+
+#[test]
+fn all_files_of_a_folder_are_hosts_files_but_for_those_of_editors() {
+    let folder = Folder::new();
+    for name in ["a", "b", "#b#", ".c", "d~"] {
+        let number = name.len();
+        std::fs::write(folder.0.join(name), format!("10.0.0.{number} {number}{number}.x\n"))
+            .unwrap();
+    }
+    std::fs::write(folder.0.join("b"), "10.0.0.9 b.x\n").unwrap();
+    let judged = Judged::of(&format!("addn-hosts={}", folder.0.display()));
+
+    assert_eq!(judged.ask("11.x A"), "10.0.0.1");
+    assert_eq!(judged.ask("b.x A"), "10.0.0.9");
+    assert_eq!(judged.ask("22.x A"), "default");
+    assert!(judged.has_note(4, "the files that are in it now, 2 of them"), "{:?}", judged.notes());
+}
+
+#[test]
+fn all_ptr_records_of_a_name_are_given_and_count_more_than_hosts() {
+    assert_all(&[(
+        "host-record=nas.x,10.0.0.4\nptr-record=4.0.0.10.in-addr.arpa,p.x\n\
+         ptr-record=4.0.0.10.in-addr.arpa,q.x\nhost-record=nas2.x,nas3.x,10.0.0.5\nhost-record=a.x,10.0.0.5,10.0.0.5",
+        &[
+            ("4.0.0.10.in-addr.arpa PTR", "p.x., q.x."),
+            ("5.0.0.10.in-addr.arpa PTR", "nas2.x."),
+            ("a.x A", "10.0.0.5"),
+        ],
+    )]);
+}
+
+#[test]
+fn a_range_of_addresses_is_made_names_of() {
+    assert_all(&[(
+        "synth-domain=lan,192.168.1.5,192.168.1.20",
+        &[
+            ("192-168-1-7.lan A", "192.168.1.7"),
+            ("192-168-1-21.lan A", "default"),
+            ("20.1.168.192.in-addr.arpa PTR", "192-168-1-20.lan."),
+        ],
+    )]);
 }
