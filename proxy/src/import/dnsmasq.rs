@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
@@ -65,12 +66,18 @@ struct Reader {
     are_plain_names_local: bool,
     addresses: Vec<IpAddr>,
     port: Option<u16>,
+    /// That of the machine.
+    domain: Option<String>,
 }
 
 impl Reader {
     fn take(&mut self, option: &Opt<'_>) {
         self.given.insert(option.key.to_owned());
-        match self.understand(option) {
+        let understood = match option.text.contains(char::REPLACEMENT_CHARACTER) {
+            true => Err("it has octets that are no UTF-8: write it so".into()),
+            false => self.understand(option),
+        };
+        match understood {
             Ok(()) => self.draft.carry(),
             Err(reason) => self.draft.note(option.line, option.text, reason),
         }
@@ -91,7 +98,7 @@ impl Reader {
             | "filter-rr"
             | "stop-dns-rebind"
             | "rebind-localhost-ok"
-            | "rebind-domain-ok" => self.checks.take(option),
+            | "rebind-domain-ok" => self.checks.take(option, &mut self.draft),
             "cache-size" | "no-negcache" | "max-ttl" | "max-cache-ttl" | "min-cache-ttl"
             | "local-ttl" | "use-stale-cache" => self.caching.take(option, &mut self.draft),
             "domain-needed" => {
@@ -105,24 +112,9 @@ impl Reader {
             "addn-hosts" => self.hosts.take(option, &mut self.draft),
             // Always so, or looked at in the end.
             "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces" | "bind-dynamic"
-            | "dns-loop-detect" | "proxy-dnssec" | "keep-in-foreground" | "no-daemon"
-            | "cache-rr" => Ok(()),
-            "dns-forward-max" => {
-                let most = option.value.parse().map_err(|_| "not a number of queries")?;
-                self.draft.spec.limits.get_or_insert_default().max_in_flight = Some(most);
-                Ok(())
-            }
-            "edns-packet-max" => {
-                let size: u16 = option.value.parse().map_err(|_| "not a number of octets")?;
-                let [least, most] = dnsproxy_api::bounds::EDNS_BUFFER_SIZE;
-                if !(least..=most).contains(&size) {
-                    let reason = format!("it is from {least} to {most} octets here");
-                    self.draft.note(option.line, option.text, reason);
-                }
-                let size = size.clamp(least, most);
-                self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(size);
-                Ok(())
-            }
+            | "dns-loop-detect" | "keep-in-foreground" | "no-daemon" | "cache-rr" => Ok(()),
+            "dns-forward-max" => self.in_flight(option),
+            "edns-packet-max" => self.buffer_size(option),
             "strict-order" => {
                 self.is_in_order = true;
                 Ok(())
@@ -138,6 +130,12 @@ impl Reader {
                 .parse()
                 .map(|port| self.port = Some(port))
                 .map_err(|_| "not a port".into()),
+            "domain" => {
+                // One for some networks alone is no service's.
+                let is_for_all = !option.value.is_empty() && !option.value.contains([',', '#']);
+                self.domain = is_for_all.then(|| option.value.to_owned()).or(self.domain.take());
+                Err(elsewhere("domain").to_owned())
+            }
             other => Err(elsewhere(other).to_owned()),
         }
     }
@@ -192,14 +190,50 @@ impl Reader {
             self.draft.note(option.line, option.text, reason);
         }
         let address = server_address(server)?;
+        if address.ip().is_unspecified() || address.port() == 0 {
+            return Err(format!("`{server}` is not the address of a server"));
+        }
         let reason = "it stays plain, as it was; where the server speaks DNS-over-TLS, leave out `protocol` and give `tls.serverName`";
         self.draft.note(option.line, option.text, reason);
         Ok(self.draft.plain_upstream(address, Protocol::UDP))
     }
 
+    fn in_flight(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let most: u32 = option.value.parse().map_err(|_| "not a number of queries")?;
+        let bounds = [1, dnsproxy_api::bounds::IN_FLIGHT];
+        let most = self.clamped(option, most, bounds, "queries");
+        self.draft.spec.limits.get_or_insert_default().max_in_flight = Some(most);
+        Ok(())
+    }
+
+    fn buffer_size(&mut self, option: &Opt<'_>) -> Result<(), String> {
+        let size: u16 = option.value.parse().map_err(|_| "not a number of octets")?;
+        let size = self.clamped(option, size, dnsproxy_api::bounds::EDNS_BUFFER_SIZE, "octets");
+        self.draft.spec.limits.get_or_insert_default().edns_buffer_size = Some(size);
+        Ok(())
+    }
+
+    /// The nearest number that there can be here; another one is told.
+    fn clamped<T: Ord + Copy + Display>(
+        &mut self,
+        option: &Opt<'_>,
+        number: T,
+        [least, most]: [T; 2],
+        unit: &str,
+    ) -> T {
+        if !(least..=most).contains(&number) {
+            let reason = format!("it is from {least} to {most} {unit} here");
+            self.draft.note(option.line, option.text, reason);
+        }
+        number.clamp(least, most)
+    }
+
     fn listen(&mut self, option: &Opt<'_>) -> Result<(), String> {
         for part in option.parts() {
-            self.addresses.push(part.parse().map_err(|_| format!("`{part}` is no address"))?);
+            let address = part.parse().map_err(|_| format!("`{part}` is no address"))?;
+            if !self.addresses.contains(&address) {
+                self.addresses.push(address);
+            }
         }
         Ok(())
     }
@@ -207,6 +241,10 @@ impl Reader {
     fn finish(mut self) -> Imported {
         self.defaults();
         self.tell_of_files();
+        let policy = self.policy();
+        if let Err(reason) = self.records.settle(self.domain.as_deref()) {
+            self.draft.note(0, "srv-host", reason);
+        }
         let Self { mut draft, domains, records, hosts, caching, mut checks, .. } = self;
         let filtered = std::mem::take(&mut checks.filtered);
         checks.emit(&mut draft, domains.have_servers());
@@ -227,6 +265,9 @@ impl Reader {
         there.extend(above);
         domains.emit_existence(&mut draft, &there);
         records.emit(&mut draft, caching.ttl, keep);
+        records.tell_of_aliases(&mut draft, |name| {
+            domains.deny(name) && !(records.have(name) && keep(name))
+        });
         draft.at(0);
         let of_all = ResponseChange {
             remove_types: (!filtered.is_empty()).then_some(filtered),
@@ -248,7 +289,7 @@ impl Reader {
         let private = Private::of(self.are_private_names_local, has_hosts);
         let mut open = there.clone();
         open.retain(|name| !(records.have(name) && keep(name)));
-        domains.emit(&mut draft, caching.ttl, &private, &open);
+        domains.emit(&mut draft, caching.ttl, &private, &open, policy);
         private.emit(&mut draft);
         if self.are_plain_names_local && !needs_domain {
             domain_needed(&mut draft, &there);
@@ -278,20 +319,24 @@ impl Reader {
         if self.given.is_empty() {
             self.draft.carry();
         }
-        if self.servers.is_empty() {
+        if self.servers.is_empty() && self.given.contains("no-resolv") {
+            self.domains.lose_standard();
+            let reason =
+                "other names than those of domains with servers are refused, as dnsmasq does";
+            self.draft.note(0, "no `server=`", reason);
+        } else if self.servers.is_empty() {
             self.servers.push(self.draft.unknown_upstream());
             let reason = "dnsmasq would read the servers for other names from resolv.conf: write them in place of 192.0.2.53 in the upstream `replace-me`; until then these names are not resolved";
             self.draft.note(0, "no `server=`", reason);
         }
         let servers = std::mem::take(&mut self.servers);
-        let route = self.draft.route(draft::DEFAULT);
-        route.zones = vec![".".into()];
-        for server in servers {
-            if !route.upstreams.contains(&server) {
-                route.upstreams.push(server);
-            }
+        if !servers.is_empty() || !self.domains.have_servers() {
+            self.default_route(servers);
         }
-        route.policy = if self.is_in_order { Policy::Sequential } else { Policy::Fastest };
+        self.listeners();
+    }
+
+    fn listeners(&mut self) {
         if self.port == Some(0) {
             self.draft.note(0, "port=0", "queries are taken all the same");
         }
@@ -306,6 +351,27 @@ impl Reader {
         let addresses = self.addresses.iter().map(|ip| SocketAddr::new(*ip, port).to_string());
         let dns = Some(DnsListener { addresses: addresses.collect() });
         self.draft.spec.listeners = Some(Listeners { dns });
+    }
+
+    /// The route for every name. Where there is nobody to be asked it is for none, as there is always one.
+    fn default_route(&mut self, mut servers: Vec<String>) {
+        let zones = if servers.is_empty() { Vec::new() } else { vec![".".to_owned()] };
+        if servers.is_empty() {
+            servers.push(self.draft.unknown_upstream());
+        }
+        let policy = self.policy();
+        let route = self.draft.route(draft::DEFAULT);
+        route.zones = zones;
+        route.policy = policy;
+        for server in servers {
+            if !route.upstreams.contains(&server) {
+                route.upstreams.push(server);
+            }
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        if self.is_in_order { Policy::Sequential } else { Policy::Fastest }
     }
 }
 
@@ -347,7 +413,8 @@ fn elsewhere(key: &str) -> &'static str {
         ("interface", "give the interface's address in `listeners.dns.addresses`"),
         ("neg-ttl", "an answer without an SOA record is not kept (RFC 2308)"),
         ("expand-hosts", "write the whole names"),
-        ("domain", "it is about DHCP and /etc/hosts"),
+        ("domain", "it is about DHCP and /etc/hosts; services without a domain are in it"),
+        ("proxy-dnssec", "that an answer was validated is taken from upstreams over TLS alone"),
     ]);
     let dhcp = ["dhcp", "enable-tftp", "tftp", "pxe", "enable-ra", "ra-param"];
     match known.get(key) {

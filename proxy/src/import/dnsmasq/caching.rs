@@ -32,8 +32,18 @@ impl Caching {
             "min-cache-ttl" => {
                 self.cache.min_ttl = Some(format!("{}s", seconds(option.value)?.min(3600)));
             }
-            "local-ttl" => self.ttl = seconds(option.value)?,
+            "local-ttl" => self.local(option, draft)?,
             _ => return Err("there is nothing like it here".into()),
+        }
+        Ok(())
+    }
+
+    fn local(&mut self, option: &Opt<'_>, draft: &mut Draft) -> Result<(), String> {
+        let ttl = seconds(option.value)?;
+        self.ttl = ttl.min(WEEK);
+        if ttl > WEEK {
+            let reason = format!("a TTL is at most a week here, {WEEK} s");
+            draft.note(option.line, option.text, reason);
         }
         Ok(())
     }

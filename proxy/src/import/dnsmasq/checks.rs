@@ -2,7 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use dnsproxy_api::v1alpha1::{AddressAlias, RebindProtection};
+use dnsproxy_api::{
+    units::Zone,
+    v1alpha1::{AddressAlias, RebindProtection},
+};
 
 use super::Opt;
 use crate::import::{Draft, addresses::network};
@@ -19,16 +22,16 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn take(&mut self, option: &Opt<'_>) -> Result<(), String> {
+    pub(super) fn take(&mut self, option: &Opt<'_>, draft: &mut Draft) -> Result<(), String> {
         match option.key {
             "stop-dns-rebind" => self.is_rebinding_checked = true,
             "rebind-localhost-ok" => {
                 let networks = self.rebinding.allow_networks.get_or_insert_default();
-                networks.extend(["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
+                LOCALHOST.iter().for_each(|it| add(networks, (*it).to_owned()));
             }
-            "rebind-domain-ok" => return self.rebind_domains(option),
+            "rebind-domain-ok" => return self.rebind_domains(option, draft),
             "alias" => return self.alias(option),
-            "bogus-nxdomain" => self.bogus.push(network(option.value)?),
+            "bogus-nxdomain" => add(&mut self.bogus, network(option.value)?),
             "filter-A" => return self.filter("A"),
             "filter-AAAA" => return self.filter("AAAA"),
             "filter-rr" => return option.parts().iter().try_for_each(|rtype| self.filter(rtype)),
@@ -37,13 +40,17 @@ impl Checks {
         Ok(())
     }
 
-    fn rebind_domains(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        let parts = option.value.split('/').filter(|part| !part.is_empty());
-        let zones: Vec<_> = parts.map(str::to_owned).collect();
-        if zones.is_empty() {
+    fn rebind_domains(&mut self, option: &Opt<'_>, draft: &mut Draft) -> Result<(), String> {
+        let parts: Vec<_> = option.value.split('/').filter(|part| !part.is_empty()).collect();
+        if parts.is_empty() {
             return Err("no domain".into());
         }
-        self.rebinding.allow.get_or_insert_default().extend(zones);
+        for part in parts {
+            match part.trim().parse::<Zone>() {
+                Ok(zone) => add(self.rebinding.allow.get_or_insert_default(), zone.to_string()),
+                Err(error) => draft.note(option.line, option.text, format!("`{part}`: {error}")),
+            }
+        }
         Ok(())
     }
 
@@ -64,23 +71,42 @@ impl Checks {
         }
         let known: Result<dnsproxy_api::units::QueryType, _> = rtype.parse();
         known.map_err(|error| format!("{rtype}: {error}"))?;
-        self.filtered.push(rtype);
+        add(&mut self.filtered, rtype);
         Ok(())
     }
 
     /// Writes what is for all answers.
     pub(super) fn emit(self, draft: &mut Draft, have_servers: bool) {
-        let Self { rebinding, is_rebinding_checked, filtered: _, aliases, bogus } = self;
+        let Self { rebinding, is_rebinding_checked, filtered: _, mut aliases, bogus } = self;
         // What is spared from the check does not begin it.
         if is_rebinding_checked {
             if have_servers {
                 let reason = "answers of servers for a domain of their own are not checked here";
                 draft.note(0, "stop-dns-rebind", reason);
             }
+            draft.note(0, "stop-dns-rebind", OF_DOCUMENTS);
             draft.responses().rebind_protection = Some(rebinding);
         }
+        if !aliases.is_empty() && (is_rebinding_checked || !bogus.is_empty()) {
+            let reason = "dnsmasq checks addresses as they are behind this, here they are checked as upstreams gave them";
+            draft.note(0, "alias", reason);
+        }
+        // The last one that matches counts there, here the first.
+        aliases.reverse();
         draft.responses().address_aliases = Some(aliases).filter(|them| !them.is_empty());
         draft.responses().bogus_addresses = Some(bogus).filter(|them| !them.is_empty());
+    }
+}
+
+/// What is let through for the machine itself.
+const LOCALHOST: [&str; 4] = ["127.0.0.0/8", "::1/128", "0.0.0.0/8", "::/128"];
+
+const OF_DOCUMENTS: &str = "dnsmasq takes out 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 255.255.255.255 and 2001:db8::/32 as well";
+
+/// Adds what is not there yet.
+fn add(list: &mut Vec<String>, item: String) {
+    if !list.contains(&item) {
+        list.push(item);
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use dnsproxy_api::v1alpha1::{
-    Block, BlockWith, Forward, Match, NameMatch, OtherTypes, RcodeChange, ResponseChange,
+    Block, BlockWith, Forward, Match, NameMatch, OtherTypes, Policy, RcodeChange, ResponseChange,
     ResponseCode, Route, StaticAnswer, Then, rule::Rule,
 };
 
@@ -37,8 +37,21 @@ struct Domain {
     is_local: bool,
     /// Whether it has a server that cannot be asked from here.
     is_lost: bool,
+    /// Those that stand there.
+    given: Vec<IpAddr>,
+    /// Whether the unspecified addresses stand for the families without one.
+    is_null: bool,
+    /// What is answered.
     addresses: Vec<IpAddr>,
     line: usize,
+}
+
+/// What `address=` says.
+#[derive(Clone, Copy, Debug)]
+enum Address {
+    None,
+    Null,
+    Given(IpAddr),
 }
 
 #[derive(Debug, Default)]
@@ -64,16 +77,15 @@ impl Domains {
         if patterns.is_empty() {
             return Err("no domain".into());
         }
-        let addresses: Vec<IpAddr> = match address {
-            "" => Vec::new(),
-            "#" => vec![Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()],
-            text => vec![text.parse().map_err(|_| format!("`{text}` is no address"))?],
+        let address = match address {
+            "" => Address::None,
+            "#" => Address::Null,
+            text => Address::Given(text.parse().map_err(|_| format!("`{text}` is no address"))?),
         };
         for pattern in patterns {
             let domain = self.0.entry(pattern).or_default();
             domain.line = option.line;
-            domain.is_local |= addresses.is_empty();
-            domain.addresses.extend(&addresses);
+            domain.add(address);
         }
         Ok(())
     }
@@ -152,9 +164,18 @@ impl Domains {
         self.0.is_empty()
     }
 
+    /// There are no servers for every name.
+    pub(super) fn lose_standard(&mut self) {
+        for domain in self.0.values_mut().filter(|it| it.is_standard) {
+            domain.is_standard = false;
+            domain.servers.clear();
+            domain.is_lost = true;
+        }
+    }
+
     /// Whether some domain has servers of its own.
     pub(super) fn have_servers(&self) -> bool {
-        self.0.values().any(|domain| !domain.servers.is_empty())
+        self.0.values().any(|domain| domain.is_asked() && !domain.is_standard)
     }
 
     /// Writes rules and routes. A domain with servers is a route; where a rule would decide about names in it first, it
@@ -165,16 +186,17 @@ impl Domains {
         ttl: u32,
         private: &Private,
         there: &BTreeSet<String>,
+        policy: Policy,
     ) {
         let mut denied = self.denied(there);
         let mut domains: Vec<_> =
-            self.0.iter().filter(|it| !it.1.is_left_to(private, it.0, draft)).collect();
+            self.0.iter().filter(|it| !it.1.is_left_to(private, it.0)).collect();
         // Those of one length that do the same stand together, and become one rule.
         domains.sort_by_key(|(pattern, domain)| (pattern.order(), domain.action()));
         let mut routes = Vec::with_capacity(domains.len());
         for (pattern, domain) in &domains {
             draft.at(domain.line);
-            routes.push(domain.is_asked().then(|| domain.route(pattern, draft)));
+            routes.push(domain.is_asked().then(|| domain.route(pattern, policy, draft)));
         }
         let mut ruled = Ruled::of(&domains);
         // The shortest first: what has a rule would decide about longer ones that have a route alone.
@@ -189,6 +211,10 @@ impl Domains {
         }
         for (((pattern, domain), route), needs_rule) in domains.iter().zip(routes).zip(needing) {
             draft.at(domain.line);
+            if needs_rule && pattern.is_of_addresses() && draft.spec.hosts.is_some() {
+                let reason = "here this comes before the reverse names of hosts files";
+                draft.note(domain.line, pattern.to_string(), reason);
+            }
             let matches = pattern.matches();
             if !domain.addresses.is_empty() {
                 let (matches, answer) = (matches.clone(), Some(domain.answer(ttl)));
@@ -278,6 +304,19 @@ impl Domain {
         (self.is_local, &self.addresses, &self.servers, self.is_lost)
     }
 
+    fn add(&mut self, address: Address) {
+        match address {
+            Address::None => self.is_local = true,
+            Address::Null => self.is_null = true,
+            Address::Given(address) if self.given.contains(&address) => {}
+            Address::Given(address) => self.given.push(address),
+        }
+        self.addresses.clone_from(&self.given);
+        let nulls: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let is_open = |null: &IpAddr| self.given.iter().all(|it| it.is_ipv4() != null.is_ipv4());
+        self.addresses.extend(nulls.into_iter().filter(|null| self.is_null && is_open(null)));
+    }
+
     /// That nobody is asked counts more than any server, wherever it stands.
     fn is_asked(&self) -> bool {
         !self.is_local && (self.is_standard || !self.servers.is_empty())
@@ -298,9 +337,8 @@ impl Domain {
         draft::records(records.collect(), other_types)
     }
 
-    /// Whether names of which nobody is asked are kept here without a rule. Where that is not so, a rule decides about
-    /// reverse names before hosts files do.
-    fn is_left_to(&self, private: &Private, pattern: &Pattern, draft: &mut Draft) -> bool {
+    /// Whether names of which nobody is asked are kept here without a rule.
+    fn is_left_to(&self, private: &Private, pattern: &Pattern) -> bool {
         let Pattern::Zone(zone) = pattern else { return false };
         if !self.denies() {
             return false;
@@ -308,15 +346,11 @@ impl Domain {
         if private.keeps(zone) {
             return true;
         }
-        if zone.ends_with(".arpa") && draft.spec.hosts.is_some() {
-            let reason = "here this comes before the reverse names of hosts files";
-            draft.note(self.line, format!("local=/{zone}/"), reason);
-        }
         false
     }
 
     /// The name of the route to its servers, of which the standard ones count most, and whether that has the domain as a zone.
-    fn route(&self, pattern: &Pattern, draft: &mut Draft) -> (String, bool) {
+    fn route(&self, pattern: &Pattern, policy: Policy, draft: &mut Draft) -> (String, bool) {
         if self.is_standard {
             return (draft::DEFAULT.to_owned(), take_zone(pattern, draft.route(draft::DEFAULT)));
         }
@@ -328,7 +362,6 @@ impl Domain {
             Some(same) => same.name.clone(),
             None => draft.route_name(pattern.hint()),
         };
-        let policy = draft.route(draft::DEFAULT).policy;
         let route = draft.route(&name);
         route.upstreams.clone_from(&self.servers);
         route.policy = policy;

@@ -27,6 +27,8 @@ pub(super) struct HostsFiles {
     pub(super) above: BTreeSet<String>,
     /// The first name of each address.
     first_names: BTreeMap<IpAddr, String>,
+    /// Addresses of which it was told that they have more.
+    told: BTreeSet<IpAddr>,
 }
 
 impl HostsFiles {
@@ -70,7 +72,11 @@ impl HostsFiles {
             }
         };
         let seen = self.look(&text);
-        seen.notes.into_iter().for_each(|note| draft.note(line, path, note));
+        let more = seen.notes.len().saturating_sub(MAX_TOLD);
+        seen.notes.into_iter().take(MAX_TOLD).for_each(|note| draft.note(line, path, note));
+        if more > 0 {
+            draft.note(line, path, format!("and {more} more like these"));
+        }
         match seen.kept {
             None => draft.hosts_file(path),
             Some(kept) if kept.is_empty() => {}
@@ -126,11 +132,12 @@ impl HostsFiles {
     ) {
         for name in names.iter().filter(|name| name.parse::<IpAddr>().is_err()) {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
-            self.above.extend(upwards(&name).skip(1).map(str::to_owned));
+            let above = upwards(&name).skip(1).filter(|above| above.parse::<Zone>().is_ok());
+            self.above.extend(above.map(str::to_owned));
         }
         let Some(name) = names.first().filter(|_| !address.is_unspecified()) else { return };
         let first = self.first_names.entry(address).or_insert_with(|| (*name).to_owned());
-        if !first.eq_ignore_ascii_case(name) {
+        if !first.eq_ignore_ascii_case(name) && self.told.insert(address) {
             let reverse = "the address has both names here when its reverse name is asked for";
             notes.push(format!(
                 "line {line}: `{name}`: dnsmasq leads back to `{first}` alone, {reverse}"
@@ -181,6 +188,9 @@ pub(super) fn known(draft: &mut Draft) -> Rule {
     let matches = draft::names(NameMatch { lists, exact, ..NameMatch::default() });
     Rule { matches, allow: Some(Allow {}), ..Rule::default() }
 }
+
+/// Lines of a file that are told one by one; our guess at what somebody reads.
+const MAX_TOLD: usize = 20;
 
 const ETC_HOSTS: &str = "/etc/hosts";
 

@@ -1,5 +1,7 @@
 //! The names that an option with domains is for.
 
+use std::fmt;
+
 use dnsproxy_api::{
     units::Zone,
     v1alpha1::{Match, NameMatch},
@@ -49,6 +51,18 @@ fn pattern(text: &str) -> Result<Pattern, String> {
             (None, None, Some(zone)) => named(zone).map(Pattern::Zone),
             (None, None, None) => named(text).map(Pattern::Zone),
         },
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zone(zone) => write!(f, "/{zone}/"),
+            Self::Below(zone) => write!(f, "/*.{zone}/"),
+            Self::Ending(ending) => write!(f, "/*{ending}/"),
+            Self::Plain => f.write_str("//"),
+            Self::Any => f.write_str("/#/"),
+        }
     }
 }
 
@@ -102,6 +116,16 @@ impl Pattern {
             (Self::Ending(a), Self::Zone(b) | Self::Below(b) | Self::Ending(b))
             | (Self::Zone(b) | Self::Below(b), Self::Ending(a)) => a.ends_with(b) || b.ends_with(a),
             (Self::Ending(_), Self::Plain) | (Self::Plain, Self::Ending(_)) => true,
+        }
+    }
+
+    /// Whether it is for names that lead from addresses back to names.
+    pub(super) fn is_of_addresses(&self) -> bool {
+        match self {
+            Self::Zone(zone) | Self::Below(zone) => upwards(zone).any(|it| it == "arpa"),
+            Self::Ending(ending) => "arpa".ends_with(&**ending) || ending.ends_with("arpa"),
+            Self::Any => true,
+            Self::Plain => false,
         }
     }
 

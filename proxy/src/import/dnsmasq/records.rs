@@ -1,7 +1,10 @@
 //! Options that make records: `host-record`, `cname`, `txt-record` and the like. Names without such a record of a type
 //! are forwarded for that type.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use dnsproxy_api::{
     units::{Record, Zone},
@@ -17,6 +20,8 @@ pub(super) struct Records {
     /// In the order in which they came.
     names: Vec<Own>,
     synths: Vec<Synth>,
+    /// Lines, names and records of `srv-host` without a domain.
+    services: Vec<(usize, String, String)>,
     line: usize,
     /// The host of `mx-host` without one.
     mx_target: Option<String>,
@@ -39,10 +44,22 @@ struct Line {
     is_derived: bool,
 }
 
+impl Own {
+    fn is_there(&self) -> bool {
+        self.records.iter().any(Line::counts)
+    }
+}
+
 impl Line {
     /// Whether the name is there because of it: to dnsmasq it is not because of some kinds of records.
     fn counts(&self) -> bool {
         !self.is_derived && !self.text.starts_with("CAA ") && !self.text.starts_with("TYPE")
+    }
+
+    /// Where it leads to, if it is an alias.
+    fn target(&self) -> Option<String> {
+        let target = self.text.strip_prefix("CNAME ")?.parse::<Zone>().ok()?;
+        Some(target.to_string())
     }
 
     fn has_address(&self) -> bool {
@@ -74,7 +91,7 @@ impl Records {
                 let (target, port) = (part(1, "."), part(2, "1"));
                 let (priority, weight) = (part(3, "0"), part(4, "0"));
                 let text = format!("SRV {priority} {weight} {port} {}", absolute(target));
-                self.record(part(0, ""), None, text)
+                self.service(part(0, ""), text)
             }
             "mx-target" => {
                 self.mx_target = parts.first().filter(|host| !host.is_empty()).cloned();
@@ -149,6 +166,26 @@ impl Records {
         Ok(())
     }
 
+    /// A name of a service and a protocol alone gets a domain in the end, when there is one.
+    fn service(&mut self, name: &str, text: String) -> Result<(), String> {
+        if name.matches('.').count() != 1 {
+            return self.record(name, None, text);
+        }
+        valid(name, &text)?;
+        self.services.push((self.line, name.to_owned(), text));
+        Ok(())
+    }
+
+    /// Puts services without a domain into that of the machine.
+    pub(super) fn settle(&mut self, domain: Option<&str>) -> Result<(), String> {
+        for (line, name, text) in std::mem::take(&mut self.services) {
+            self.line = line;
+            let name = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
+            self.record(&name, None, text)?;
+        }
+        Ok(())
+    }
+
     /// `alias[,alias...],target[,TTL]`.
     fn alias(&mut self, parts: &[String]) -> Result<(), String> {
         let (ttl, parts) = match parts.split_last() {
@@ -176,11 +213,7 @@ impl Records {
     }
 
     fn add_line(&mut self, name: &str, line: Line) -> Result<(), String> {
-        let name: Zone =
-            name.trim_end_matches('.').parse().map_err(|error| format!("`{name}`: {error}"))?;
-        let record: Result<Record, _> = line.text.parse();
-        record.map_err(|error| format!("`{}`: {error}", line.text))?;
-        let name = name.to_string();
+        let name = valid(name, &line.text)?.to_string();
         match self.names.iter_mut().find(|own| own.name == name) {
             Some(own) => {
                 // Of an address that two names share the first name counts, and less than a `ptr-record`.
@@ -203,7 +236,7 @@ impl Records {
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, keep: impl Fn(&str) -> bool) {
         let has_hosts = draft.spec.hosts.is_some();
         let kept = |is_kept: bool| if is_kept { OtherTypes::NODATA } else { OtherTypes::Forward };
-        for Own { name, line, records } in &self.names {
+        for own @ Own { name, line, records } in &self.names {
             draft.at(*line);
             // The target of an alias is looked for here alone: which names a hosts file has is not known yet.
             let is_followed = has_hosts && records.iter().any(|it| self.leads_elsewhere(it));
@@ -213,13 +246,14 @@ impl Records {
                 draft.note(*line, format!("cname={name}"), reason);
             }
             let records = records.iter().map(|it| format!("{} {}", it.ttl.unwrap_or(ttl), it.text));
-            let other_types = kept(keep(name));
+            let other_types = kept(own.is_there() && keep(name));
             let answer = StaticAnswer { cname, ..draft::records(records.collect(), other_types) };
             let rule =
                 Rule { matches: draft::exact(name), answer: Some(answer), ..Rule::default() };
             draft.rule(name, rule);
         }
-        for synth in &self.synths {
+        // The last one of an address counts.
+        for synth in self.synths.iter().rev() {
             synth.emit(draft, ttl, kept(keep(synth.domain())));
         }
         if has_hosts {
@@ -236,27 +270,59 @@ impl Records {
 
     /// Whether a record is an alias of a name that has no addresses here, and no alias.
     fn leads_elsewhere(&self, line: &Line) -> bool {
-        let target = line.text.strip_prefix("CNAME ").and_then(|text| text.parse::<Zone>().ok());
-        let target = target.map(|zone| zone.to_string());
-        let leads_on = |it: &Line| it.has_address() || it.text.starts_with("CNAME ");
+        let leads_on = |it: &Line| it.has_address() || it.target().is_some();
         let is_known = |target: &String| {
             self.names.iter().any(|own| own.name == *target && own.records.iter().any(leads_on))
         };
-        target.is_some_and(|target| !is_known(&target))
+        line.target().is_some_and(|target| !is_known(&target))
+    }
+
+    /// Tells of aliases that are not given here. `is_denied`: whether rules deny what a name does not have.
+    pub(super) fn tell_of_aliases(&self, draft: &mut Draft, is_denied: impl Fn(&str) -> bool) {
+        let targets: BTreeMap<&str, String> = self.names.iter().filter_map(target_of).collect();
+        for Own { name, line, records: _ } in &self.names {
+            let Some(target) = targets.get(&**name) else { continue };
+            if is_denied(target) {
+                let reason = format!(
+                    "where {target} has nothing that is asked for, here the denial is given without the alias"
+                );
+                draft.note(*line, format!("cname={name}"), reason);
+            }
+            let way = std::iter::successors(Some(target), |next| targets.get(&***next));
+            if way.take(targets.len()).any(|next| next == name) {
+                draft.note(
+                    *line,
+                    format!("cname={name}"),
+                    "it leads back to itself: dnsmasq does not start with it",
+                );
+            }
+        }
     }
 
     /// The names that are there: those with records, and those above them (RFC 8020).
     pub(super) fn there(&self) -> BTreeSet<String> {
-        let known = self.names.iter().filter(|own| own.records.iter().any(Line::counts));
+        let known = self.names.iter().filter(|own| own.is_there());
         known.flat_map(|own| upwards(&own.name)).map(str::to_owned).collect()
     }
 
+    /// Whether a name is there because of its own records.
     pub(super) fn have(&self, name: &str) -> bool {
-        self.names.iter().any(|own| own.name == name)
+        self.names.iter().any(|own| own.name == name && own.is_there())
     }
 }
 
 const OF_BOTH: &str = "for a name that a hosts file has as well, dnsmasq gives the addresses of both, here those of the record alone";
+
+/// The name of a record, if there can be such a record.
+fn valid(name: &str, text: &str) -> Result<Zone, String> {
+    let record: Result<Record, _> = text.parse();
+    record.map_err(|error| format!("`{text}`: {error}"))?;
+    name.trim_end_matches('.').parse().map_err(|error| format!("`{name}`: {error}"))
+}
+
+fn target_of(own: &Own) -> Option<(&str, String)> {
+    own.records.iter().find_map(|it| Some((&*own.name, it.target()?)))
+}
 
 pub(super) fn absolute(name: &str) -> String {
     if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
@@ -264,5 +330,10 @@ pub(super) fn absolute(name: &str) -> String {
 
 /// A character-string of a zone file.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    let octet = |octet: u8| match octet {
+        b'"' | b'\\' => format!("\\{}", char::from(octet)),
+        b' '..=b'~' => char::from(octet).into(),
+        _ => format!("\\{octet:03}"),
+    };
+    format!("\"{}\"", text.bytes().map(octet).collect::<String>())
 }

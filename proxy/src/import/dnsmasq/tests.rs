@@ -115,10 +115,14 @@ fn an_upstream_cannot_deny_what_is_here() {
                 ("c.b.example A", "default"),
             ],
         ),
-        // To dnsmasq names with these alone are not there.
+        // To dnsmasq names with these alone are not there, nor are reverse names of a host.
         (
             "dns-rr=r.example,99,01\ncaa-record=c.example,0,issue,x",
             &[("r.example A", "default"), ("c.example A", "default")],
+        ),
+        (
+            "local=/10.in-addr.arpa/\nhost-record=nas.x,10.0.0.3",
+            &[("3.0.0.10.in-addr.arpa PTR", "nas.x."), ("3.0.0.10.in-addr.arpa A", "NXDOMAIN")],
         ),
         (
             "local=/lan/\naddress=/lan/1.2.3.4\nserver=/sub.lan/192.0.2.2",
@@ -214,7 +218,7 @@ fn an_alias_leads_to_the_address_of_a_hosts_file_whatever_else_its_target_has() 
 #[test]
 fn names_that_dnsmasq_does_not_read_in_hosts_files_do_not_leave() {
     let hosts = "fe80::1%eth0 rtr.lan\n192.168.1.5 *.apps.lan own.apps.lan\n10.0.0.2 b.c.lan\n\
-                 10.0.0.5 .dot.lan\n10.0.0.6 ok.lan sp!ce.lan\n10.0.0.6 second.lan\n";
+                 10.0.0.5 .dot.lan\n10.0.0.6 ok.lan sp!ce.lan bad..e.lan\n10.0.0.6 second.lan\n";
     let judged = with_hosts("local=/lan/", hosts);
 
     for (question, expected) in [
@@ -280,4 +284,132 @@ fn a_range_of_addresses_is_made_names_of() {
             ("20.1.168.192.in-addr.arpa PTR", "192-168-1-20.lan."),
         ],
     )]);
+}
+
+#[test]
+fn backslashes_escape_inside_of_quotes_alone() {
+    for (line, expected) in [
+        (r#"txt-record=t,"a\"b""#, r#"0 TXT "a\"b""#),
+        (r#"txt-record=t,"a\\b""#, r#"0 TXT "a\\b""#),
+        (r"txt-record=t,a\b", r#"0 TXT "a\\b""#),
+        (r#"txt-record=t,"tab\tx""#, r#"0 TXT "tab\009x""#),
+        (r#"txt-record=t,"a\,b""#, r#"0 TXT "a\\,b""#),
+        (r#"txt-record=t," lead # no comment", x # one"#, r#"0 TXT " lead # no comment" "x""#),
+        (r#"caa-record=t,0,issue,"a\"b""#, r#"0 CAA 0 issue "a\"b""#),
+        (
+            r#"naptr-record=t,10,20,"u","E2U+sip","!^.*$!sip:\\1@x!","#,
+            r#"0 NAPTR 10 20 "u" "E2U+sip" "!^.*$!sip:\\1@x!" ."#,
+        ),
+    ] {
+        let rules = Judged::of(line).imported.proxy.spec.rules.unwrap();
+        let records = rules.iter().filter_map(|rule| rule.answer.as_ref()).map(|it| &it.records);
+        assert_eq!(records.collect::<Vec<_>>(), [&[expected.to_owned()]], "{line}");
+    }
+}
+
+#[test]
+fn a_service_without_a_domain_is_in_that_of_the_machine() {
+    assert_all(&[
+        (
+            "srv-host=_ldap._tcp,ldap.example,389\ndomain=example.com\nsrv-host=_x._tcp.foo,x.example,1",
+            &[
+                ("_ldap._tcp.example.com SRV", "0 0 389 ldap.example."),
+                ("_ldap._tcp SRV", "default"),
+                ("_x._tcp.foo SRV", "0 0 1 x.example."),
+            ],
+        ),
+        (
+            "domain=example.com,10.0.0.0/8\nsrv-host=_ldap._tcp,ldap.example,389",
+            &[("_ldap._tcp SRV", "0 0 389 ldap.example.")],
+        ),
+    ]);
+}
+
+#[test]
+fn reverse_names_of_all_local_addresses_are_kept() {
+    let name = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.c.f.ip6.arpa";
+    let question = format!("{name} PTR");
+
+    assert_eq!(Judged::of("bogus-priv").ask(&question), "NXDOMAIN");
+    assert_eq!(with_hosts("bogus-priv", "10.0.0.1 a.x\n").ask(&question), "NXDOMAIN");
+}
+
+#[test]
+fn one_value_costs_no_more_than_itself() {
+    for (lines, line, note) in [
+        ("bogus-nxdomain=6.6.6.6\nbogus-nxdomain=6.6.6.6", 0, ""),
+        ("rebind-localhost-ok\nrebind-localhost-ok\nstop-dns-rebind", 0, ""),
+        ("stop-dns-rebind\nrebind-domain-ok=/a/a/", 0, ""),
+        ("stop-dns-rebind\nrebind-domain-ok=/plex.direct/#/", 5, "`#`"),
+        ("stop-dns-rebind\nrebind-domain-ok=/*.a.example/", 5, "`*.a.example`"),
+        ("listen-address=127.0.0.1,127.0.0.1\nlisten-address=127.0.0.1", 0, ""),
+        ("dns-forward-max=0", 4, "from 1 to 1000000 queries"),
+        ("dns-forward-max=2000000", 4, "from 1 to 1000000 queries"),
+        ("local-ttl=2147483648", 4, "a week"),
+        ("server=/x/1.2.3.4#0", 4, "is not the address of a server"),
+        ("server=/x/0.0.0.0", 4, "is not the address of a server"),
+        ("addn-hosts=", 4, "no file"),
+        ("filter-AAAA\nfilter-rr=AAAA", 0, ""),
+        ("txt-record=a,\u{fffd}", 4, "no UTF-8"),
+    ] {
+        let judged = Judged::of(lines);
+        assert!(note.is_empty() || judged.has_note(line, note), "{lines}: {:?}", judged.notes());
+        assert!(!judged.notes().iter().any(|it| it.contains("spec.")), "{:?}", judged.notes());
+        assert_eq!(judged.ask("other.example A"), "default", "{lines}");
+    }
+}
+
+#[test]
+fn without_servers_for_every_name_other_names_are_refused() {
+    let judged = Judged::of_all("no-resolv\nno-hosts\nserver=/corp/192.0.2.2\nserver=/x.corp/#");
+    assert_eq!(judged.ask("a.corp A"), "corp");
+    assert_eq!(judged.ask("x.corp A"), "REFUSED");
+    assert_eq!(judged.ask("other A"), "REFUSED");
+    assert!(judged.has_note(0, "are refused"), "{:?}", judged.notes());
+
+    let judged = Judged::of_all("no-resolv\nno-hosts\naddress=/a.example/10.0.0.1");
+    assert_eq!(judged.ask("a.example A"), "10.0.0.1");
+    assert_eq!(judged.ask("other A"), "REFUSED");
+}
+
+#[test]
+fn what_is_different_in_answers_of_upstreams_is_told() {
+    let judged = Judged::of(
+        "proxy-dnssec\nstop-dns-rebind\nalias=7.7.7.7,9.9.9.9\nalias=7.7.7.0,8.8.8.0,255.255.255.0",
+    );
+    assert!(judged.has_note(4, "validated"));
+    assert!(judged.has_note(0, "192.0.2.0/24"));
+    assert!(judged.has_note(0, "as upstreams gave them"));
+    let responses = judged.imported.proxy.spec.responses.unwrap();
+    let first = &responses.address_aliases.unwrap()[0];
+    assert_eq!(first.from, "7.7.7.0/24", "the last one counts there, the first here");
+}
+
+#[test]
+fn what_aliases_and_reverse_names_lose_is_told() {
+    let judged = Judged::of("local=/lan/\ncname=a.lan,gone.lan\ncname=b.x,c.x\ncname=c.x,b.x");
+    assert!(judged.has_note(5, "gone.lan"), "{:?}", judged.notes());
+    assert!(judged.has_note(6, "back to itself"), "{:?}", judged.notes());
+    assert!(!judged.has_note(6, "denial"));
+
+    let judged = with_hosts("local=/168.192.in-addr.arpa/", "192.168.1.5 a.lan\n");
+    assert!(judged.has_note(5, "reverse names"), "{:?}", judged.notes());
+    let judged = with_hosts("server=/168.192.in-addr.arpa/192.0.2.2", "192.168.1.5 a.lan\n");
+    assert_eq!(judged.ask("5.1.168.192.in-addr.arpa PTR"), "a.lan.", "{:?}", judged.notes());
+}
+
+#[test]
+fn null_stands_for_the_addresses_that_are_not_given() {
+    assert_all(&[
+        ("address=/y/#\naddress=/y/1.2.3.4", &[("a.y A", "1.2.3.4"), ("a.y AAAA", "::")]),
+        ("address=/y/1.2.3.4\naddress=/y/#", &[("a.y A", "1.2.3.4"), ("a.y AAAA", "::")]),
+        ("address=/y/1.2.3.4\naddress=/y/1.2.3.4", &[("a.y A", "1.2.3.4")]),
+        (
+            "synth-domain=lan,192.168.1.0/24\nsynth-domain=lan,192.168.1.0/25,ip-",
+            &[
+                ("192-168-1-7.lan A", "192.168.1.7"),
+                ("7.1.168.192.in-addr.arpa PTR", "ip-192-168-1-7.lan."),
+            ],
+        ),
+    ]);
 }
