@@ -26,6 +26,8 @@ impl Caching {
             }
             "max-cache-ttl" => {
                 let most = Some(seconds(option.value)?.min(WEEK)).filter(|most| *most > 0);
+                let reason = "clients get no longer TTLs either, where dnsmasq gives the upstream's own at first";
+                draft.note(option.line, option.text, reason);
                 self.cache.max_ttl = most.map(|most| format!("{most}s"));
             }
             // At most an hour, as there.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use dnsproxy_api::{
     units::Zone,
-    v1alpha1::{AddressAlias, RebindProtection},
+    v1alpha1::{AddressAlias, RebindProtection, ResponseChange, TtlRange},
 };
 
 use super::Opt;
@@ -16,7 +16,7 @@ pub(super) struct Checks {
     rebinding: RebindProtection,
     is_rebinding_checked: bool,
     /// Types that are taken out of answers.
-    pub(super) filtered: Vec<String>,
+    filtered: Vec<String>,
     aliases: Vec<AddressAlias>,
     bogus: Vec<String>,
 }
@@ -75,7 +75,14 @@ impl Checks {
         Ok(())
     }
 
-    /// Writes what is for all answers.
+    /// What rules do to all answers.
+    pub(super) fn change(&self, ttl: Option<TtlRange>) -> Option<ResponseChange> {
+        let remove_types = Some(self.filtered.clone()).filter(|types| !types.is_empty());
+        let change = ResponseChange { remove_types, ttl, ..ResponseChange::default() };
+        (change != ResponseChange::default()).then_some(change)
+    }
+
+    /// Writes what is checked in all answers.
     pub(super) fn emit(self, draft: &mut Draft, have_servers: bool) {
         let Self { rebinding, is_rebinding_checked, filtered: _, mut aliases, bogus } = self;
         // What is spared from the check does not begin it.

@@ -83,9 +83,12 @@ impl Domains {
             text => Address::Given(text.parse().map_err(|_| format!("`{text}` is no address"))?),
         };
         for pattern in patterns {
+            let is_plain = pattern == Pattern::Plain;
             let domain = self.0.entry(pattern).or_default();
             domain.line = option.line;
             domain.add(address);
+            // Where an address is for all names without a dot, dnsmasq has no servers for these.
+            domain.is_lost |= is_plain;
         }
         Ok(())
     }
@@ -188,6 +191,7 @@ impl Domains {
         there: &BTreeSet<String>,
         policy: Policy,
     ) {
+        let (has_hosts, mut last_told) = (draft.spec.hosts.is_some(), None);
         let mut denied = self.denied(there);
         let mut domains: Vec<_> =
             self.0.iter().filter(|it| !it.1.is_left_to(private, it.0)).collect();
@@ -211,7 +215,9 @@ impl Domains {
         }
         for (((pattern, domain), route), needs_rule) in domains.iter().zip(routes).zip(needing) {
             draft.at(domain.line);
-            if needs_rule && pattern.is_of_addresses() && draft.spec.hosts.is_some() {
+            let is_first_of_line = last_told != Some(domain.line);
+            if needs_rule && has_hosts && is_first_of_line && pattern.is_of_addresses() {
+                last_told = Some(domain.line);
                 let reason = "here this comes before the reverse names of hosts files";
                 draft.note(domain.line, pattern.to_string(), reason);
             }
@@ -228,7 +234,7 @@ impl Domains {
                         Rule { matches, forward, ..Rule::default() },
                     );
                 }
-                None if domain.addresses.is_empty() => {
+                None if domain.addresses.is_empty() || (domain.is_lost && !domain.is_local) => {
                     if let Some(names) = denied.remove(pattern) {
                         draft.rule("other types", nodata(names));
                     }

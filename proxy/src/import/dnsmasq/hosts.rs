@@ -135,7 +135,15 @@ impl HostsFiles {
             let above = upwards(&name).skip(1).filter(|above| above.parse::<Zone>().is_ok());
             self.above.extend(above.map(str::to_owned));
         }
-        let Some(name) = names.first().filter(|_| !address.is_unspecified()) else { return };
+        let Some(name) = names.first() else { return };
+        if address.is_unspecified() {
+            if self.told.insert(address) {
+                notes.push(format!(
+                    "line {line}: `{address}`: it does not lead back to a name here"
+                ));
+            }
+            return;
+        }
         let first = self.first_names.entry(address).or_insert_with(|| (*name).to_owned());
         if !first.eq_ignore_ascii_case(name) && self.told.insert(address) {
             let reverse = "the address has both names here when its reverse name is asked for";

@@ -375,8 +375,10 @@ fn without_servers_for_every_name_other_names_are_refused() {
 #[test]
 fn what_is_different_in_answers_of_upstreams_is_told() {
     let judged = Judged::of(
-        "proxy-dnssec\nstop-dns-rebind\nalias=7.7.7.7,9.9.9.9\nalias=7.7.7.0,8.8.8.0,255.255.255.0",
+        "proxy-dnssec\nstop-dns-rebind\nalias=7.7.7.7,9.9.9.9\nalias=7.7.7.0,8.8.8.0,255.255.255.0\n\
+         max-cache-ttl=20",
     );
+    assert!(judged.has_note(8, "clients get no longer TTLs"));
     assert!(judged.has_note(4, "validated"));
     assert!(judged.has_note(0, "192.0.2.0/24"));
     assert!(judged.has_note(0, "as upstreams gave them"));
@@ -394,6 +396,8 @@ fn what_aliases_and_reverse_names_lose_is_told() {
 
     let judged = with_hosts("local=/168.192.in-addr.arpa/", "192.168.1.5 a.lan\n");
     assert!(judged.has_note(5, "reverse names"), "{:?}", judged.notes());
+    let judged = with_hosts("", "0.0.0.0 ads.lan\n0.0.0.0 more.lan\n");
+    assert!(judged.has_note(4, "line 1: `0.0.0.0`: it does not lead back"), "{:?}", judged.notes());
     let judged = with_hosts("server=/168.192.in-addr.arpa/192.0.2.2", "192.168.1.5 a.lan\n");
     assert_eq!(judged.ask("5.1.168.192.in-addr.arpa PTR"), "a.lan.", "{:?}", judged.notes());
 }
@@ -404,6 +408,11 @@ fn null_stands_for_the_addresses_that_are_not_given() {
         ("address=/y/#\naddress=/y/1.2.3.4", &[("a.y A", "1.2.3.4"), ("a.y AAAA", "::")]),
         ("address=/y/1.2.3.4\naddress=/y/#", &[("a.y A", "1.2.3.4"), ("a.y AAAA", "::")]),
         ("address=/y/1.2.3.4\naddress=/y/1.2.3.4", &[("a.y A", "1.2.3.4")]),
+        // There are no servers for names without a dot then.
+        (
+            "address=//1.2.3.4",
+            &[("bar A", "1.2.3.4"), ("bar TXT", "REFUSED"), ("a.b A", "default")],
+        ),
         (
             "synth-domain=lan,192.168.1.0/24\nsynth-domain=lan,192.168.1.0/25,ip-",
             &[
