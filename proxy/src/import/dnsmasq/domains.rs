@@ -1,7 +1,7 @@
 //! Options with domains: `server=/x/`, `local=/x/`, `address=/x/`. The longest domain that matches decides.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -16,6 +16,8 @@ use super::{
     private::Private,
 };
 use crate::import::Draft;
+
+mod ruled;
 
 /// Who is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -191,7 +193,7 @@ impl Domains {
         there: &BTreeSet<String>,
         policy: Policy,
     ) {
-        let (has_hosts, mut last_told) = (draft.spec.hosts.is_some(), None);
+        let (has_hosts, mut told) = (draft.spec.hosts.is_some(), BTreeSet::new());
         let mut denied = self.denied(there);
         let mut domains: Vec<_> =
             self.0.iter().filter(|it| !it.1.is_left_to(private, it.0)).collect();
@@ -202,49 +204,15 @@ impl Domains {
             draft.at(domain.line);
             routes.push(domain.is_asked().then(|| domain.route(pattern, policy, draft)));
         }
-        let mut ruled = Ruled::of(&domains);
-        // The shortest first: what has a rule would decide about longer ones that have a route alone.
-        let mut needing = vec![false; domains.len()];
-        let last_first = domains.iter().zip(&routes).zip(&mut needing).rev();
-        for (((pattern, _), route), needs_rule) in last_first {
-            let has_zone = matches!(route, Some((_, true)));
-            *needs_rule = !has_zone || ruled.meets(pattern) || private.rules_over(pattern.hint());
-            if *needs_rule {
-                ruled.add(pattern);
-            }
-        }
+        let needing = ruled::needing(&domains, &routes, private);
         for (((pattern, domain), route), needs_rule) in domains.iter().zip(routes).zip(needing) {
             draft.at(domain.line);
-            let is_first_of_line = last_told != Some(domain.line);
-            if needs_rule && has_hosts && is_first_of_line && pattern.is_of_addresses() {
-                last_told = Some(domain.line);
+            if needs_rule && has_hosts && pattern.is_of_addresses() && told.insert(domain.line) {
                 let reason = "here this comes before the reverse names of hosts files";
                 draft.note(domain.line, pattern.to_string(), reason);
             }
-            let matches = pattern.matches();
-            if !domain.addresses.is_empty() {
-                let (matches, answer) = (matches.clone(), Some(domain.answer(ttl)));
-                draft.rule_for_more(pattern.hint(), Rule { matches, answer, ..Rule::default() });
-            }
-            match route {
-                Some((route, _)) if needs_rule => {
-                    let forward = Some(Forward { route });
-                    draft.rule_for_more(
-                        pattern.hint(),
-                        Rule { matches, forward, ..Rule::default() },
-                    );
-                }
-                None if domain.addresses.is_empty() || (domain.is_lost && !domain.is_local) => {
-                    if let Some(names) = denied.remove(pattern) {
-                        draft.rule("other types", nodata(names));
-                    }
-                    let with =
-                        if domain.is_local { BlockWith::NXDOMAIN } else { BlockWith::REFUSED };
-                    let block = Some(Block { with, ttl: None });
-                    draft.rule_for_more(pattern.hint(), Rule { matches, block, ..Rule::default() });
-                }
-                _ => {}
-            }
+            let route = route.filter(|_| needs_rule).map(|(route, _)| route);
+            domain.emit(pattern, ttl, route, denied.remove(pattern), draft);
         }
     }
 }
@@ -260,48 +228,11 @@ fn exists(matches: Match) -> Rule {
 /// These names have nothing of types about which nothing was said before.
 pub(super) fn nodata(names: Vec<String>) -> Rule {
     let matches = draft::names(NameMatch { exact: Some(names), ..NameMatch::default() });
-    let block = Some(Block { with: BlockWith::NODATA, ttl: None });
-    Rule { matches, block, ..Rule::default() }
+    Rule { matches, ..block(BlockWith::NODATA) }
 }
 
-/// The domains about which rules decide. There may be many thousands, so they are looked up and not tried.
-#[derive(Default)]
-struct Ruled<'p> {
-    zones: HashSet<&'p str>,
-    /// What is above one of them.
-    above: HashSet<&'p str>,
-    others: Vec<&'p Pattern>,
-}
-
-impl<'p> Ruled<'p> {
-    /// Those that get a rule whatever the others do.
-    fn of(domains: &[(&'p Pattern, &'p Domain)]) -> Self {
-        let mut ruled = Self::default();
-        let own = domains.iter().filter(|(_, it)| !it.is_asked() || !it.addresses.is_empty());
-        own.for_each(|(pattern, _)| ruled.add(pattern));
-        ruled
-    }
-
-    fn add(&mut self, pattern: &'p Pattern) {
-        match pattern {
-            Pattern::Zone(zone) | Pattern::Below(zone) => {
-                self.zones.insert(zone);
-                self.above.extend(upwards(zone).skip(1));
-            }
-            other => self.others.push(other),
-        }
-    }
-
-    /// Whether a rule may decide about names of a pattern.
-    fn meets(&self, pattern: &Pattern) -> bool {
-        let is_met = match pattern {
-            Pattern::Zone(zone) | Pattern::Below(zone) => {
-                self.above.contains(&**zone) || upwards(zone).any(|zone| self.zones.contains(zone))
-            }
-            _ => true,
-        };
-        is_met || self.others.iter().any(|other| other.meets(pattern))
-    }
+fn block(with: BlockWith) -> Rule {
+    Rule { block: Some(Block { with, ttl: None }), ..Rule::default() }
 }
 
 impl Domain {
@@ -353,6 +284,34 @@ impl Domain {
             return true;
         }
         false
+    }
+
+    /// Writes its rules: for addresses, then for what has none. `there` are names that are not denied.
+    fn emit(
+        &self,
+        pattern: &Pattern,
+        ttl: u32,
+        route: Option<String>,
+        there: Option<Vec<String>>,
+        draft: &mut Draft,
+    ) {
+        let mut add = |rule: Rule| {
+            draft.rule_for_more(pattern.hint(), Rule { matches: pattern.matches(), ..rule });
+        };
+        if !self.addresses.is_empty() {
+            add(Rule { answer: Some(self.answer(ttl)), ..Rule::default() });
+        }
+        if let Some(route) = route {
+            add(Rule { forward: Some(Forward { route }), ..Rule::default() });
+        } else if self.is_lost && !self.is_local && !self.is_asked() {
+            add(block(BlockWith::REFUSED));
+        } else if self.denies() {
+            if let Some(names) = there {
+                draft.rule("other types", nodata(names));
+            }
+            let rule = Rule { matches: pattern.matches(), ..block(BlockWith::NXDOMAIN) };
+            draft.rule_for_more(pattern.hint(), rule);
+        }
     }
 
     /// The name of the route to its servers, of which the standard ones count most, and whether that has the domain as a zone.

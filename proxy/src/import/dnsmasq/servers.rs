@@ -27,17 +27,19 @@ impl Servers {
         domains: &mut Domains,
         draft: &mut Draft,
     ) -> Result<(), String> {
-        let (patterns, server) = patterns(option.value)?;
-        if !patterns.is_empty() {
-            return for_domains(option, patterns, server, domains, draft);
+        let (mut patterns, server) = patterns(option.value)?;
+        let is_server = !matches!(server, "" | "#");
+        // A server of any domain is one for every name, beside the others.
+        let has_any = is_server && patterns.contains(&Pattern::Any);
+        patterns.retain(|pattern| !has_any || *pattern != Pattern::Any);
+        let is_for_all = patterns.is_empty();
+        if is_for_all && !is_server {
+            return Err("no server".into());
         }
-        match server {
-            "" | "#" => Err("no server".into()),
-            server => {
-                self.names.push(upstream(option, server, draft)?);
-                Ok(())
-            }
+        if is_for_all || has_any {
+            self.names.push(upstream(option, server, draft)?);
         }
+        if is_for_all { Ok(()) } else { for_domains(option, patterns, server, domains, draft) }
     }
 
     /// Writes the route for every name. Without a server it is for no name.

@@ -373,6 +373,16 @@ fn without_servers_for_every_name_other_names_are_refused() {
 }
 
 #[test]
+fn a_server_of_any_domain_is_one_for_every_name() {
+    let judged = Judged::of("server=/#/corp/192.0.2.2");
+
+    assert_eq!(judged.ask("a.example A"), "default");
+    assert_eq!(judged.ask("a.corp A"), "corp");
+    let routes = judged.imported.proxy.spec.routes.unwrap();
+    assert_eq!(routes[0].upstreams, ["server-192-0-2-1", "server-192-0-2-2"]);
+}
+
+#[test]
 fn what_is_different_in_answers_of_upstreams_is_told() {
     let judged = Judged::of(
         "proxy-dnssec\nstop-dns-rebind\nalias=7.7.7.7,9.9.9.9\nalias=7.7.7.0,8.8.8.0,255.255.255.0\n\
