@@ -137,6 +137,9 @@ impl Reader {
         let has = |key: &str| self.given.contains(key);
         let policy = self.servers.policy();
         self.servers.emit(has("no-resolv"), &mut self.domains, &mut self.draft);
+        if self.are_plain_names_local {
+            self.domains.forward_plain(&mut self.draft);
+        }
         self.serving.emit(&mut self.draft);
         if !has("no-hosts") {
             self.hosts.of_machine(&mut self.draft);
@@ -151,7 +154,7 @@ impl Reader {
         let names = Names {
             domains: self.domains,
             records: self.records,
-            above: self.hosts.above,
+            hosts: self.hosts,
             policy,
             ttl: self.caching.ttl,
             are_plain_local: self.are_plain_names_local,

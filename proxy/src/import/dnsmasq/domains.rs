@@ -178,6 +178,16 @@ impl Domains {
         }
     }
 
+    /// Addresses of names without a dot are denied behind all domains.
+    pub(super) fn forward_plain(&mut self, draft: &mut Draft) {
+        let plain = self.0.get_mut(&Pattern::Plain);
+        if let Some(plain) = plain.filter(|it| it.is_lost && !it.addresses.is_empty()) {
+            plain.is_lost = false;
+            let reason = "with domain-needed, types that are no addresses are asked for here";
+            draft.note(plain.line, Pattern::Plain.to_string(), reason);
+        }
+    }
+
     /// Whether some domain has servers of its own.
     pub(super) fn have_servers(&self) -> bool {
         self.0.values().any(|domain| domain.is_asked() && !domain.is_standard)

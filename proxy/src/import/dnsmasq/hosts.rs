@@ -6,7 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs::{self, File},
+    io,
     net::IpAddr,
     path::Path,
 };
@@ -18,13 +19,15 @@ use dnsproxy_api::{
 };
 
 use super::{Opt, draft, pattern::upwards};
-use crate::{import::Draft, lists::domains::OWN_NAMES};
+use crate::{config::read_bounded, import::Draft, lists::domains::OWN_NAMES};
 
 /// What was seen in hosts files.
 #[derive(Debug, Default)]
 pub(super) struct HostsFiles {
     /// Names that are above others.
     pub(super) above: BTreeSet<String>,
+    /// What each machine's own file has, and lists of names leave out, as far as it is there.
+    own: BTreeSet<&'static str>,
     /// The first name of each address.
     first_names: BTreeMap<IpAddr, String>,
     /// Addresses of which it was told that they have more.
@@ -57,119 +60,138 @@ impl HostsFiles {
         self.file(0, ETC_HOSTS, draft);
     }
 
+    /// dnsmasq looks into hosts files before anything but records is looked at: their names are let pass to where they
+    /// are answered.
+    pub(super) fn known(&self, draft: &mut Draft) -> Rule {
+        let lists = Some(vec![draft.hosts_list()]);
+        let own = self.own.iter().filter(|name| name.parse::<IpAddr>().is_err());
+        let exact: Vec<_> = own.map(|name| (*name).to_owned()).collect();
+        let exact = Some(exact).filter(|names| !names.is_empty());
+        let matches = draft::names(NameMatch { lists, exact, ..NameMatch::default() });
+        Rule { matches, allow: Some(Allow {}), ..Rule::default() }
+    }
+
     fn file(&mut self, line: usize, path: &str, draft: &mut Draft) {
-        let sources = draft.spec.hosts.get_or_insert_default().sources.len();
+        let sources = draft.spec.hosts.as_ref().map_or(0, |hosts| hosts.sources.len());
         if sources >= bounds::SOURCES as usize {
             draft.note(line, path, format!("left out: there are {sources} hosts files already"));
             return;
         }
-        let text = match fs::read(path) {
+        let text = match File::open(path).and_then(read_bounded) {
             Ok(octets) => String::from_utf8_lossy(&octets).into_owned(),
             Err(error) => {
                 let reason = format!("{error}: it could not be looked at, {UNSEEN}");
                 draft.note(line, path, reason);
+                self.own.extend(OWN_NAMES);
                 return draft.hosts_file(path);
             }
         };
-        let seen = self.look(&text);
-        let more = seen.notes.len().saturating_sub(MAX_TOLD);
-        seen.notes.into_iter().take(MAX_TOLD).for_each(|note| draft.note(line, path, note));
+        let Seen { kept, is_changed, notes } = self.look(&text);
+        let more = notes.len().saturating_sub(MAX_TOLD);
+        notes.into_iter().take(MAX_TOLD).for_each(|note| draft.note(line, path, note));
         if more > 0 {
             draft.note(line, path, format!("and {more} more like these"));
         }
-        match seen.kept {
-            None => draft.hosts_file(path),
-            Some(kept) if kept.is_empty() => {}
-            Some(kept) if kept.len() > bounds::INLINE as usize => {
-                draft.note(line, path, "it is too long to leave out these lines: do it yourself");
-                draft.hosts_file(path);
-            }
-            Some(kept) => {
-                draft.note(line, path, "the manifest has its lines without these, as they are now");
+        let is_long = kept.len() > bounds::INLINE as usize;
+        if is_changed && !is_long {
+            draft.note(line, path, "the manifest has its lines without these, as they are now");
+            if !kept.is_empty() {
                 let source = Source { inline: Some(kept), ..Source::default() };
                 draft.spec.hosts.get_or_insert_default().sources.push(source);
             }
+            return;
         }
+        if is_changed {
+            draft.note(
+                line,
+                path,
+                "it is too long to be copied without these lines: take them out",
+            );
+        }
+        draft.hosts_file(path);
     }
 
     /// Looks at the lines of a file.
     fn look(&mut self, text: &str) -> Seen {
-        let (mut kept, mut notes) = (String::new(), Vec::new());
-        let mut is_changed = false;
+        let mut seen = Seen::default();
         for (number, line) in (1..).zip(text.lines()) {
             let mut fields = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
             let Some(address) = fields.next() else { continue };
             let names: Vec<_> = fields.collect();
-            if address.contains('%') {
-                is_changed = true;
-                notes.push(format!("line {number}: `{address}` is no address to dnsmasq"));
-                continue;
-            }
-            let Ok(address) = address.parse::<IpAddr>() else { continue };
-            let taken = names.iter().filter(|name| {
-                let doubt = doubt_of(name);
-                notes.extend(
-                    doubt.as_ref().map(|(why, _)| format!("line {number}: `{name}`: {why}")),
-                );
-                !doubt.is_some_and(|(_, is_wider)| is_wider)
-            });
-            let taken: Vec<_> = taken.copied().collect();
-            is_changed |= taken.len() < names.len();
-            self.note_names(address, &names, number, &mut notes);
-            if !taken.is_empty() {
-                kept.push_str(&format!("{address} {}\n", taken.join(" ")));
+            match address.parse() {
+                Ok(address) => self.look_at(number, address, &names, &mut seen),
+                // A list of names takes these.
+                Err(_) if address.contains('%') && names.iter().any(|name| !is_own(name)) => {
+                    seen.is_changed = true;
+                    seen.note(number, address, "it is no address to dnsmasq");
+                }
+                Err(_) => {}
             }
         }
-        Seen { kept: is_changed.then_some(kept), notes }
+        seen
     }
 
-    fn note_names(
-        &mut self,
-        address: IpAddr,
-        names: &[&str],
-        line: usize,
-        notes: &mut Vec<String>,
-    ) {
+    fn look_at(&mut self, line: usize, address: IpAddr, names: &[&str], seen: &mut Seen) {
+        let mut kept = String::new();
         for name in names.iter().filter(|name| name.parse::<IpAddr>().is_err()) {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            let above = upwards(&name).skip(1).filter(|above| above.parse::<Zone>().is_ok());
-            self.above.extend(above.map(str::to_owned));
-        }
-        let Some(name) = names.first() else { return };
-        if address.is_unspecified() {
-            if self.told.insert(address) {
-                notes.push(format!(
-                    "line {line}: `{address}`: it does not lead back to a name here"
-                ));
+            self.know(name);
+            if name.starts_with("*.") || name.starts_with('.') {
+                seen.is_changed = true;
+                seen.note(line, name, "dnsmasq takes it as it stands, for one name");
+                continue;
             }
-            return;
+            if let Err(error) = name.parse::<Zone>() {
+                seen.note(line, name, &format!("{error}: it is not answered here"));
+            }
+            kept.push(' ');
+            kept.push_str(name);
         }
-        let first = self.first_names.entry(address).or_insert_with(|| (*name).to_owned());
-        if !first.eq_ignore_ascii_case(name) && self.told.insert(address) {
-            let reverse = "the address has both names here when its reverse name is asked for";
-            notes.push(format!(
-                "line {line}: `{name}`: dnsmasq leads back to `{first}` alone, {reverse}"
-            ));
+        if !kept.is_empty() {
+            seen.kept.push_str(&format!("{address}{kept}\n"));
+        }
+        if let Some(name) = names.first() {
+            self.look_back(line, address, name, seen);
+        }
+    }
+
+    fn know(&mut self, name: &str) {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        self.own.extend(OWN_NAMES.iter().filter(|own| **own == name));
+        let above = upwards(&name).skip(1).filter(|above| above.parse::<Zone>().is_ok());
+        self.above.extend(above.map(str::to_owned));
+    }
+
+    /// An address leads back to the first of its names there.
+    fn look_back(&mut self, line: usize, address: IpAddr, name: &str, seen: &mut Seen) {
+        let first = self.first_names.entry(address).or_insert_with(|| name.to_owned());
+        if address.is_unspecified() && self.told.insert(address) {
+            seen.note(line, &address.to_string(), "it does not lead back to a name here");
+        } else if !first.eq_ignore_ascii_case(name) && self.told.insert(address) {
+            let reason =
+                format!("{address} leads back to it here, too, in dnsmasq to `{first}` alone");
+            seen.note(line, name, &reason);
         }
     }
 }
 
-/// What is to be known about a file.
+/// What was seen in a file.
+#[derive(Default)]
 struct Seen {
-    /// Its lines without those that would be more here; `None` when it can stay as it is.
-    kept: Option<String>,
+    /// Its lines, without what would be more here.
+    kept: String,
+    /// Whether that is less than all.
+    is_changed: bool,
     notes: Vec<String>,
 }
 
-/// Why a name is another one here, and whether it stands for more names than there.
-fn doubt_of(name: &str) -> Option<(String, bool)> {
-    if name.starts_with("*.") || name.starts_with('.') {
-        return Some(("dnsmasq takes it as it stands, for one name".into(), true));
+impl Seen {
+    fn note(&mut self, line: usize, subject: &str, reason: &str) {
+        self.notes.push(format!("line {line}: `{subject}`: {reason}"));
     }
-    if name.parse::<IpAddr>().is_ok() {
-        return None;
-    }
-    name.parse::<Zone>().err().map(|error| (format!("{error}: it is not answered here"), false))
+}
+
+fn is_own(name: &str) -> bool {
+    OWN_NAMES.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
 /// The files of a folder that dnsmasq reads, by their names.
@@ -185,16 +207,6 @@ fn files_of(folder: &Path) -> io::Result<Vec<String>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// dnsmasq looks into hosts files before anything but records is looked at: their names are let pass to where they are
-/// answered. A list of that format leaves out what each machine's own file has, such as `localhost`.
-pub(super) fn known(draft: &mut Draft) -> Rule {
-    let lists = Some(vec![draft.hosts_list()]);
-    let own = OWN_NAMES.iter().filter(|name| name.parse::<IpAddr>().is_err());
-    let exact = Some(own.map(|name| (*name).to_owned()).collect());
-    let matches = draft::names(NameMatch { lists, exact, ..NameMatch::default() });
-    Rule { matches, allow: Some(Allow {}), ..Rule::default() }
 }
 
 /// Lines of a file that are told one by one; our guess at what somebody reads.

@@ -6,7 +6,8 @@ use dnsproxy_api::v1alpha1::{Block, BlockWith, NameMatch, Policy, ResponseChange
 
 use super::{
     domains::{self, Domains},
-    draft, hosts,
+    draft,
+    hosts::HostsFiles,
     private::Private,
     records::Records,
 };
@@ -17,8 +18,7 @@ use crate::import::Draft;
 pub(super) struct Names {
     pub(super) domains: Domains,
     pub(super) records: Records,
-    /// Names above those of hosts files.
-    pub(super) above: BTreeSet<String>,
+    pub(super) hosts: HostsFiles,
     pub(super) policy: Policy,
     /// Of records of our own, in seconds.
     pub(super) ttl: u32,
@@ -44,7 +44,7 @@ impl Names {
             draft.rule("filter", Rule { matches, response: filter, ..Rule::default() });
         }
         if has_hosts && (*are_plain_local || !domains.is_empty()) {
-            let rule = hosts::known(draft);
+            let rule = self.hosts.known(draft);
             draft.rule("hosts", rule);
         }
         let is_first = !domains.have_plain_literals();
@@ -66,7 +66,7 @@ impl Names {
         let is_denied = |name: &&String| {
             self.domains.deny(name) || (self.are_plain_local && !name.contains('.'))
         };
-        let above: Vec<_> = self.above.iter().filter(is_denied).cloned().collect();
+        let above: Vec<_> = self.hosts.above.iter().filter(is_denied).cloned().collect();
         if !above.is_empty() {
             let reason =
                 "the names above theirs are known as they are now: import again when they change";

@@ -238,10 +238,22 @@ fn names_that_dnsmasq_does_not_read_in_hosts_files_do_not_leave() {
         "line 1: `fe80::1%eth0`",
         "line 2: `*.apps.lan`",
         "line 5: `sp!ce.lan`",
-        "line 6: `second.lan`",
+        "line 6: `second.lan`: 10.0.0.6 leads back to it",
     ] {
         assert!(judged.has_note(4, note), "{note}: {:?}", judged.notes());
     }
+}
+
+#[test]
+fn names_of_machines_themselves_are_let_pass_where_a_hosts_file_has_them() {
+    let judged = with_hosts("local=/#/", "10.0.0.1 a.x\n127.0.0.1 LocalHost\n");
+    assert_eq!(judged.ask("localhost A"), "127.0.0.1");
+    assert_eq!(judged.ask("localhost.localdomain A"), "NXDOMAIN");
+    let judged = with_hosts("local=/lan/", "fe80::1%lo0 localhost\n10.0.0.1 a.lan\n");
+    assert!(!judged.has_note(4, "without these"), "{:?}", judged.notes());
+    let judged = with_hosts("local=/lan/", "fe80::1%eth0 rtr.lan\n");
+    assert_eq!(judged.ask("rtr.lan A"), "NXDOMAIN", "no line is left: {:?}", judged.notes());
+    assert_eq!(with_hosts("domain-needed", "10.0.0.1 a.x\n").ask("localhost A"), "NXDOMAIN");
 }
 
 #[test]
