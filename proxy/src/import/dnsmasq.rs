@@ -148,9 +148,7 @@ impl Reader {
             let reason = "dnsmasq asks the servers of resolv.conf as well: here they are written as `upstreams`";
             self.draft.note(0, "no `no-resolv`", reason);
         }
-        if let Err(reason) = self.records.settle(self.domain.as_deref()) {
-            self.draft.note(0, "srv-host", reason);
-        }
+        self.records.settle(self.domain.as_deref(), &mut self.draft);
         let names = Names {
             domains: self.domains,
             records: self.records,

@@ -122,6 +122,11 @@ impl Domains {
         self.last_word(name).is_some_and(|(_, domain)| domain.denies())
     }
 
+    /// Whether a name gets an address of its domain.
+    pub(super) fn have_addresses(&self, name: &str) -> bool {
+        self.of(name).first().is_some_and(|(_, domain)| !domain.addresses.is_empty())
+    }
+
     /// Upstreams may say that there is no such name, but it has records here, or addresses: then it only has none of
     /// other types.
     pub(super) fn emit_existence(&self, draft: &mut Draft, there: &BTreeSet<String>) {

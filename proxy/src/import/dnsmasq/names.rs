@@ -37,7 +37,8 @@ impl Names {
         let there = self.there(draft);
         domains.emit_existence(draft, &there);
         records.emit(draft, *ttl, keep);
-        records.tell_of_aliases(draft, |name| domains.deny(name) && !is_closed(name));
+        let is_denied = |name: &str| domains.deny(name) && !is_closed(name);
+        records.tell_of_aliases(draft, is_denied, |name| domains.have_addresses(name));
         draft.at(0);
         if filter.is_some() {
             let matches = draft::zone(".");

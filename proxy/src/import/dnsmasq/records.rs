@@ -176,14 +176,24 @@ impl Records {
         Ok(())
     }
 
-    /// Puts services without a domain into that of the machine.
-    pub(super) fn settle(&mut self, domain: Option<&str>) -> Result<(), String> {
+    /// Puts services without a domain into that of the machine. Of a name that is an alias nothing else counts.
+    pub(super) fn settle(&mut self, domain: Option<&str>, draft: &mut Draft) {
         for (line, name, text) in std::mem::take(&mut self.services) {
             self.line = line;
             let name = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
-            self.record(&name, None, text)?;
+            if let Err(reason) = self.record(&name, None, text) {
+                draft.note(line, format!("srv-host={name}"), reason);
+            }
         }
-        Ok(())
+        for Own { name, line, records } in &mut self.names {
+            let alias = records.iter().position(|it| it.target().is_some());
+            if let Some(alias) = alias.filter(|_| records.len() > 1) {
+                let alias = records.swap_remove(alias);
+                let reason = "an alias has no other records (RFC 2181 section 10.1): they are left out, as dnsmasq does";
+                draft.note(*line, format!("cname={name}"), reason);
+                *records = vec![alias];
+            }
+        }
     }
 
     /// `alias[,alias...],target[,TTL]`.
@@ -277,8 +287,14 @@ impl Records {
         line.target().is_some_and(|target| !is_known(&target))
     }
 
-    /// Tells of aliases that are not given here. `is_denied`: whether rules deny what a name does not have.
-    pub(super) fn tell_of_aliases(&self, draft: &mut Draft, is_denied: impl Fn(&str) -> bool) {
+    /// Tells of aliases that are answered in another way here. `is_denied`: whether rules deny what a name does not have;
+    /// `has_addresses`: whether its domain has addresses.
+    pub(super) fn tell_of_aliases(
+        &self,
+        draft: &mut Draft,
+        is_denied: impl Fn(&str) -> bool,
+        has_addresses: impl Fn(&str) -> bool,
+    ) {
         let targets: BTreeMap<&str, String> = self.names.iter().filter_map(target_of).collect();
         for Own { name, line, records: _ } in &self.names {
             let Some(target) = targets.get(&**name) else { continue };
@@ -286,6 +302,10 @@ impl Records {
                 let reason = format!(
                     "where {target} has nothing that is asked for, here the denial is given without the alias"
                 );
+                draft.note(*line, format!("cname={name}"), reason);
+            }
+            if has_addresses(target) {
+                let reason = format!("here an address of the domain of {target} is given with it");
                 draft.note(*line, format!("cname={name}"), reason);
             }
             let way = std::iter::successors(Some(target), |next| targets.get(&***next));

@@ -425,6 +425,18 @@ fn what_aliases_and_reverse_names_lose_is_told() {
 }
 
 #[test]
+fn of_a_name_that_is_an_alias_nothing_else_counts() {
+    let judged = Judged::of("host-record=a.x,10.0.0.1\ncname=a.x,b.x\nmx-host=a.x,m.x");
+
+    for question in ["a.x A", "a.x MX", "a.x TXT"] {
+        assert_eq!(judged.ask(question), "b.x.", "{question}");
+    }
+    assert!(judged.has_note(4, "no other records"), "{:?}", judged.notes());
+    let judged = Judged::of("cname=a.x,b.lan\naddress=/lan/10.0.0.1");
+    assert!(judged.has_note(4, "an address of the domain of b.lan"), "{:?}", judged.notes());
+}
+
+#[test]
 fn null_stands_for_the_addresses_that_are_not_given() {
     assert_all(&[
         ("address=/y/#\naddress=/y/1.2.3.4", &[("a.y A", "1.2.3.4"), ("a.y AAAA", "::")]),
