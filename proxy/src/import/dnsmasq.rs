@@ -121,8 +121,9 @@ impl Reader {
             }
             "domain" => {
                 // One for some networks alone is no service's.
-                let is_for_all = !option.value.is_empty() && !option.value.contains([',', '#']);
-                self.domain = is_for_all.then(|| option.value.to_owned()).or(self.domain.take());
+                if !option.value.is_empty() && !option.value.contains([',', '#']) {
+                    self.domain = Some(option.value.to_owned());
+                }
                 Err(elsewhere("domain").to_owned())
             }
             other => Err(elsewhere(other).to_owned()),

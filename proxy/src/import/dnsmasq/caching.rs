@@ -32,6 +32,8 @@ impl Caching {
             }
             // At most an hour, as there.
             "min-cache-ttl" => {
+                let reason = "clients get no shorter TTLs either, where dnsmasq gives the upstream's own at first";
+                draft.note(option.line, option.text, reason);
                 self.cache.min_ttl = Some(format!("{}s", seconds(option.value)?.min(3600)));
             }
             "local-ttl" => self.local(option, draft)?,

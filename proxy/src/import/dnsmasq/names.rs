@@ -33,7 +33,8 @@ impl Names {
         let has_hosts = draft.spec.hosts.is_some();
         // Hosts files may have other types, and they come behind records.
         let keep = |name: &str| !has_hosts && domains.keep(name);
-        let is_closed = |name: &str| records.have(name) && keep(name);
+        let own = records.own();
+        let is_closed = |name: &str| own.contains(name) && keep(name);
         let there = self.there(draft);
         domains.emit_existence(draft, &there);
         records.emit(draft, *ttl, keep);

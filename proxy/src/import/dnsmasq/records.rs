@@ -325,9 +325,9 @@ impl Records {
         known.flat_map(|own| upwards(&own.name)).map(str::to_owned).collect()
     }
 
-    /// Whether a name is there because of its own records.
-    pub(super) fn have(&self, name: &str) -> bool {
-        self.names.iter().any(|own| own.name == name && own.is_there())
+    /// Those that are there because of their own records.
+    pub(super) fn own(&self) -> BTreeSet<&str> {
+        self.names.iter().filter(|own| own.is_there()).map(|own| &*own.name).collect()
     }
 }
 

@@ -401,6 +401,7 @@ fn what_is_different_in_answers_of_upstreams_is_told() {
          max-cache-ttl=20",
     );
     assert!(judged.has_note(8, "clients get no longer TTLs"));
+    assert!(Judged::of("min-cache-ttl=100").has_note(4, "no shorter TTLs"));
     assert!(judged.has_note(4, "validated"));
     assert!(judged.has_note(0, "192.0.2.0/24"));
     assert!(judged.has_note(0, "as upstreams gave them"));
