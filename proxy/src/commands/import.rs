@@ -33,10 +33,13 @@ pub enum Format {
 
 /// The manifest goes to stdout, what was not carried over to stderr. Exit code 1 when nothing could be read.
 pub fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
-    let text = input::read(&args.file)?;
     let imported = match args.format {
-        Format::Corefile => import::corefile::import(&text),
-        Format::Dnsmasq => import::dnsmasq::import(&text),
+        Format::Corefile => import::corefile::import(&input::read(&args.file)?),
+        // Comments may be in any encoding.
+        Format::Dnsmasq => {
+            let octets = input::read_octets(&args.file)?;
+            import::dnsmasq::import(&String::from_utf8_lossy(&octets))
+        }
     };
     tell(&args.file, &imported);
     if imported.carried == 0 {

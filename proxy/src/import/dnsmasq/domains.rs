@@ -1,34 +1,23 @@
 //! Options with domains: `server=/x/`, `local=/x/`, `address=/x/`. The longest domain that matches decides.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    net::{IpAddr, Ipv4Addr},
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use dnsproxy_api::{
-    units::Zone,
-    v1alpha1::{
-        Block, BlockWith, Forward, Match, NameMatch, OtherTypes, Route, StaticAnswer, rule::Rule,
-    },
+use dnsproxy_api::v1alpha1::{
+    Block, BlockWith, Forward, Match, NameMatch, OtherTypes, Policy, RcodeChange, ResponseChange,
+    ResponseCode, Route, StaticAnswer, Then, rule::Rule,
 };
 
-use super::{Opt, draft, nxdomain, private::Private};
+use super::{
+    Opt, draft,
+    pattern::{Pattern, patterns, upwards},
+    private::Private,
+};
 use crate::import::Draft;
 
-/// Which names an option is for.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Pattern {
-    /// `/x/`: the name and all below it.
-    Zone(String),
-    /// `/*.x/`: all below it.
-    Below(String),
-    /// `/*x/`: every name that ends so.
-    Ending(String),
-    /// `//`: names without a dot.
-    Plain,
-    /// `/#/`: every name.
-    Any,
-}
+mod ruled;
 
 /// Who is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,93 +39,25 @@ struct Domain {
     is_local: bool,
     /// Whether it has a server that cannot be asked from here.
     is_lost: bool,
+    /// Those that stand there.
+    given: Vec<IpAddr>,
+    /// Whether the unspecified addresses stand for the families without one.
+    is_null: bool,
+    /// What is answered.
     addresses: Vec<IpAddr>,
     line: usize,
 }
 
+/// What `address=` says.
+#[derive(Clone, Copy, Debug)]
+enum Address {
+    None,
+    Null,
+    Given(IpAddr),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Domains(BTreeMap<Pattern, Domain>);
-
-/// The patterns between slashes, and what follows them.
-pub(super) fn patterns(value: &str) -> Result<(Vec<Pattern>, &str), String> {
-    let Some(inner) = value.strip_prefix('/') else { return Ok((Vec::new(), value)) };
-    let (domains, rest) = inner.rsplit_once('/').ok_or("a `/` is missing behind the domains")?;
-    let patterns = domains.split('/').map(pattern).collect::<Result<_, _>>()?;
-    Ok((patterns, rest.trim()))
-}
-
-fn pattern(text: &str) -> Result<Pattern, String> {
-    let text = text.trim().trim_end_matches('.').to_ascii_lowercase();
-    let named = |text: &str| match text.parse::<Zone>() {
-        Ok(zone) => Ok(zone.to_string()),
-        Err(error) => Err(format!("`{text}`: {error}")),
-    };
-    match &*text {
-        "" => Ok(Pattern::Plain),
-        "#" => Ok(Pattern::Any),
-        text => match (text.strip_prefix("*."), text.strip_prefix('*'), text.strip_prefix('.')) {
-            (Some(below), ..) => named(below).map(Pattern::Below),
-            (None, Some(ending), _) => {
-                let part: Result<dnsproxy_api::units::NamePart, _> = ending.parse();
-                part.map(|part| Pattern::Ending(part.to_string()))
-                    .map_err(|error| format!("`{text}`: {error}"))
-            }
-            (None, None, Some(zone)) => named(zone).map(Pattern::Zone),
-            (None, None, None) => named(text).map(Pattern::Zone),
-        },
-    }
-}
-
-impl Pattern {
-    fn matches(&self) -> Match {
-        let one = |text: &String| Some(vec![text.clone()]);
-        let names = match self {
-            Self::Zone(zone) => NameMatch { zone: one(zone), ..NameMatch::default() },
-            Self::Below(zone) => NameMatch { subdomain: one(zone), ..NameMatch::default() },
-            Self::Ending(ending) => NameMatch { suffix: one(ending), ..NameMatch::default() },
-            Self::Plain => NameMatch { max_labels: Some(1), ..NameMatch::default() },
-            Self::Any => NameMatch { zone: Some(vec![".".into()]), ..NameMatch::default() },
-        };
-        draft::names(names)
-    }
-
-    /// What is longest comes first; of two of one length the whole domain.
-    fn order(&self) -> (std::cmp::Reverse<usize>, u8) {
-        let (length, kind) = match self {
-            Self::Zone(text) => (text.len(), 0),
-            Self::Below(text) => (text.len() + 1, 1),
-            Self::Ending(text) => (text.len(), 2),
-            Self::Plain => (0, 0),
-            Self::Any => (0, 1),
-        };
-        (std::cmp::Reverse(length), kind)
-    }
-
-    /// Whether some name matches both.
-    fn meets(&self, other: &Self) -> bool {
-        let zone = |text: &str| text.parse::<Zone>().unwrap_or_else(|_| Zone::root());
-        match (self, other) {
-            (Self::Any, _) | (_, Self::Any) => true,
-            (Self::Zone(a) | Self::Below(a), Self::Zone(b) | Self::Below(b)) => {
-                zone(a).is_within(&zone(b)) || zone(b).is_within(&zone(a))
-            }
-            (Self::Plain, Self::Plain) => true,
-            (Self::Zone(a), Self::Plain) | (Self::Plain, Self::Zone(a)) => !a.contains('.'),
-            (Self::Below(_), Self::Plain) | (Self::Plain, Self::Below(_)) => false,
-            (Self::Ending(a), Self::Zone(b) | Self::Below(b) | Self::Ending(b))
-            | (Self::Zone(b) | Self::Below(b), Self::Ending(a)) => a.ends_with(b) || b.ends_with(a),
-            (Self::Ending(_), Self::Plain) | (Self::Plain, Self::Ending(_)) => true,
-        }
-    }
-
-    fn hint(&self) -> &str {
-        match self {
-            Self::Zone(text) | Self::Below(text) | Self::Ending(text) => text,
-            Self::Plain => "plain",
-            Self::Any => "any",
-        }
-    }
-}
 
 impl Domains {
     pub(super) fn server(&mut self, line: usize, patterns: Vec<Pattern>, target: &Target) {
@@ -158,32 +79,86 @@ impl Domains {
         if patterns.is_empty() {
             return Err("no domain".into());
         }
-        let addresses: Vec<IpAddr> = match address {
-            "" => Vec::new(),
-            "#" => vec![Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()],
-            text => vec![text.parse().map_err(|_| format!("`{text}` is no address"))?],
+        let address = match address {
+            "" => Address::None,
+            "#" => Address::Null,
+            text => Address::Given(text.parse().map_err(|_| format!("`{text}` is no address"))?),
         };
         for pattern in patterns {
+            let is_plain = pattern == Pattern::Plain;
             let domain = self.0.entry(pattern).or_default();
             domain.line = option.line;
-            domain.is_local |= addresses.is_empty();
-            domain.addresses.extend(&addresses);
+            domain.add(address);
+            // Where an address is for all names without a dot, dnsmasq has no servers for these.
+            domain.is_lost |= is_plain;
         }
         Ok(())
     }
 
-    /// Whether a name is in a domain of which nobody is asked.
-    pub(super) fn is_local(&self, name: &str) -> bool {
-        let Ok(name) = name.parse::<Zone>() else { return false };
-        let within = self.0.iter().filter(|(pattern, _)| match pattern {
-            Pattern::Zone(zone) | Pattern::Below(zone) => {
-                zone.parse::<Zone>().is_ok_and(|zone| name.is_within(&zone))
+    /// What is said about a name, in the order in which it is looked at. There may be many thousands, so domains are
+    /// looked up and not tried.
+    fn of(&self, name: &str) -> Vec<(&Pattern, &Domain)> {
+        let zones = upwards(name).map(|zone| Pattern::Zone(zone.to_owned()));
+        let below = upwards(name).skip(1).map(|zone| Pattern::Below(zone.to_owned()));
+        let named = zones.chain(below).filter_map(|pattern| self.0.get_key_value(&pattern));
+        let others = self.0.range(Pattern::Ending(String::new())..);
+        let mut all: Vec<_> = named.chain(others.filter(|(it, _)| it.has(name))).collect();
+        all.sort_by_key(|(pattern, _)| pattern.order());
+        all
+    }
+
+    /// Who has the last word about a name, as far as there are no addresses for it.
+    fn last_word(&self, name: &str) -> Option<(&Pattern, &Domain)> {
+        self.of(name).into_iter().find(|(_, it)| it.is_local || it.is_asked() || it.is_lost)
+    }
+
+    /// Whether nobody is asked for a name, and the first that is said about it is that.
+    pub(super) fn keep(&self, name: &str) -> bool {
+        self.of(name).first().is_some_and(|(_, domain)| domain.denies())
+    }
+
+    /// Whether a name is denied here, unless it is there.
+    pub(super) fn deny(&self, name: &str) -> bool {
+        self.last_word(name).is_some_and(|(_, domain)| domain.denies())
+    }
+
+    /// Whether a name gets an address of its domain.
+    pub(super) fn have_addresses(&self, name: &str) -> bool {
+        self.of(name).first().is_some_and(|(_, domain)| !domain.addresses.is_empty())
+    }
+
+    /// Upstreams may say that there is no such name, but it has records here, or addresses: then it only has none of
+    /// other types.
+    pub(super) fn emit_existence(&self, draft: &mut Draft, there: &BTreeSet<String>) {
+        let is_forwarded =
+            |name: &&String| self.last_word(name).is_none_or(|(_, domain)| domain.is_asked());
+        let exact: Vec<_> = there.iter().filter(is_forwarded).cloned().collect();
+        if !exact.is_empty() {
+            let names = NameMatch { exact: Some(exact), ..NameMatch::default() };
+            draft.rule("there", exists(draft::names(names)));
+        }
+        let are_some_asked = self.0.values().any(Domain::is_asked);
+        for (pattern, domain) in &self.0 {
+            // Longer domains may have servers.
+            if !domain.addresses.is_empty() && (!domain.is_local || are_some_asked) {
+                draft.at(domain.line);
+                draft.rule_for_more("there", exists(pattern.matches()));
             }
-            Pattern::Any => true,
-            Pattern::Ending(_) | Pattern::Plain => false,
-        });
-        let longest = within.min_by_key(|(pattern, _)| pattern.order());
-        longest.is_some_and(|(_, domain)| domain.is_local && !domain.is_asked())
+        }
+        draft.at(0);
+    }
+
+    /// The names that are there by the domain that would deny them.
+    fn denied(&self, there: &BTreeSet<String>) -> BTreeMap<&Pattern, Vec<String>> {
+        let mut denied: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for name in there {
+            if let Some((pattern, domain)) = self.last_word(name)
+                && domain.denies()
+            {
+                denied.entry(pattern).or_default().push(name.clone());
+            }
+        }
+        denied
     }
 
     /// Whether a name without a dot is answered by itself.
@@ -199,104 +174,80 @@ impl Domains {
         self.0.is_empty()
     }
 
+    /// There are no servers for every name.
+    pub(super) fn lose_standard(&mut self) {
+        for domain in self.0.values_mut().filter(|it| it.is_standard) {
+            domain.is_standard = false;
+            domain.servers.clear();
+            domain.is_lost = true;
+        }
+    }
+
+    /// Addresses of names without a dot are denied behind all domains.
+    pub(super) fn forward_plain(&mut self, draft: &mut Draft) {
+        let plain = self.0.get_mut(&Pattern::Plain);
+        if let Some(plain) = plain.filter(|it| it.is_lost && !it.addresses.is_empty()) {
+            plain.is_lost = false;
+            let reason = "with domain-needed, types that are no addresses are asked for here";
+            draft.note(plain.line, Pattern::Plain.to_string(), reason);
+        }
+    }
+
     /// Whether some domain has servers of its own.
     pub(super) fn have_servers(&self) -> bool {
-        self.0.values().any(|domain| !domain.servers.is_empty())
+        self.0.values().any(|domain| domain.is_asked() && !domain.is_standard)
     }
 
     /// Writes rules and routes. A domain with servers is a route; where a rule would decide about names in it first, it
-    /// gets a rule as well.
-    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, private: &Private) {
+    /// gets a rule as well. Names that are there are not denied where nobody is asked for them.
+    pub(super) fn emit(
+        &self,
+        draft: &mut Draft,
+        ttl: u32,
+        private: &Private,
+        there: &BTreeSet<String>,
+        policy: Policy,
+    ) {
+        let (has_hosts, mut told) = (draft.spec.hosts.is_some(), BTreeSet::new());
+        let mut denied = self.denied(there);
         let mut domains: Vec<_> =
-            self.0.iter().filter(|it| !it.1.is_left_to(private, it.0, draft)).collect();
+            self.0.iter().filter(|it| !it.1.is_left_to(private, it.0)).collect();
         // Those of one length that do the same stand together, and become one rule.
         domains.sort_by_key(|(pattern, domain)| (pattern.order(), domain.action()));
         let mut routes = Vec::with_capacity(domains.len());
         for (pattern, domain) in &domains {
             draft.at(domain.line);
-            routes.push(domain.is_asked().then(|| domain.route(pattern, draft)));
+            routes.push(domain.is_asked().then(|| domain.route(pattern, policy, draft)));
         }
-        let mut ruled = Ruled::of(&domains);
-        // The shortest first: what has a rule would decide about longer ones that have a route alone.
-        let mut needing = vec![false; domains.len()];
-        let last_first = domains.iter().zip(&routes).zip(&mut needing).rev();
-        for (((pattern, _), route), needs_rule) in last_first {
-            let has_zone = matches!(route, Some((_, true)));
-            *needs_rule = !has_zone || ruled.meets(pattern) || private.rules_over(pattern.hint());
-            if *needs_rule {
-                ruled.add(pattern);
-            }
-        }
+        let needing = ruled::needing(&domains, &routes, private);
         for (((pattern, domain), route), needs_rule) in domains.iter().zip(routes).zip(needing) {
             draft.at(domain.line);
-            let matches = pattern.matches();
-            if !domain.addresses.is_empty() {
-                let (matches, answer) = (matches.clone(), Some(domain.answer(ttl)));
-                draft.rule_for_more(pattern.hint(), Rule { matches, answer, ..Rule::default() });
+            if needs_rule && has_hosts && pattern.is_of_addresses() && told.insert(domain.line) {
+                let reason = "here this comes before the reverse names of hosts files";
+                draft.note(domain.line, pattern.to_string(), reason);
             }
-            match route {
-                Some((route, _)) if needs_rule => {
-                    let forward = Some(Forward { route });
-                    draft.rule_for_more(
-                        pattern.hint(),
-                        Rule { matches, forward, ..Rule::default() },
-                    );
-                }
-                None if domain.addresses.is_empty() => {
-                    let refused = Block { with: BlockWith::REFUSED, ttl: None };
-                    let is_lost = domain.is_lost && !domain.is_local;
-                    let block = Some(if is_lost { refused } else { nxdomain() });
-                    draft.rule_for_more(pattern.hint(), Rule { matches, block, ..Rule::default() });
-                }
-                _ => {}
-            }
+            let route = route.filter(|_| needs_rule).map(|(route, _)| route);
+            domain.emit(pattern, ttl, route, denied.remove(pattern), draft);
         }
     }
 }
 
-/// The domains about which rules decide. There may be many thousands, so they are looked up and not tried.
-#[derive(Default)]
-struct Ruled<'p> {
-    zones: HashSet<&'p str>,
-    /// What is above one of them.
-    above: HashSet<&'p str>,
-    others: Vec<&'p Pattern>,
+/// "No such name" becomes "nothing of this type".
+fn exists(matches: Match) -> Rule {
+    let (from, to) = (ResponseCode::NXDOMAIN, ResponseCode::NOERROR);
+    let rcodes = Some(vec![RcodeChange { from, to }]);
+    let response = Some(ResponseChange { rcodes, ..ResponseChange::default() });
+    Rule { matches, response, then: Some(Then::Continue), ..Rule::default() }
 }
 
-impl<'p> Ruled<'p> {
-    /// Those that get a rule whatever the others do.
-    fn of(domains: &[(&'p Pattern, &'p Domain)]) -> Self {
-        let mut ruled = Self::default();
-        let own = domains.iter().filter(|(_, it)| !it.is_asked() || !it.addresses.is_empty());
-        own.for_each(|(pattern, _)| ruled.add(pattern));
-        ruled
-    }
-
-    fn add(&mut self, pattern: &'p Pattern) {
-        match pattern {
-            Pattern::Zone(zone) | Pattern::Below(zone) => {
-                self.zones.insert(zone);
-                self.above.extend(upwards(zone).skip(1));
-            }
-            other => self.others.push(other),
-        }
-    }
-
-    /// Whether a rule may decide about names of a pattern.
-    fn meets(&self, pattern: &Pattern) -> bool {
-        let is_met = match pattern {
-            Pattern::Zone(zone) | Pattern::Below(zone) => {
-                self.above.contains(&**zone) || upwards(zone).any(|zone| self.zones.contains(zone))
-            }
-            _ => true,
-        };
-        is_met || self.others.iter().any(|other| other.meets(pattern))
-    }
+/// These names have nothing of types about which nothing was said before.
+pub(super) fn nodata(names: Vec<String>) -> Rule {
+    let matches = draft::names(NameMatch { exact: Some(names), ..NameMatch::default() });
+    Rule { matches, ..block(BlockWith::NODATA) }
 }
 
-/// A domain, and those that it is in.
-fn upwards(zone: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(zone), |zone| zone.split_once('.').map(|(_, rest)| rest))
+fn block(with: BlockWith) -> Rule {
+    Rule { block: Some(Block { with, ttl: None }), ..Rule::default() }
 }
 
 impl Domain {
@@ -305,42 +256,82 @@ impl Domain {
         (self.is_local, &self.addresses, &self.servers, self.is_lost)
     }
 
-    fn is_asked(&self) -> bool {
-        self.is_standard || !self.servers.is_empty()
+    fn add(&mut self, address: Address) {
+        match address {
+            Address::None => self.is_local = true,
+            Address::Null => self.is_null = true,
+            Address::Given(address) if self.given.contains(&address) => {}
+            Address::Given(address) => self.given.push(address),
+        }
+        self.addresses.clone_from(&self.given);
+        let nulls: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let is_open = |null: &IpAddr| self.given.iter().all(|it| it.is_ipv4() != null.is_ipv4());
+        self.addresses.extend(nulls.into_iter().filter(|null| self.is_null && is_open(null)));
     }
 
-    /// Since dnsmasq 2.86 other types than those of the addresses are forwarded, unless the domain is local and has no
-    /// servers.
+    /// That nobody is asked counts more than any server, wherever it stands.
+    fn is_asked(&self) -> bool {
+        !self.is_local && (self.is_standard || !self.servers.is_empty())
+    }
+
+    /// Whether there are no names in it, but for those that have records.
+    fn denies(&self) -> bool {
+        self.is_local && self.addresses.is_empty()
+    }
+
+    /// Since dnsmasq 2.86 other types than those of the addresses are forwarded, unless the domain is local.
     fn answer(&self, ttl: u32) -> StaticAnswer {
         let records = self.addresses.iter().map(|address| match address {
             IpAddr::V4(v4) => format!("{ttl} A {v4}"),
             IpAddr::V6(v6) => format!("{ttl} AAAA {v6}"),
         });
-        let is_local = self.is_local && !self.is_asked();
-        let other_types = if is_local { OtherTypes::NODATA } else { OtherTypes::Forward };
+        let other_types = if self.is_local { OtherTypes::NODATA } else { OtherTypes::Forward };
         draft::records(records.collect(), other_types)
     }
 
-    /// Whether names of which nobody is asked are kept here without a rule. Where that is not so, a rule decides about
-    /// reverse names before hosts files do.
-    fn is_left_to(&self, private: &Private, pattern: &Pattern, draft: &mut Draft) -> bool {
+    /// Whether names of which nobody is asked are kept here without a rule.
+    fn is_left_to(&self, private: &Private, pattern: &Pattern) -> bool {
         let Pattern::Zone(zone) = pattern else { return false };
-        if !self.is_local || self.is_asked() || !self.addresses.is_empty() {
+        if !self.denies() {
             return false;
         }
         if private.keeps(zone) {
             return true;
         }
-        if zone.ends_with(".arpa") && draft.spec.hosts.is_some() {
-            let reason = "here this comes before the reverse names of hosts files";
-            draft.note(self.line, format!("local=/{zone}/"), reason);
-        }
         false
     }
 
-    /// The name of the route to its servers, and whether that has the domain as a zone.
-    fn route(&self, pattern: &Pattern, draft: &mut Draft) -> (String, bool) {
-        if self.servers.is_empty() {
+    /// Writes its rules: for addresses, then for what has none. `there` are names that are not denied.
+    fn emit(
+        &self,
+        pattern: &Pattern,
+        ttl: u32,
+        route: Option<String>,
+        there: Option<Vec<String>>,
+        draft: &mut Draft,
+    ) {
+        let mut add = |rule: Rule| {
+            draft.rule_for_more(pattern.hint(), Rule { matches: pattern.matches(), ..rule });
+        };
+        if !self.addresses.is_empty() {
+            add(Rule { answer: Some(self.answer(ttl)), ..Rule::default() });
+        }
+        if let Some(route) = route {
+            add(Rule { forward: Some(Forward { route }), ..Rule::default() });
+        } else if self.is_lost && !self.is_local && !self.is_asked() {
+            add(block(BlockWith::REFUSED));
+        } else if self.denies() {
+            if let Some(names) = there {
+                draft.rule("other types", nodata(names));
+            }
+            let rule = Rule { matches: pattern.matches(), ..block(BlockWith::NXDOMAIN) };
+            draft.rule_for_more(pattern.hint(), rule);
+        }
+    }
+
+    /// The name of the route to its servers, of which the standard ones count most, and whether that has the domain as a zone.
+    fn route(&self, pattern: &Pattern, policy: Policy, draft: &mut Draft) -> (String, bool) {
+        if self.is_standard {
             return (draft::DEFAULT.to_owned(), take_zone(pattern, draft.route(draft::DEFAULT)));
         }
         let routes = draft.spec.routes.as_deref().unwrap_or_default();
@@ -351,7 +342,6 @@ impl Domain {
             Some(same) => same.name.clone(),
             None => draft.route_name(pattern.hint()),
         };
-        let policy = draft.route(draft::DEFAULT).policy;
         let route = draft.route(&name);
         route.upstreams.clone_from(&self.servers);
         route.policy = policy;
@@ -370,36 +360,4 @@ fn take_zone(pattern: &Pattern, route: &mut Route) -> bool {
         }
         _ => false,
     }
-}
-
-/// The pairs of networks of `alias=old[-end],new[,mask]`.
-pub(super) fn alias_networks(
-    old: &str,
-    new: &str,
-    mask: Option<&str>,
-) -> Result<Vec<(String, String)>, String> {
-    let v4 =
-        |text: &str| text.parse::<Ipv4Addr>().map_err(|_| format!("`{text}` is no IPv4 address"));
-    if let Some((first, last)) = old.split_once('-') {
-        let (first, last, new) = (v4(first)?.to_bits(), v4(last)?.to_bits(), v4(new)?.to_bits());
-        if last < first || last - first > 255 {
-            return Err("a range of at most 256 addresses".into());
-        }
-        // What the mask covers is the new one's, the rest stays.
-        let mask = mask.map_or(Ok(u32::MAX), |mask| v4(mask).map(Ipv4Addr::to_bits))?;
-        let pairs = (first..=last).map(|old| {
-            let new = if mask == u32::MAX { new } else { new & mask | old & !mask };
-            (format!("{}/32", Ipv4Addr::from_bits(old)), format!("{}/32", Ipv4Addr::from_bits(new)))
-        });
-        return Ok(pairs.collect());
-    }
-    let mask = mask.map_or(Ok(u32::MAX), |mask| v4(mask).map(Ipv4Addr::to_bits))?;
-    if mask.leading_ones() + mask.trailing_zeros() != 32 {
-        return Err("the mask is none of a network".into());
-    }
-    let network = |text: &str| {
-        let address = Ipv4Addr::from_bits(v4(text)?.to_bits() & mask);
-        Ok::<_, String>(format!("{address}/{}", mask.leading_ones()))
-    };
-    Ok(vec![(network(old)?, network(new)?)])
 }

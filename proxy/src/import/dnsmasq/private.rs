@@ -60,7 +60,11 @@ impl Private {
                 draft.spec.routes.iter().flatten().any(|route| route.zones.contains(zone))
             };
             let others = others.into_iter().filter(|zone| !has(draft, zone)).collect::<Vec<_>>();
-            draft.route(draft::DEFAULT).zones.extend(others);
+            // Without one nobody is asked for these either.
+            let mut routes = draft.spec.routes.iter_mut().flatten();
+            if let Some(default) = routes.find(|route| route.name == draft::DEFAULT) {
+                default.zones.extend(others);
+            }
             let reason = "by `responses.privateNames: Local`, which comes behind hosts files; it keeps addresses of plain names here, too";
             draft.note(0, "bogus-priv", reason);
         }
@@ -74,7 +78,7 @@ fn local_zones() -> impl Iterator<Item = String> {
     fixed.chain((16..32).map(|octet| format!("{octet}.172.in-addr.arpa"))).chain(shared)
 }
 
-const LOCAL: [&str; 17] = [
+const LOCAL: [&str; 18] = [
     "10.in-addr.arpa",
     "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
     "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
@@ -86,6 +90,7 @@ const LOCAL: [&str; 17] = [
     "100.51.198.in-addr.arpa",
     "113.0.203.in-addr.arpa",
     "255.255.255.255.in-addr.arpa",
+    "c.f.ip6.arpa",
     "d.f.ip6.arpa",
     "8.e.f.ip6.arpa",
     "9.e.f.ip6.arpa",
@@ -99,13 +104,5 @@ const SITE_LOCAL: [&str; 4] =
     ["c.e.f.ip6.arpa", "d.e.f.ip6.arpa", "e.e.f.ip6.arpa", "f.e.f.ip6.arpa"];
 
 /// What `responses.privateNames` keeps and dnsmasq does not.
-const OTHERS: [&str; 8] = [
-    "local",
-    "onion",
-    "invalid",
-    "test",
-    "home.arpa",
-    "service.arpa",
-    "resolver.arpa",
-    "c.f.ip6.arpa",
-];
+const OTHERS: [&str; 7] =
+    ["local", "onion", "invalid", "test", "home.arpa", "service.arpa", "resolver.arpa"];

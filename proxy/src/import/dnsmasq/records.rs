@@ -1,14 +1,17 @@
 //! Options that make records: `host-record`, `cname`, `txt-record` and the like. Names without such a record of a type
 //! are forwarded for that type.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use dnsproxy_api::{
     units::{Record, Zone},
-    v1alpha1::{Block, BlockWith, NameMatch, OtherTypes, OwnAlias, StaticAnswer, rule::Rule},
+    v1alpha1::{OtherTypes, OwnAlias, StaticAnswer, rule::Rule},
 };
 
-use super::{Opt, draft, synth::Synth};
+use super::{Opt, draft, pattern::upwards, synth::Synth};
 use crate::import::{Draft, addresses::reverse_name};
 
 /// The records so far.
@@ -17,6 +20,8 @@ pub(super) struct Records {
     /// In the order in which they came.
     names: Vec<Own>,
     synths: Vec<Synth>,
+    /// Lines, names and records of `srv-host` without a domain.
+    services: Vec<(usize, String, String)>,
     line: usize,
     /// The host of `mx-host` without one.
     mx_target: Option<String>,
@@ -35,6 +40,31 @@ struct Line {
     /// That of the option, if it has one.
     ttl: Option<u32>,
     text: String,
+    /// Whether it comes of an option for something else, as the name of an address does.
+    is_derived: bool,
+}
+
+impl Own {
+    fn is_there(&self) -> bool {
+        self.records.iter().any(Line::counts)
+    }
+}
+
+impl Line {
+    /// Whether the name is there because of it: to dnsmasq it is not because of some kinds of records.
+    fn counts(&self) -> bool {
+        !self.is_derived && !self.text.starts_with("CAA ") && !self.text.starts_with("TYPE")
+    }
+
+    /// Where it leads to, if it is an alias.
+    fn target(&self) -> Option<String> {
+        let target = self.text.strip_prefix("CNAME ")?.parse::<Zone>().ok()?;
+        Some(target.to_string())
+    }
+
+    fn has_address(&self) -> bool {
+        ["A ", "AAAA "].iter().any(|rtype| self.text.starts_with(rtype))
+    }
 }
 
 impl Records {
@@ -61,7 +91,7 @@ impl Records {
                 let (target, port) = (part(1, "."), part(2, "1"));
                 let (priority, weight) = (part(3, "0"), part(4, "0"));
                 let text = format!("SRV {priority} {weight} {port} {}", absolute(target));
-                self.record(part(0, ""), None, text)
+                self.service(part(0, ""), text)
             }
             "mx-target" => {
                 self.mx_target = parts.first().filter(|host| !host.is_empty()).cloned();
@@ -130,9 +160,40 @@ impl Records {
             for name in &names {
                 self.record(name, ttl, text.clone())?;
             }
-            self.record(&reverse_name(address), ttl, format!("PTR {}", absolute(&first)))?;
+            let text = format!("PTR {}", absolute(&first));
+            self.add_line(&reverse_name(address), Line { ttl, text, is_derived: true })?;
         }
         Ok(())
+    }
+
+    /// A name of a service and a protocol alone gets a domain in the end, when there is one.
+    fn service(&mut self, name: &str, text: String) -> Result<(), String> {
+        if name.matches('.').count() != 1 {
+            return self.record(name, None, text);
+        }
+        valid(name, &text)?;
+        self.services.push((self.line, name.to_owned(), text));
+        Ok(())
+    }
+
+    /// Puts services without a domain into that of the machine. Of a name that is an alias nothing else counts.
+    pub(super) fn settle(&mut self, domain: Option<&str>, draft: &mut Draft) {
+        for (line, name, text) in std::mem::take(&mut self.services) {
+            self.line = line;
+            let name = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
+            if let Err(reason) = self.record(&name, None, text) {
+                draft.note(line, format!("srv-host={name}"), reason);
+            }
+        }
+        for Own { name, line, records } in &mut self.names {
+            let alias = records.iter().position(|it| it.target().is_some());
+            if let Some(alias) = alias.filter(|_| records.len() > 1) {
+                let alias = records.swap_remove(alias);
+                let reason = "an alias has no other records (RFC 2181 section 10.1): they are left out, as dnsmasq does";
+                draft.note(*line, format!("cname={name}"), reason);
+                *records = vec![alias];
+            }
+        }
     }
 
     /// `alias[,alias...],target[,TTL]`.
@@ -158,17 +219,21 @@ impl Records {
     }
 
     fn record(&mut self, name: &str, ttl: Option<u32>, text: String) -> Result<(), String> {
-        let name: Zone =
-            name.trim_end_matches('.').parse().map_err(|error| format!("`{name}`: {error}"))?;
-        let record: Result<Record, _> = text.parse();
-        record.map_err(|error| format!("`{text}`: {error}"))?;
-        let name = name.to_string();
-        let line = Line { ttl, text };
+        self.add_line(name, Line { ttl, text, is_derived: false })
+    }
+
+    fn add_line(&mut self, name: &str, line: Line) -> Result<(), String> {
+        let name = valid(name, &line.text)?.to_string();
         match self.names.iter_mut().find(|own| own.name == name) {
             Some(own) => {
-                // Of an address that two names share, the first name counts.
-                let is_reverse = |line: &Line| line.text.starts_with("PTR ");
-                if !(is_reverse(&line) && own.records.iter().any(is_reverse)) {
+                // Of an address that two names share the first name counts, and less than a `ptr-record`.
+                if line.is_derived && own.records.iter().any(|it| it.text.starts_with("PTR ")) {
+                    return Ok(());
+                }
+                if line.text.starts_with("PTR ") {
+                    own.records.retain(|it| !it.is_derived);
+                }
+                if own.records.iter().all(|it| it.text != line.text) {
                     own.records.push(line);
                 }
             }
@@ -177,12 +242,11 @@ impl Records {
         Ok(())
     }
 
-    /// Writes a rule for each name. In a domain of which nobody is asked a name that is there has no records of other
-    /// types, but for those that hosts files have; elsewhere those are forwarded.
-    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, is_local: impl Fn(&str) -> bool) {
+    /// Writes a rule for each name. Whether other types are denied is told by `keep`; else it is decided behind.
+    pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, keep: impl Fn(&str) -> bool) {
         let has_hosts = draft.spec.hosts.is_some();
         let kept = |is_kept: bool| if is_kept { OtherTypes::NODATA } else { OtherTypes::Forward };
-        for Own { name, line, records } in &self.names {
+        for own @ Own { name, line, records } in &self.names {
             draft.at(*line);
             // The target of an alias is looked for here alone: which names a hosts file has is not known yet.
             let is_followed = has_hosts && records.iter().any(|it| self.leads_elsewhere(it));
@@ -192,14 +256,15 @@ impl Records {
                 draft.note(*line, format!("cname={name}"), reason);
             }
             let records = records.iter().map(|it| format!("{} {}", it.ttl.unwrap_or(ttl), it.text));
-            let other_types = kept(!has_hosts && is_local(name));
+            let other_types = kept(own.is_there() && keep(name));
             let answer = StaticAnswer { cname, ..draft::records(records.collect(), other_types) };
             let rule =
                 Rule { matches: draft::exact(name), answer: Some(answer), ..Rule::default() };
             draft.rule(name, rule);
         }
-        for synth in &self.synths {
-            synth.emit(draft, ttl, kept(is_local(synth.domain())));
+        // The last one of an address counts.
+        for synth in self.synths.iter().rev() {
+            synth.emit(draft, ttl, kept(keep(synth.domain())));
         }
         if has_hosts {
             self.tell_of_addresses(draft);
@@ -207,45 +272,77 @@ impl Records {
     }
 
     fn tell_of_addresses(&self, draft: &mut Draft) {
-        let is_address = |it: &Line| it.text.starts_with("A ") || it.text.starts_with("AAAA ");
-        let own = self.names.iter().find(|own| own.records.iter().any(is_address));
+        let own = self.names.iter().find(|own| own.records.iter().any(Line::has_address));
         if let Some(Own { name, line, records: _ }) = own {
             draft.note(*line, format!("host-record={name}"), OF_BOTH);
         }
     }
 
-    /// Whether a record is an alias of a name that has no records of its own.
+    /// Whether a record is an alias of a name that has no addresses here, and no alias.
     fn leads_elsewhere(&self, line: &Line) -> bool {
-        let target = line.text.strip_prefix("CNAME ").and_then(|text| text.parse::<Zone>().ok());
-        let target = target.map(|zone| zone.to_string());
-        target.is_some_and(|target| self.names.iter().all(|own| own.name != target))
+        let leads_on = |it: &Line| it.has_address() || it.target().is_some();
+        let is_known = |target: &String| {
+            self.names.iter().any(|own| own.name == *target && own.records.iter().any(leads_on))
+        };
+        line.target().is_some_and(|target| !is_known(&target))
     }
 
-    /// Denies other types of the names that are there, behind the rule for hosts files, which may have records of them.
-    /// A name above one that is there is there, too (RFC 8020).
-    pub(super) fn emit_denials(&self, draft: &mut Draft, is_local: impl Fn(&str) -> bool) {
-        let known: BTreeSet<&str> = self.names.iter().map(|own| &*own.name).collect();
-        let above = known.iter().flat_map(|name| {
-            std::iter::successors(name.split_once('.'), |(_, rest)| rest.split_once('.'))
-        });
-        let mut denied: BTreeSet<&str> = above.map(|(_, rest)| rest).collect();
-        if draft.spec.hosts.is_some() {
-            denied.extend(&known);
-        } else {
-            denied.retain(|name| !known.contains(name));
+    /// Tells of aliases that are answered in another way here. `is_denied`: whether rules deny what a name does not have;
+    /// `has_addresses`: whether its domain has addresses.
+    pub(super) fn tell_of_aliases(
+        &self,
+        draft: &mut Draft,
+        is_denied: impl Fn(&str) -> bool,
+        has_addresses: impl Fn(&str) -> bool,
+    ) {
+        let targets: BTreeMap<&str, String> = self.names.iter().filter_map(target_of).collect();
+        for Own { name, line, records: _ } in &self.names {
+            let Some(target) = targets.get(&**name) else { continue };
+            if is_denied(target) {
+                let reason = format!(
+                    "where {target} has nothing that is asked for, here the denial is given without the alias"
+                );
+                draft.note(*line, format!("cname={name}"), reason);
+            }
+            if has_addresses(target) {
+                let reason = format!("here an address of the domain of {target} is given with it");
+                draft.note(*line, format!("cname={name}"), reason);
+            }
+            let way = std::iter::successors(Some(target), |next| targets.get(&***next));
+            if way.take(targets.len()).any(|next| next == name) {
+                draft.note(
+                    *line,
+                    format!("cname={name}"),
+                    "it leads back to itself: dnsmasq does not start with it",
+                );
+            }
         }
-        denied.retain(|name| is_local(name));
-        if denied.is_empty() {
-            return;
-        }
-        let exact = denied.into_iter().map(str::to_owned).collect();
-        let matches = draft::names(NameMatch { exact: Some(exact), ..NameMatch::default() });
-        let block = Some(Block { with: BlockWith::NODATA, ttl: None });
-        draft.rule("other types", Rule { matches, block, ..Rule::default() });
+    }
+
+    /// The names that are there: those with records, and those above them (RFC 8020).
+    pub(super) fn there(&self) -> BTreeSet<String> {
+        let known = self.names.iter().filter(|own| own.is_there());
+        known.flat_map(|own| upwards(&own.name)).map(str::to_owned).collect()
+    }
+
+    /// Those that are there because of their own records.
+    pub(super) fn own(&self) -> BTreeSet<&str> {
+        self.names.iter().filter(|own| own.is_there()).map(|own| &*own.name).collect()
     }
 }
 
 const OF_BOTH: &str = "for a name that a hosts file has as well, dnsmasq gives the addresses of both, here those of the record alone";
+
+/// The name of a record, if there can be such a record.
+fn valid(name: &str, text: &str) -> Result<Zone, String> {
+    let record: Result<Record, _> = text.parse();
+    record.map_err(|error| format!("`{text}`: {error}"))?;
+    name.trim_end_matches('.').parse().map_err(|error| format!("`{name}`: {error}"))
+}
+
+fn target_of(own: &Own) -> Option<(&str, String)> {
+    own.records.iter().find_map(|it| Some((&*own.name, it.target()?)))
+}
 
 pub(super) fn absolute(name: &str) -> String {
     if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
@@ -253,5 +350,10 @@ pub(super) fn absolute(name: &str) -> String {
 
 /// A character-string of a zone file.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    let octet = |octet: u8| match octet {
+        b'"' | b'\\' => format!("\\{}", char::from(octet)),
+        b' '..=b'~' => char::from(octet).into(),
+        _ => format!("\\{octet:03}"),
+    };
+    format!("\"{}\"", text.bytes().map(octet).collect::<String>())
 }

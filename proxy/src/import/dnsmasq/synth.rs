@@ -26,13 +26,16 @@ impl Synth {
         let (domain, range) = parts.split_first().ok_or("a domain and addresses")?;
         let domain: Zone = domain.parse().map_err(|error| format!("`{domain}`: {error}"))?;
         let (first, rest) = range.split_first().ok_or("no addresses")?;
-        let (first, last, prefix) = match first.parse::<Network>() {
-            Ok(network) => {
+        // An address alone is the first one of a range.
+        let network = Some(first).filter(|it| it.contains('/')).map(|it| it.parse::<Network>());
+        let (first, last, prefix) = match network {
+            Some(network) => {
+                let network = network.map_err(|error| format!("`{first}`: {error}"))?;
                 let IpAddr::V4(base) = network.address() else { return Err(V6.into()) };
                 let host = u32::MAX.checked_shr(network.prefix().into()).unwrap_or_default();
                 (base.to_bits(), base.to_bits() | host, rest.first())
             }
-            Err(_) => {
+            None => {
                 let v4 = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| V6.to_owned());
                 let last = rest.first().ok_or("a network, or a first and a last address")?;
                 (v4(first)?.to_bits(), v4(last)?.to_bits(), rest.get(1))

@@ -1,0 +1,459 @@
+//! What the manifest of a configuration makes of questions; upstreams are not asked.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::*;
+use crate::{
+    config::{Names, judge_of},
+    explain,
+    message::{Qclass, Qtype, Question},
+};
+
+/// Servers that are asked for every name, and nothing of the machine's own.
+const HEAD: &str = "no-resolv\nno-hosts\nserver=192.0.2.1\n";
+
+/// What questions get: the data of the answers or the response code, or the route that is asked, with what is changed
+/// in its answer.
+struct Judged {
+    imported: Imported,
+    judge: crate::judge::Judge,
+}
+
+impl Judged {
+    fn of(lines: &str) -> Self {
+        Self::of_all(&format!("{HEAD}{lines}"))
+    }
+
+    fn of_all(text: &str) -> Self {
+        let imported = import(text);
+        assert!(imported.carried > 0, "{text}: {:?}", imported.notes);
+        let spec = &imported.proxy.spec;
+        let names = Names::read(spec, Some(Path::new("/")), &Names::default());
+        let judge = judge_of(spec, &names).unwrap();
+        Self { imported, judge }
+    }
+
+    fn ask(&self, question: &str) -> String {
+        let (name, qtype) = question.split_once(' ').unwrap();
+        let (name, qtype) = (format!("{name}.").parse().unwrap(), Qtype::from_text(qtype).unwrap());
+        let question = Question { name, qtype, qclass: Qclass::IN };
+        let (_, judgement) = explain::judge(&self.judge, &question, [127, 0, 0, 1].into());
+        let outcome = explain::outcome(&self.judge, &question, &judgement);
+        if let Some(route) = outcome.route {
+            let is_there = outcome.changes.iter().any(|change| change.contains("NXDOMAIN"));
+            return if is_there { format!("{route}, there") } else { route };
+        }
+        let data = |line: &String| {
+            let fields: Vec<_> = line.split_ascii_whitespace().skip(4).collect();
+            fields.join(" ")
+        };
+        let answers: Vec<_> = outcome.answers.iter().map(data).collect();
+        let rcode = outcome.rcode.unwrap_or_default();
+        if answers.is_empty() { rcode } else { answers.join(", ") }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.imported.notes.iter().map(|note| format!("{}: {note}", note.line)).collect()
+    }
+
+    fn has_note(&self, line: usize, part: &str) -> bool {
+        let start = format!("{line}: ");
+        self.notes().iter().any(|note| note.starts_with(&start) && note.contains(part))
+    }
+}
+
+/// Each configuration with questions, and what they get.
+fn assert_all(cases: &[(&str, &[(&str, &str)])]) {
+    for (lines, questions) in cases {
+        let judged = Judged::of(lines);
+        for (question, expected) in *questions {
+            assert_eq!(judged.ask(question), *expected, "{lines}: {question}");
+        }
+    }
+}
+
+#[test]
+fn an_address_of_a_domain_is_given_for_names_that_have_records_of_other_types() {
+    let local = "local=/home.example/\naddress=/home.example/10.0.0.1\n";
+    assert_all(&[
+        (
+            &format!("{local}host-record=nas.home.example,10.0.0.2"),
+            &[
+                ("home.example A", "10.0.0.1"),
+                ("home.example AAAA", "NOERROR"),
+                ("nas.home.example A", "10.0.0.2"),
+                ("nas.home.example TXT", "NOERROR"),
+            ],
+        ),
+        (
+            &format!("{local}txt-record=_dmarc.home.example,x\nmx-host=home.example,m.example"),
+            &[
+                ("home.example A", "10.0.0.1"),
+                ("_dmarc.home.example A", "10.0.0.1"),
+                ("_dmarc.home.example AAAA", "NOERROR"),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn an_upstream_cannot_deny_what_is_here() {
+    assert_all(&[
+        (
+            "address=/nx.lan/1.2.3.4",
+            &[("nx.lan A", "1.2.3.4"), ("a.nx.lan AAAA", "default, there"), ("lan A", "default")],
+        ),
+        (
+            "host-record=a.b.example,10.0.0.3\nmx-host=m.example,x.example",
+            &[
+                ("a.b.example AAAA", "default, there"),
+                ("b.example A", "default, there"),
+                ("m.example A", "default, there"),
+                ("c.b.example A", "default"),
+            ],
+        ),
+        // To dnsmasq names with these alone are not there, nor are reverse names of a host.
+        (
+            "dns-rr=r.example,99,01\ncaa-record=c.example,0,issue,x",
+            &[("r.example A", "default"), ("c.example A", "default")],
+        ),
+        (
+            "local=/10.in-addr.arpa/\nhost-record=nas.x,10.0.0.3",
+            &[("3.0.0.10.in-addr.arpa PTR", "nas.x."), ("3.0.0.10.in-addr.arpa A", "NXDOMAIN")],
+        ),
+        (
+            "local=/lan/\naddress=/lan/1.2.3.4\nserver=/sub.lan/192.0.2.2",
+            &[("a.lan AAAA", "NOERROR"), ("a.sub.lan AAAA", "sub-lan, there")],
+        ),
+    ]);
+}
+
+#[test]
+fn names_that_are_there_are_not_denied_where_nobody_is_asked() {
+    assert_all(&[
+        (
+            "local=/lan/\naddress=/dev.lan/10.0.0.1\nhost-record=a.dev.lan,10.0.0.3",
+            &[
+                ("a.dev.lan AAAA", "NOERROR"),
+                ("x.dev.lan TXT", "NXDOMAIN"),
+                ("dev.lan AAAA", "NOERROR"),
+                ("lan A", "NOERROR"),
+                ("y.lan A", "NXDOMAIN"),
+            ],
+        ),
+        (
+            "local=/lan/\naddress=/*.dev.lan/10.0.0.1\nhost-record=a.dev.lan,10.0.0.3",
+            &[("a.dev.lan AAAA", "NOERROR"), ("dev.lan A", "NOERROR")],
+        ),
+        ("local=//\nhost-record=nas,10.0.0.3", &[("nas TXT", "NOERROR"), ("other A", "NXDOMAIN")]),
+        (
+            "local=/*corp/\nhost-record=h.mycorp,10.0.0.3",
+            &[("h.mycorp AAAA", "NOERROR"), ("mycorp A", "NOERROR"), ("x.corp A", "NXDOMAIN")],
+        ),
+        (
+            "domain-needed\nhost-record=nas,10.0.0.3",
+            &[
+                ("nas AAAA", "NOERROR"),
+                ("nas TXT", "default, there"),
+                ("other A", "NXDOMAIN"),
+                ("other TXT", "default"),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn nobody_is_asked_about_a_local_domain_that_has_servers_as_well() {
+    assert_all(&[
+        ("local=/lan/\nserver=/lan/192.0.2.2", &[("a.lan A", "NXDOMAIN")]),
+        ("server=/lan/192.0.2.2\naddress=/lan/", &[("a.lan A", "NXDOMAIN")]),
+        ("local=/lan/\nserver=/lan/#", &[("a.lan A", "NXDOMAIN")]),
+        (
+            "local=/lan/\nserver=/lan/192.0.2.2\naddress=/lan/1.2.3.4",
+            &[("a.lan A", "1.2.3.4"), ("a.lan AAAA", "NOERROR"), ("a.lan TXT", "NOERROR")],
+        ),
+        ("server=/lan/#\nserver=/lan/192.0.2.2", &[("a.lan A", "default")]),
+    ]);
+}
+
+/// A folder of its own, for as long as it is used.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("dnsproxy-import-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// A configuration with the hosts file of these lines, which is read.
+fn with_hosts(lines: &str, hosts: &str) -> Judged {
+    let folder = Folder::new();
+    let path = folder.0.join("hosts");
+    std::fs::write(&path, hosts).unwrap();
+    Judged::of(&format!("addn-hosts={}\n{lines}", path.display()))
+}
+
+#[test]
+fn an_alias_leads_to_the_address_of_a_hosts_file_whatever_else_its_target_has() {
+    let judged =
+        with_hosts("cname=www.lan,srv1.lan\nmx-host=srv1.lan,mail.lan", "192.168.1.5 srv1.lan\n");
+
+    assert_eq!(judged.ask("www.lan A"), "srv1.lan., 192.168.1.5");
+}
+
+#[test]
+fn names_that_dnsmasq_does_not_read_in_hosts_files_do_not_leave() {
+    let hosts = "fe80::1%eth0 rtr.lan\n192.168.1.5 *.apps.lan own.apps.lan\n10.0.0.2 b.c.lan\n\
+                 10.0.0.5 .dot.lan\n10.0.0.6 ok.lan sp!ce.lan bad..e.lan\n10.0.0.6 second.lan\n";
+    let judged = with_hosts("local=/lan/", hosts);
+
+    for (question, expected) in [
+        ("rtr.lan A", "NXDOMAIN"),
+        ("x.apps.lan A", "NXDOMAIN"),
+        ("own.apps.lan A", "192.168.1.5"),
+        ("apps.lan A", "NOERROR"),
+        ("x.dot.lan A", "NXDOMAIN"),
+        ("c.lan TXT", "NOERROR"),
+        ("lan A", "NOERROR"),
+        ("b.c.lan A", "10.0.0.2"),
+        ("other.lan A", "NXDOMAIN"),
+    ] {
+        assert_eq!(judged.ask(question), expected, "{question}");
+    }
+    for note in [
+        "line 1: `fe80::1%eth0`",
+        "line 2: `*.apps.lan`",
+        "line 5: `sp!ce.lan`",
+        "line 6: `second.lan`: 10.0.0.6 leads back to it",
+    ] {
+        assert!(judged.has_note(4, note), "{note}: {:?}", judged.notes());
+    }
+}
+
+#[test]
+fn names_of_machines_themselves_are_let_pass_where_a_hosts_file_has_them() {
+    let judged = with_hosts("local=/#/", "10.0.0.1 a.x\n127.0.0.1 LocalHost\n");
+    assert_eq!(judged.ask("localhost A"), "127.0.0.1");
+    assert_eq!(judged.ask("localhost.localdomain A"), "NXDOMAIN");
+    let judged = with_hosts("local=/lan/", "fe80::1%lo0 localhost\n10.0.0.1 a.lan\n");
+    assert!(!judged.has_note(4, "without these"), "{:?}", judged.notes());
+    let judged = with_hosts("local=/lan/", "fe80::1%eth0 rtr.lan\n");
+    assert_eq!(judged.ask("rtr.lan A"), "NXDOMAIN", "no line is left: {:?}", judged.notes());
+    assert_eq!(with_hosts("domain-needed", "10.0.0.1 a.x\n").ask("localhost A"), "NXDOMAIN");
+}
+
+#[test]
+fn all_files_of_a_folder_are_hosts_files_but_for_those_of_editors() {
+    let folder = Folder::new();
+    for name in ["a", "b", "#b#", ".c", "d~"] {
+        let number = name.len();
+        std::fs::write(folder.0.join(name), format!("10.0.0.{number} {number}{number}.x\n"))
+            .unwrap();
+    }
+    std::fs::write(folder.0.join("b"), "10.0.0.9 b.x\n").unwrap();
+    let judged = Judged::of(&format!("addn-hosts={}", folder.0.display()));
+
+    assert_eq!(judged.ask("11.x A"), "10.0.0.1");
+    assert_eq!(judged.ask("b.x A"), "10.0.0.9");
+    assert_eq!(judged.ask("22.x A"), "default");
+    assert!(judged.has_note(4, "the files that are in it now, 2 of them"), "{:?}", judged.notes());
+}
+
+#[test]
+fn all_ptr_records_of_a_name_are_given_and_count_more_than_hosts() {
+    assert_all(&[(
+        "host-record=nas.x,10.0.0.4\nptr-record=4.0.0.10.in-addr.arpa,p.x\n\
+         ptr-record=4.0.0.10.in-addr.arpa,q.x\nhost-record=nas2.x,nas3.x,10.0.0.5\nhost-record=a.x,10.0.0.5,10.0.0.5",
+        &[
+            ("4.0.0.10.in-addr.arpa PTR", "p.x., q.x."),
+            ("5.0.0.10.in-addr.arpa PTR", "nas2.x."),
+            ("a.x A", "10.0.0.5"),
+        ],
+    )]);
+}
+
+#[test]
+fn a_range_of_addresses_is_made_names_of() {
+    assert_all(&[(
+        "synth-domain=lan,192.168.1.5,192.168.1.20",
+        &[
+            ("192-168-1-7.lan A", "192.168.1.7"),
+            ("192-168-1-21.lan A", "default"),
+            ("20.1.168.192.in-addr.arpa PTR", "192-168-1-20.lan."),
+        ],
+    )]);
+}
+
+#[test]
+fn backslashes_escape_inside_of_quotes_alone() {
+    for (line, expected) in [
+        (r#"txt-record=t,"a\"b""#, r#"0 TXT "a\"b""#),
+        (r#"txt-record=t,"a\\b""#, r#"0 TXT "a\\b""#),
+        (r"txt-record=t,a\b", r#"0 TXT "a\\b""#),
+        (r#"txt-record=t,"tab\tx""#, r#"0 TXT "tab\009x""#),
+        (r#"txt-record=t,"a\,b""#, r#"0 TXT "a\\,b""#),
+        (r#"txt-record=t," lead # no comment", x # one"#, r#"0 TXT " lead # no comment" "x""#),
+        (r#"caa-record=t,0,issue,"a\"b""#, r#"0 CAA 0 issue "a\"b""#),
+        (
+            r#"naptr-record=t,10,20,"u","E2U+sip","!^.*$!sip:\\1@x!","#,
+            r#"0 NAPTR 10 20 "u" "E2U+sip" "!^.*$!sip:\\1@x!" ."#,
+        ),
+    ] {
+        let rules = Judged::of(line).imported.proxy.spec.rules.unwrap();
+        let records = rules.iter().filter_map(|rule| rule.answer.as_ref()).map(|it| &it.records);
+        assert_eq!(records.collect::<Vec<_>>(), [&[expected.to_owned()]], "{line}");
+    }
+}
+
+#[test]
+fn a_service_without_a_domain_is_in_that_of_the_machine() {
+    assert_all(&[
+        (
+            "srv-host=_ldap._tcp,ldap.example,389\ndomain=example.com\nsrv-host=_x._tcp.foo,x.example,1",
+            &[
+                ("_ldap._tcp.example.com SRV", "0 0 389 ldap.example."),
+                ("_ldap._tcp SRV", "default"),
+                ("_x._tcp.foo SRV", "0 0 1 x.example."),
+            ],
+        ),
+        (
+            "domain=example.com,10.0.0.0/8\nsrv-host=_ldap._tcp,ldap.example,389",
+            &[("_ldap._tcp SRV", "0 0 389 ldap.example.")],
+        ),
+    ]);
+}
+
+#[test]
+fn reverse_names_of_all_local_addresses_are_kept() {
+    let name = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.c.f.ip6.arpa";
+    let question = format!("{name} PTR");
+
+    assert_eq!(Judged::of("bogus-priv").ask(&question), "NXDOMAIN");
+    assert_eq!(with_hosts("bogus-priv", "10.0.0.1 a.x\n").ask(&question), "NXDOMAIN");
+}
+
+#[test]
+fn one_value_costs_no_more_than_itself() {
+    for (lines, line, note) in [
+        ("bogus-nxdomain=6.6.6.6\nbogus-nxdomain=6.6.6.6", 0, ""),
+        ("rebind-localhost-ok\nrebind-localhost-ok\nstop-dns-rebind", 0, ""),
+        ("stop-dns-rebind\nrebind-domain-ok=/a/a/", 0, ""),
+        ("stop-dns-rebind\nrebind-domain-ok=/plex.direct/#/", 5, "`#`"),
+        ("stop-dns-rebind\nrebind-domain-ok=/*.a.example/", 5, "`*.a.example`"),
+        ("listen-address=127.0.0.1,127.0.0.1\nlisten-address=127.0.0.1", 0, ""),
+        ("dns-forward-max=0", 4, "from 1 to 1000000 queries"),
+        ("dns-forward-max=2000000", 4, "from 1 to 1000000 queries"),
+        ("local-ttl=2147483648", 4, "a week"),
+        ("server=/x/1.2.3.4#0", 4, "is not the address of a server"),
+        ("server=/x/0.0.0.0", 4, "is not the address of a server"),
+        ("addn-hosts=", 4, "no file"),
+        ("filter-AAAA\nfilter-rr=AAAA", 0, ""),
+        ("txt-record=a,\u{fffd}", 4, "no UTF-8"),
+    ] {
+        let judged = Judged::of(lines);
+        assert!(note.is_empty() || judged.has_note(line, note), "{lines}: {:?}", judged.notes());
+        assert!(!judged.notes().iter().any(|it| it.contains("spec.")), "{:?}", judged.notes());
+        assert_eq!(judged.ask("other.example A"), "default", "{lines}");
+    }
+}
+
+#[test]
+fn without_servers_for_every_name_other_names_are_refused() {
+    let judged = Judged::of_all("no-resolv\nno-hosts\nserver=/corp/192.0.2.2\nserver=/x.corp/#");
+    assert_eq!(judged.ask("a.corp A"), "corp");
+    assert_eq!(judged.ask("x.corp A"), "REFUSED");
+    assert_eq!(judged.ask("other A"), "REFUSED");
+    assert!(judged.has_note(0, "are refused"), "{:?}", judged.notes());
+
+    let judged = Judged::of_all("no-resolv\nno-hosts\naddress=/a.example/10.0.0.1");
+    assert_eq!(judged.ask("a.example A"), "10.0.0.1");
+    assert_eq!(judged.ask("other A"), "REFUSED");
+}
+
+#[test]
+fn a_server_of_any_domain_is_one_for_every_name() {
+    let judged = Judged::of("server=/#/corp/192.0.2.2");
+
+    assert_eq!(judged.ask("a.example A"), "default");
+    assert_eq!(judged.ask("a.corp A"), "corp");
+    let routes = judged.imported.proxy.spec.routes.unwrap();
+    assert_eq!(routes[0].upstreams, ["server-192-0-2-1", "server-192-0-2-2"]);
+}
+
+#[test]
+fn what_is_different_in_answers_of_upstreams_is_told() {
+    let judged = Judged::of(
+        "proxy-dnssec\nstop-dns-rebind\nalias=7.7.7.7,9.9.9.9\nalias=7.7.7.0,8.8.8.0,255.255.255.0\n\
+         max-cache-ttl=20",
+    );
+    assert!(judged.has_note(8, "clients get no longer TTLs"));
+    assert!(Judged::of("min-cache-ttl=100").has_note(4, "no shorter TTLs"));
+    assert!(judged.has_note(4, "validated"));
+    assert!(judged.has_note(0, "192.0.2.0/24"));
+    assert!(judged.has_note(0, "as upstreams gave them"));
+    let responses = judged.imported.proxy.spec.responses.unwrap();
+    let first = &responses.address_aliases.unwrap()[0];
+    assert_eq!(first.from, "7.7.7.0/24", "the last one counts there, the first here");
+}
+
+#[test]
+fn what_aliases_and_reverse_names_lose_is_told() {
+    let judged = Judged::of("local=/lan/\ncname=a.lan,gone.lan\ncname=b.x,c.x\ncname=c.x,b.x");
+    assert!(judged.has_note(5, "gone.lan"), "{:?}", judged.notes());
+    assert!(judged.has_note(6, "back to itself"), "{:?}", judged.notes());
+    assert!(!judged.has_note(6, "denial"));
+
+    let judged = with_hosts("local=/168.192.in-addr.arpa/", "192.168.1.5 a.lan\n");
+    assert!(judged.has_note(5, "reverse names"), "{:?}", judged.notes());
+    let judged = with_hosts("", "0.0.0.0 ads.lan\n0.0.0.0 more.lan\n");
+    assert!(judged.has_note(4, "line 1: `0.0.0.0`: it does not lead back"), "{:?}", judged.notes());
+    let judged = with_hosts("server=/168.192.in-addr.arpa/192.0.2.2", "192.168.1.5 a.lan\n");
+    assert_eq!(judged.ask("5.1.168.192.in-addr.arpa PTR"), "a.lan.", "{:?}", judged.notes());
+}
+
+#[test]
+fn of_a_name_that_is_an_alias_nothing_else_counts() {
+    let judged = Judged::of("host-record=a.x,10.0.0.1\ncname=a.x,b.x\nmx-host=a.x,m.x");
+
+    for question in ["a.x A", "a.x MX", "a.x TXT"] {
+        assert_eq!(judged.ask(question), "b.x.", "{question}");
+    }
+    assert!(judged.has_note(4, "no other records"), "{:?}", judged.notes());
+    let judged = Judged::of("cname=a.x,b.lan\naddress=/lan/10.0.0.1");
+    assert!(judged.has_note(4, "an address of the domain of b.lan"), "{:?}", judged.notes());
+}
+
+#[test]
+fn null_stands_for_the_addresses_that_are_not_given() {
+    assert_all(&[
+        ("address=/y/#\naddress=/y/1.2.3.4", &[("a.y A", "1.2.3.4"), ("a.y AAAA", "::")]),
+        ("address=/y/1.2.3.4\naddress=/y/#", &[("a.y A", "1.2.3.4"), ("a.y AAAA", "::")]),
+        ("address=/y/1.2.3.4\naddress=/y/1.2.3.4", &[("a.y A", "1.2.3.4")]),
+        // There are no servers for names without a dot then.
+        (
+            "address=//1.2.3.4",
+            &[("bar A", "1.2.3.4"), ("bar TXT", "REFUSED"), ("a.b A", "default")],
+        ),
+        (
+            "synth-domain=lan,192.168.1.0/24\nsynth-domain=lan,192.168.1.0/25,ip-",
+            &[
+                ("192-168-1-7.lan A", "192.168.1.7"),
+                ("7.1.168.192.in-addr.arpa PTR", "ip-192-168-1-7.lan."),
+            ],
+        ),
+    ]);
+}
