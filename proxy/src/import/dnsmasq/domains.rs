@@ -138,12 +138,17 @@ impl Domains {
             draft.rule("there", exists(draft::names(names)));
         }
         let are_some_asked = self.0.values().any(Domain::is_asked);
-        for (pattern, domain) in &self.0 {
-            // Longer domains may have servers.
-            if !domain.addresses.is_empty() && (!domain.is_local || are_some_asked) {
-                draft.at(domain.line);
-                draft.rule_for_more("there", exists(pattern.matches()));
-            }
+        // Longer domains may have servers.
+        let is_there =
+            |domain: &Domain| !domain.addresses.is_empty() && (!domain.is_local || are_some_asked);
+        let there: Vec<_> = self.0.iter().filter(|(_, domain)| is_there(domain)).collect();
+        if there.len() > MAX_TWICE {
+            let reason = "where servers say that there is no such name, other types get NXDOMAIN here and nothing in dnsmasq: so many domains would make the manifest too large";
+            return draft.note(0, "address", reason);
+        }
+        for (pattern, domain) in there {
+            draft.at(domain.line);
+            draft.rule_for_more("there", exists(pattern.matches()));
         }
         draft.at(0);
     }
@@ -231,6 +236,9 @@ impl Domains {
         }
     }
 }
+
+/// So many domains with addresses may stand in two rules: with names of some thirty octets, a fifth of what a manifest may have.
+const MAX_TWICE: usize = 10_000;
 
 /// "No such name" becomes "nothing of this type".
 fn exists(matches: Match) -> Rule {

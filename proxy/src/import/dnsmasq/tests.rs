@@ -131,6 +131,20 @@ fn an_upstream_cannot_deny_what_is_here() {
     ]);
 }
 
+/// Lists of advertisers have a hundred thousand: twice as many names would be no manifest.
+#[test]
+fn of_very_many_addresses_other_types_are_what_servers_say() {
+    let lines = |count: u32| -> String {
+        (0..count).map(|i| format!("address=/ads{i}.example/0.0.0.0\n")).collect()
+    };
+    for (count, expected) in [(10, "default, there"), (10_001, "default")] {
+        let judged = Judged::of(&lines(count));
+        assert_eq!(judged.ask("ads7.example A"), "0.0.0.0", "{count}");
+        assert_eq!(judged.ask("ads7.example AAAA"), expected, "{count}");
+        assert_eq!(judged.has_note(0, "other types get NXDOMAIN"), count > 10, "{count}");
+    }
+}
+
 #[test]
 fn names_that_are_there_are_not_denied_where_nobody_is_asked() {
     assert_all(&[
