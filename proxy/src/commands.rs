@@ -17,3 +17,5 @@ pub mod run;
 mod http;
 mod input;
 mod terminal;
+
+pub use terminal::end_without_reader;

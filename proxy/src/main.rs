@@ -10,6 +10,7 @@ use dnsproxy::{
 
 #[allow(clippy::print_stderr, reason = "the last word of a process that serves nobody any more")]
 fn main() -> ExitCode {
+    commands::end_without_reader();
     let result = match Arguments::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(&args),

@@ -3,7 +3,7 @@
 use dnsproxy_tests::{
     certificates::{Authority, NAME},
     manifest::{manifest, merged},
-    proxy::{Launch, Proxy, run, text},
+    proxy::{Launch, Proxy, binary, folder, run, text},
     stage::Stage,
     upstream::{Action, ClosedPort, Upstream},
     wire::Response,
@@ -65,7 +65,7 @@ async fn query_asks_over_tls_and_authenticates() {
     let root = Authority::default();
     let identity = root.server();
     let upstream = Upstream::tls(&identity).start().await;
-    let folder = dnsproxy_tests::proxy::folder();
+    let folder = folder();
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, root.pem()).unwrap();
     let (at, ca) = (format!("@{}", upstream.address), ca.to_str().unwrap().to_owned());
@@ -215,4 +215,28 @@ async fn no_query_is_logged_unless_asked_for() {
         !stage.proxy.log().iter().any(|line| line.contains("secret")),
         "what people ask is their own affair"
     );
+}
+
+/// As behind `| head`.
+#[tokio::test]
+async fn a_command_whose_reader_has_gone_ends_quietly() {
+    let folder = folder();
+    let file = folder.path().join("dnsmasq.conf");
+    let lines = (0..5000).map(|i| format!("address=/name-{i}.example/192.0.2.1\n"));
+    std::fs::write(&file, format!("no-resolv\nserver=192.0.2.1\n{}", lines.collect::<String>()))
+        .unwrap();
+
+    let mut child = std::process::Command::new(binary())
+        .args(["import", "dnsmasq"])
+        .arg(&file)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // More than a pipe holds was to come.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+
+    assert_eq!(output.status.code(), Some(141), "as of one that SIGPIPE ended");
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
 }

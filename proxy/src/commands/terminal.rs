@@ -1,8 +1,22 @@
 //! What goes to a terminal, be it from strangers, and what is typed there.
 
+use std::{panic, process};
+
 use clap::ValueEnum;
 
 use crate::message::Qtype;
+
+/// Has a command whose reader has gone (`| head`) end as one that a signal ended, in place of a panic.
+pub fn end_without_reader() {
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to") && text.contains("Broken pipe") {
+            process::exit(128 + nix::libc::SIGPIPE);
+        }
+        others(panic);
+    }));
+}
 
 /// How an answer looks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
