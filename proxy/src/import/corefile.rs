@@ -32,13 +32,19 @@ use forward::Forward;
 use place::{Place, Read, own_zones, routes};
 use rewrites::Before;
 use settings::{defaults, listen, tell_of_listeners, tell_of_settings};
-use syntax::{Block, Directive};
+use syntax::{Block, Corefile, Directive};
 
 /// Reads a Corefile.
 pub fn import(text: &str) -> Imported {
     let mut draft = Draft::new();
     match syntax::read(text) {
-        Ok(blocks) => read(&blocks, &mut draft),
+        Ok(Corefile { blocks, imports }) => {
+            for line in imports {
+                let reason = "other files are not read: put their blocks in the place of this line, and import all as one text";
+                draft.note(line.number, line.words.join(" "), reason);
+            }
+            read(&blocks, &mut draft);
+        }
         Err((line, reason)) => draft.note(line, "this block", reason),
     }
     draft.finish()
@@ -48,11 +54,12 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     let own = own_zones(blocks, draft);
     let is_alone = own.len() == 1;
     let is_logged = is_alone || log::is_everywhere(blocks);
+    // Also those of blocks of which the zones are others': every port has all zones here.
     let mut listeners = Vec::new();
+    blocks.iter().for_each(|block| settings::keys(block, &mut listeners, draft));
     let mut read: Vec<Read<'_>> = Vec::new();
     for (block, zones) in own {
         let mut reader = Reader { draft, zones, is_alone, is_logged };
-        reader.keys(block, &mut listeners);
         let forwards = reader.settings(block);
         read.push(Read { block, zones: reader.zones, forwards });
     }
@@ -180,15 +187,23 @@ impl Reader<'_> {
             let forward = Some(v1alpha1::Forward { route });
             self.draft.rule(&name, Rule { matches, forward, ..Rule::default() });
             return;
-        } else if has_file && zone != "." {
-            "no `forward` that can be carried over: names that are not in the file go the way of all others; give them a route"
         } else {
             if zone != "." {
+                if has_file {
+                    self.let_hosts_pass();
+                }
                 self.draft.rule(&name, refusing(vec![zone.to_owned()]));
             }
             "no `forward` that can be carried over: names of this block that no rule answers are refused"
         };
         self.draft.note(block.line, zone, reason);
+    }
+
+    /// Names of hosts files are answered behind the rules.
+    fn let_hosts_pass(&mut self) {
+        let lists = Some(vec![self.draft.hosts_list()]);
+        let matches = draft::names(NameMatch { lists, ..NameMatch::default() });
+        self.draft.rule("hosts", Rule { matches, allow: Some(Allow {}), ..Rule::default() });
     }
 
     /// The parts of a zone for which others are asked than for the rest, or nobody.

@@ -79,8 +79,9 @@ impl Draft {
     pub fn hosts_list(&mut self) -> String {
         let name = HOSTS.to_owned();
         let sources = self.spec.hosts.get_or_insert_default().sources.clone();
-        let list = NameList { name: name.clone(), format: ListFormat::Hosts, sources };
-        self.spec.lists.get_or_insert_default().push(list);
+        let lists = self.spec.lists.get_or_insert_default();
+        lists.retain(|list| list.name != name);
+        lists.push(NameList { name: name.clone(), format: ListFormat::Hosts, sources });
         name
     }
 
@@ -227,9 +228,51 @@ impl Draft {
             self.carried = 0;
         }
         self.notes.sort_by_key(|note| note.line);
-        Imported { proxy, notes: self.notes, carried: self.carried }
+        Imported { proxy, notes: shortened(self.notes), carried: self.carried }
     }
 }
+
+/// Of many notes with one reason the first ones, and the lines of the others: a list may have seventy thousand.
+fn shortened(notes: Vec<Note>) -> Vec<Note> {
+    const MANY: usize = 20;
+    const FIRST: usize = 5;
+    let mut counts = HashMap::<String, usize>::new();
+    for note in &notes {
+        *counts.entry(note.reason.clone()).or_default() += 1;
+    }
+    let mut others = HashMap::<String, Vec<usize>>::new();
+    let mut seen = HashMap::<String, usize>::new();
+    let is_kept = |note: &Note| {
+        let seen = seen.entry(note.reason.clone()).or_default();
+        *seen += 1;
+        let is_kept = *seen <= FIRST || counts.get(&note.reason).is_none_or(|it| *it <= MANY);
+        if !is_kept {
+            others.entry(note.reason.clone()).or_default().push(note.line);
+        }
+        is_kept
+    };
+    let mut kept: Vec<_> = notes.into_iter().filter(is_kept).collect();
+    kept.extend(others.into_iter().map(|(reason, lines)| {
+        let line = lines.first().copied().unwrap_or_default();
+        Note { line, subject: format!("lines {}", ranges(&lines)), reason }
+    }));
+    kept.sort_by_key(|note| note.line);
+    kept
+}
+
+/// `3-5, 8`
+fn ranges(lines: &[usize]) -> String {
+    let runs = lines.chunk_by(|one, next| *next <= one + 1);
+    let run = |run: &[usize]| match run {
+        [first, .., last] if first != last => format!("{first}-{last}"),
+        [first, ..] => first.to_string(),
+        [] => String::new(),
+    };
+    runs.map(run).collect::<Vec<_>>().join(", ")
+}
+
+/// What holds while a manifest has no listeners.
+pub(super) const UNTIL_THEN: &str = "until then queries are taken at 127.0.0.1:5300";
 
 /// Gives the names of a rule to another one that does the same with its own. Tells whether that could be.
 fn join(to: &mut Rule, rule: &Rule) -> bool {
@@ -326,4 +369,27 @@ pub(super) fn exact(name: &str) -> Match {
 /// A match by a zone.
 pub(super) fn zone(zone: &str) -> Match {
     names(NameMatch { zone: Some(vec![zone.to_owned()]), ..NameMatch::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_notes_with_one_reason_the_lines_of_most_are_told_together() {
+        let note = |line: usize, reason: &str| Note {
+            line,
+            subject: format!("option {line}"),
+            reason: reason.to_owned(),
+        };
+        let mut notes: Vec<_> = (1..=20).map(|line| note(line, "few")).collect();
+        notes.extend((30..=60).filter(|line| *line != 50).map(|line| note(line, "many")));
+
+        let kept = shortened(notes);
+
+        let of = |reason| kept.iter().filter(|it| it.reason == reason).collect::<Vec<_>>();
+        assert_eq!((of("few").len(), of("many").len()), (20, 6));
+        let last = of("many")[5];
+        assert_eq!((last.line, &*last.subject), (35, "lines 35-49, 51-60"));
+    }
 }

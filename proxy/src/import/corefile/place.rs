@@ -12,14 +12,19 @@ use super::{
 };
 use crate::import::Draft;
 
-/// The zones of each block; a zone is that of the first block that has it, as here every port has all zones.
+/// The zones of each block; a zone is that of the first block that has it, as here every port has all zones. Blocks for some
+/// clients alone, or for a transport that is not served, come behind all others.
 pub(super) fn own_zones<'b>(
     blocks: &'b [Block],
     draft: &mut Draft,
 ) -> Vec<(&'b Block, Vec<String>)> {
     let mut owners: BTreeMap<String, usize> = BTreeMap::new();
     let mut own = Vec::new();
-    for block in blocks {
+    let is_served = |key: &String| !key.contains("://") || key.starts_with("dns://");
+    let is_for_all =
+        |block: &Block| block.has("view").is_none() && block.keys.iter().any(is_served);
+    let (first, last): (Vec<_>, Vec<_>) = blocks.iter().partition(|block| is_for_all(block));
+    for block in first.into_iter().chain(last) {
         let (left, lost): (Vec<_>, Vec<_>) =
             zones::of_all(&block.keys).into_iter().partition(|zone| !owners.contains_key(zone));
         for zone in lost {
@@ -34,6 +39,7 @@ pub(super) fn own_zones<'b>(
             own.push((block, left));
         }
     }
+    own.sort_by_key(|(block, _)| block.line);
     own
 }
 

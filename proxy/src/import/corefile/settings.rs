@@ -12,38 +12,40 @@ use super::{
     place::Read,
     syntax::{Block, Directive},
 };
-use crate::import::Draft;
+use crate::import::{Draft, draft::UNTIL_THEN};
 
-impl Reader<'_> {
-    /// The zones and ports of a block.
-    pub(super) fn keys(&mut self, block: &Block, listeners: &mut Vec<String>) {
-        for key in &block.keys {
-            let (scheme, rest) = key.split_once("://").unwrap_or(("dns", key));
-            if scheme != "dns" {
-                let reason =
-                    format!("{scheme}:// is not served here yet: clients are served plain DNS");
-                self.draft.note(block.line, key, reason);
-                continue;
-            }
-            let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            let binds = block.directives.iter().filter(|it| it.name == "bind");
-            let addresses: Vec<&String> = binds.flat_map(|bind| &bind.args).collect();
-            let port = port.unwrap_or(53);
-            for address in &addresses {
-                match address.parse() {
-                    Ok(ip) => listeners.push(SocketAddr::new(ip, port).to_string()),
-                    Err(_) => {
-                        let reason = "give the interface's address in `listeners.dns.addresses`";
-                        self.draft.note(block.line, format!("bind {address}"), reason);
-                    }
+/// The ports of a block.
+pub(super) fn keys(block: &Block, listeners: &mut Vec<String>, draft: &mut Draft) {
+    for key in &block.keys {
+        let (scheme, rest) = key.split_once("://").unwrap_or(("dns", key));
+        if scheme != "dns" {
+            let reason =
+                format!("{scheme}:// is not served here yet: clients are served plain DNS");
+            draft.note(block.line, key, reason);
+            continue;
+        }
+        let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let binds = block.directives.iter().filter(|it| it.name == "bind");
+        let addresses: Vec<&String> = binds.flat_map(|bind| &bind.args).collect();
+        let port = port.unwrap_or(53);
+        for address in &addresses {
+            match address.parse() {
+                Ok(ip) => listeners.push(SocketAddr::new(ip, port).to_string()),
+                Err(_) => {
+                    let reason = format!(
+                        "write the interface's address, with port {port}, into `listeners.dns.addresses`: {UNTIL_THEN}"
+                    );
+                    draft.note(block.line, format!("bind {address}"), reason);
                 }
             }
-            if addresses.is_empty() {
-                listeners.push(format!("[::]:{port}"));
-            }
+        }
+        if addresses.is_empty() {
+            listeners.push(format!("[::]:{port}"));
         }
     }
+}
 
+impl Reader<'_> {
     /// What stands in the braces of a directive for which nothing is set here.
     pub(super) fn tell_of_lines(&mut self, directive: &Directive) {
         for line in &directive.lines {
@@ -65,6 +67,7 @@ impl Reader<'_> {
                 self.draft.note(directive.line, directive.text(), reason);
                 Ok(())
             }
+            "view" => Err("it makes this block one for some clients, and here it is for all: write rules with `match.clients` in place of it".into()),
             "log" => log::read(directive, self.is_logged, self.draft),
             "any" => {
                 self.draft.responses().any = AnyQuestions::Minimal;

@@ -516,3 +516,43 @@ fn an_acl_looks_at_the_name_that_a_rewrite_made() {
     assert_eq!(made.a("a.test."), "up1");
     assert_eq!(made.a("x.a.test."), "REFUSED");
 }
+
+/// As the Corefiles of k3s and AKS have it: what stands behind it is no part of it.
+#[test]
+fn an_import_between_blocks_costs_no_other_block() {
+    let made = made(
+        ".:53 {\n forward . 192.0.2.1\n}\nimport /etc/coredns/custom/*.server\ncorp.test:53 {\n forward . 192.0.2.2\n}\n",
+    );
+
+    assert_eq!(made.fate("x.corp.test.", Qtype::A), "up2");
+    assert_eq!(made.fate("a.import.", Qtype::A), "up1");
+    let told = notes(&made.imported);
+    assert!(
+        told.iter().any(|note| note.starts_with("4: ") && note.contains("one text")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_block_for_some_clients_or_another_transport_takes_no_zone_from_others() {
+    let view = ".:53 {\n view internal {\n expr true\n }\n forward . 192.0.2.1\n}\n";
+    let encrypted = "tls://.:853 {\n forward . 192.0.2.1\n}\n";
+    for first in [view, encrypted] {
+        let made = made(&format!("{first}.:53 {{\n forward . 192.0.2.2\n}}\n"));
+        assert_eq!(made.fate("x.test.", Qtype::A), "up2", "{first}");
+        let listeners = made.imported.proxy.spec.listeners.as_ref().unwrap();
+        assert_eq!(listeners.dns.as_ref().unwrap().addresses, ["[::]:53"], "{first}");
+        let told = notes(&made.imported);
+        assert!(told.iter().any(|note| note.contains("on every port")), "{first}: {told:?}");
+    }
+}
+
+#[test]
+fn names_of_a_zone_with_a_hosts_file_alone_go_nowhere_else() {
+    let made = made("home.test {\n hosts /nonexistent/hosts\n}\n. {\n forward . 192.0.2.1\n}\n");
+
+    assert_eq!(made.fate("nope.home.test.", Qtype::A), "REFUSED");
+    assert_eq!(made.fate("x.test.", Qtype::A), "up1");
+    let rules = made.imported.proxy.spec.rules.as_ref().unwrap();
+    assert!(rules.iter().any(|rule| rule.name == "hosts" && rule.allow.is_some()), "{rules:?}");
+}

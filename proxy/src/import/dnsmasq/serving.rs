@@ -11,7 +11,7 @@ use dnsproxy_api::{
 };
 
 use super::Opt;
-use crate::import::Draft;
+use crate::import::{Draft, draft::UNTIL_THEN};
 
 /// What they say.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Serving {
             "port" => self.port = Some(option.value.parse().map_err(|_| "not a port")?),
             "interface" => {
                 self.has_interface = true;
-                return Err("give the interface's address in `listeners.dns.addresses`".into());
+                return Err("which addresses it has is not known here".into());
             }
             "dns-forward-max" => {
                 let most = option.value.parse().map_err(|_| "not a number of queries")?;
@@ -62,7 +62,10 @@ impl Serving {
         let port = self.port.filter(|port| *port > 0).unwrap_or(53);
         // Which addresses an interface has is not known here, and all would be too many.
         if self.addresses.is_empty() && self.has_interface {
-            return;
+            let reason = format!(
+                "write the interface's address, with port {port}, into `listeners.dns.addresses`: {UNTIL_THEN}"
+            );
+            return draft.note(0, "interface", reason);
         }
         if self.addresses.is_empty() {
             self.addresses.push(Ipv6Addr::UNSPECIFIED.into());
