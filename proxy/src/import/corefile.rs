@@ -58,11 +58,15 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     let mut listeners = Vec::new();
     blocks.iter().for_each(|block| settings::keys(block, &mut listeners, draft));
     let mut read: Vec<Read<'_>> = Vec::new();
-    for (block, zones) in own {
+    // Of settings that there is one of here, the last one holds: that of most names.
+    let (root, others): (Vec<_>, Vec<_>) =
+        own.into_iter().partition(|(_, zones)| zones.iter().any(|zone| zone == "."));
+    for (block, zones) in others.into_iter().chain(root) {
         let mut reader = Reader { draft, zones, is_alone, is_logged };
         let forwards = reader.settings(block);
         read.push(Read { block, zones: reader.zones, forwards });
     }
+    read.sort_by_key(|it| it.block.line);
     let shares = Shares::of(&read);
     let leads: Vec<_> =
         (0..read.len()).map(|index| leads::of(index, &read, &shares, draft)).collect();

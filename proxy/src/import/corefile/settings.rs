@@ -92,7 +92,7 @@ impl Reader<'_> {
             }
             "loadbalance" => Err("records stay in the order of the upstream".into()),
             "minimal" => Err("answers stay as the upstream gives them".into()),
-            "import" => Err("other files are not read: import each of them".into()),
+            "import" => Err("other files are not read: put its lines in the place of this one".into()),
             _ => Err("there is nothing like it here".into()),
         }
     }
@@ -111,7 +111,7 @@ pub(super) fn tell_of_settings(read: &[Read<'_>], draft: &mut Draft) {
             continue;
         }
         for directive in all.into_iter().flatten() {
-            let reason = "here it is one for the names of all blocks: what stands last holds";
+            let reason = "here it is one for the names of all blocks: that of the block for `.` holds, else the last one";
             draft.note(directive.line, directive.text(), reason);
         }
     }

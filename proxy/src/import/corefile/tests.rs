@@ -556,3 +556,15 @@ fn names_of_a_zone_with_a_hosts_file_alone_go_nowhere_else() {
     let rules = made.imported.proxy.spec.rules.as_ref().unwrap();
     assert!(rules.iter().any(|rule| rule.name == "hosts" && rule.allow.is_some()), "{rules:?}");
 }
+
+/// EKS has a stub domain of one second behind all others.
+#[test]
+fn of_settings_that_are_one_here_that_of_all_other_names_holds() {
+    let block =
+        |zone: &str, ttl: u32| format!("{zone} {{\n cache {ttl}\n forward . 192.0.2.1\n}}\n");
+    for text in [block(".", 60) + &block("corp.test", 1), block("corp.test", 1) + &block(".", 60)] {
+        let made = made(&text);
+        let cache = made.imported.proxy.spec.cache.as_ref().unwrap();
+        assert_eq!(cache.max_ttl.as_deref(), Some("60s"), "{text}");
+    }
+}
