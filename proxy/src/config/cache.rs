@@ -163,6 +163,14 @@ mod tests {
     }
 
     #[test]
+    fn a_stale_answer_has_no_ttl_above_the_greatest() {
+        for (fields, expected) in [("maxTTL: 10s", 10), ("maxTTL: 1m", 30)] {
+            let settings = settings_of(&format!(", cache: {{{fields}}}"), None).unwrap();
+            assert_eq!(settings.policy.stale.unwrap().ttl, expected, "{fields}");
+        }
+    }
+
+    #[test]
     fn each_part_can_be_disabled() {
         let parts = |fields: &str| {
             let settings = settings_of(fields, None)?;
