@@ -158,9 +158,7 @@ fn report_panic(panic: &(dyn Any + Send), proxy: &DnsProxy, context: &Context) -
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let text = text.unwrap_or("no reason given");
+    let text = dnsproxy::telemetry::text_of_panic(panic);
     format!(
         "this operator failed at checking the manifest, which is a fault of the operator: {text}"
     )

@@ -3,7 +3,7 @@
 //! A configuration is applied as a whole or not at all: its listeners are bound first, since only that
 //! can fail. Listeners and upstreams that did not change are left alone.
 
-use std::{any::Any, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ use crate::{
     pipeline::{Caching, Flights, Pipeline},
     query_log::QueryLog,
     shutdown::{Event, Signals, Tasks},
-    telemetry::Telemetry,
+    telemetry::{Telemetry, text_of_panic},
     upstream::{self, Placement, Surroundings, Upstreams},
     worker::{Shared, Workers},
 };
@@ -375,13 +375,8 @@ fn warn_of_lines(list: &str, problems: &Problems) {
 async fn load(file: Option<PathBuf>, known: Names) -> Result<Config, LoadError> {
     match tokio::task::spawn_blocking(move || Config::load(file.as_deref(), &known)).await {
         Ok(loaded) => loaded,
-        Err(error) => Err(LoadError::Defect(text_of_panic(&*error.into_panic()))),
+        Err(error) => Err(LoadError::Defect(text_of_panic(&*error.into_panic()).to_owned())),
     }
-}
-
-fn text_of_panic(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 async fn changed(watcher: &mut Option<Watcher>) {

@@ -3,6 +3,7 @@
 //! The level follows the manifest, also over a reload, unless the command line sets it.
 
 use std::{
+    any::Any,
     io::Write,
     panic,
     sync::atomic::{AtomicU64, Ordering},
@@ -63,6 +64,13 @@ impl Telemetry {
         // Nobody reads the log any more: that is no reason to stop serving, as eprintln would.
         writeln!(std::io::stderr(), "{line}").ok();
     }
+}
+
+/// What a panic said.
+pub fn text_of_panic(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no reason given")
 }
 
 /// Has panics told as lines of the log, one a second: where a query can make one, it can make many.

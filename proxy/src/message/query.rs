@@ -235,7 +235,8 @@ mod tests {
         let bad_version = &[&OPT[..6], &[1], &OPT[7..]].concat()[..];
         let owned_opt = &[&b"\x01a"[..], OPT].concat()[..];
         let cut_option = &[&OPT[..10], b"\x04\0\x0a\xff\xff"].concat()[..];
-        let cases: [(&str, Vec<u8>, Option<Rcode>); 20] = [
+        let bad_version_and_option = &[&cut_option[..6], &[1], &cut_option[7..]].concat()[..];
+        let cases: [(&str, Vec<u8>, Option<Rcode>); 21] = [
             ("a plain query", message(Header::RD, [1, 0, 0, 0], &[QUESTION]), None),
             (
                 "every flag but QR (RFC 8906 8.1.3)",
@@ -294,6 +295,11 @@ mod tests {
             (
                 "an unknown EDNS version (RFC 6891 6.1.3)",
                 message(0, [1, 0, 0, 1], &[QUESTION, bad_version]),
+                Some(Rcode::BADVERS),
+            ),
+            (
+                "an option of another version that no version 0 could have",
+                message(0, [1, 0, 0, 1], &[QUESTION, bad_version_and_option]),
                 Some(Rcode::BADVERS),
             ),
             (

@@ -214,3 +214,38 @@ async fn an_old_connection_ends_where_the_one_in_its_place_would_lead_to_somebod
     assert_eq!(network.known(0).health().snapshot().state, State::Unhealthy);
     assert_eq!(server.asked().len(), asked);
 }
+
+/// A handshake takes as long as a hundred answers of the cache.
+#[tokio::test]
+async fn a_connection_is_made_aside_and_lives_on_a_worker() {
+    let authority = Authority::new("the lab's");
+    let server = DotServer::start(authority.issue(&[NAME])).await;
+    let aside = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let surroundings = Surroundings::default();
+    let worker = tokio::runtime::Handle::current();
+    surroundings.placement.use_threads(vec![worker], aside.handle().clone());
+    let settings = vec![settings("lab", lab(&authority), &[server.address])];
+    let upstreams = Upstreams::build(None, settings, vec![route(&["lab"], &[])], &surroundings);
+    let fixture = Fixture { upstreams, metrics: surroundings.metrics.clone() };
+
+    let mut asking = std::pin::pin!(fixture.ask("www.example."));
+    let given_aside = async {
+        while aside.metrics().num_alive_tasks() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut asking => panic!("answered, though nobody makes connections"),
+        () = given_aside => {}
+    }
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let maker = std::thread::spawn(move || aside.block_on(ended).ok());
+    assert!(asking.as_mut().await.is_ok());
+
+    // Once it is made, it needs nothing more of where it was.
+    end.send(()).unwrap();
+    maker.join().unwrap();
+    assert!(fixture.ask("other.example.").await.is_ok());
+    assert_eq!(server.log.accepted(), 1);
+}
