@@ -150,7 +150,8 @@ pub struct Connections {
     #[schemars(range(min = 1, max = bounds::CONNECTIONS), extend("default" = defaults::CONNECTIONS))]
     pub max: Option<u32>,
 
-    /// How long one may be idle before it is closed; sooner when the server says so (RFC 7828).
+    /// How long one may be idle before it is closed; sooner when the server says so (RFC 7828). For a minute after a query
+    /// connections are kept open by questions of our own, but for idle times below 1.5 s: such ones close.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::CONNECTION_IDLE_TIMEOUT.to_string()))]
     pub idle_timeout: Option<String>,
@@ -170,7 +171,8 @@ pub struct Timeouts {
     #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::CONNECT_TIMEOUT.to_string()))]
     pub connect: Option<String>,
 
-    /// For an answer, on an open connection.
+    /// For an answer, on an open connection, before the next server is asked. Where no other one is left and this one is
+    /// alive, it is waited for until `limits.queryDeadline`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::QUERY_TIMEOUT.to_string()))]
     pub query: Option<String>,

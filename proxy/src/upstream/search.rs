@@ -68,6 +68,8 @@ enum Step {
     Suspect,
     /// Whether its time is over.
     TimeOut,
+    /// Nothing: its time is over, but it is alive, and nobody else is left. It has until the deadline.
+    Stay,
 }
 
 /// What happened.
@@ -259,7 +261,7 @@ impl<'s> Search<'s> {
                         self.fail_over(server, SILENCE, now);
                     }
                 }
-                Step::TimeOut => self.time_out(index, now),
+                Step::TimeOut | Step::Stay => self.time_out(index, now),
             }
         }
     }
@@ -275,11 +277,24 @@ impl<'s> Search<'s> {
         let Some(attempt) = self.tries.get_mut(index) else { return };
         let Some(exchange) = attempt.exchange.take() else { return };
         attempt.gave_nothing = true;
-        let server = attempt.server;
+        let (server, has_stayed) = (attempt.server, attempt.next == Step::Stay);
+        let is_alive = !server.health().is_silent_since(exchange.started());
+        if now < self.deadline && is_alive && self.next_server(now).is_none() {
+            return self.stay(index, exchange);
+        }
         let waited = now.saturating_duration_since(exchange.started());
-        let error = ExchangeError::Timeout(in_millis(waited).min(server.limits().query));
+        let limit = if has_stayed { waited } else { server.limits().query };
+        let error = ExchangeError::Timeout(in_millis(waited.min(limit)));
         server.note(Err(&error), false, exchange.started(), now);
         self.note_failure(server, error, now);
+    }
+
+    /// Goes on to wait for a slow answer: there is no other one to be had.
+    fn stay(&mut self, index: usize, exchange: Exchange) {
+        if let Some(attempt) = self.tries.get_mut(index) {
+            attempt.exchange = Some(exchange);
+            attempt.next = Step::Stay;
+        }
     }
 
     /// Asks a second server for a faster answer, when that is within the budget.
@@ -400,6 +415,7 @@ impl Try<'_> {
                 silent_since.max(self.looked) + self.server.patience()
             }
             Step::TimeOut => exchange.due(),
+            Step::Stay => return None,
         };
         // Its time is never over sooner, and to ask exactly when it is takes a lock.
         let is_in_time = look <= self.started + self.server.limits().query;

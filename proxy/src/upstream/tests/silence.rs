@@ -103,6 +103,43 @@ async fn slow_names_in_a_quiet_hour_do_not_break_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_that_takes_longer_than_a_server_has_is_waited_for_where_nobody_else_is_left() {
+    for count in [1, 2, 3] {
+        let network = Network::of(count).warm().await;
+        for server in &network.servers {
+            server.script(|query| {
+                Reply::After(Duration::from_millis(if is_slow(query) { 2500 } else { 5 }), 0)
+            });
+        }
+
+        let slow = network.ask("slow.example.").await;
+
+        assert!(slow.result.is_ok(), "{count} servers: {slow:?}");
+        assert!(slow.took < Duration::from_millis(2900), "{count} servers: {slow:?}");
+        let asked = network.servers.iter().map(|server| server.asked().len());
+        assert!(asked.clone().all(|times| times == 1), "{:?}", asked.collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_nobody_answers_fails_at_the_deadline_and_a_dead_server_before_it() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.script(|query| {
+        if is_slow(query) { Reply::Never } else { Reply::After(Duration::from_millis(5), 0) }
+    });
+    let slow = network.ask("slow.example.").await;
+    let failure = slow.result.as_ref().unwrap_err();
+    let [Attempt { error, .. }] = &failure.attempts[..] else { unreachable!("{failure:?}") };
+    assert!(matches!(error, ExchangeError::Timeout(time) if *time == slow.took), "{error:?}");
+    assert!(slow.took > Duration::from_millis(2900), "{slow:?}");
+
+    server.fall_silent();
+    let dead = network.ask("dead.example.").await;
+    assert!(dead.took < Duration::from_millis(2200), "{dead:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn broken_names_do_not_take_a_server_out() {
     let network = Network::of(2).warm().await;
     for server in &network.servers {
@@ -161,7 +198,7 @@ async fn a_name_without_an_answer_has_its_time_limit_however_much_else_is_answer
     network.ask_many(200, Duration::from_millis(20)).await;
 
     let slow = slow.await.unwrap();
-    assert!(slow.result.is_err() && slow.took < Duration::from_millis(2010), "{slow:?}");
+    assert!(slow.result.is_err() && slow.took < Duration::from_millis(4010), "{slow:?}");
 }
 
 #[tokio::test(start_paused = true)]
