@@ -63,6 +63,8 @@ struct State {
     is_suspect: bool,
     last_used: Instant,
     last_received: Option<Instant>,
+    /// Ours, and what there is of it when the server has said something about it.
+    longest_idle: Duration,
     idle_limit: Duration,
     /// How long nothing had happened on it when it ended.
     idle_at_end: Option<Duration>,
@@ -89,6 +91,7 @@ impl Connection {
             is_suspect: false,
             last_used: now,
             last_received: None,
+            longest_idle: limits.idle_timeout,
             idle_limit: limits.idle_timeout,
             idle_at_end: None,
         };
@@ -138,11 +141,12 @@ impl Connection {
     }
 
     /// Whether it is open, waits for nothing, and nothing was asked for so long; or for half of what either side
-    /// lets it be idle, when that is less.
+    /// lets it be idle, when that is less. Not where that is so short that it is meant to be closed.
     pub(super) fn is_quiet_for(&self, interval: Duration, now: Instant) -> bool {
         let state = self.state();
         matches!(state.phase, Phase::Open { .. })
             && state.pending.is_idle()
+            && state.idle_limit >= LEAST_IDLE
             && state.last_used + interval.min(state.idle_limit / 2) <= now
     }
 
@@ -200,6 +204,11 @@ impl Connection {
         self.wake.wake();
     }
 
+    /// Whether it may be idle for so short a time that it is meant to be closed.
+    pub(super) fn is_brief(&self) -> bool {
+        self.state().idle_limit < LEAST_IDLE
+    }
+
     /// How long it had been open and nothing had happened on it when it ended.
     pub(super) fn idle_at_end(&self) -> Option<Duration> {
         self.state().idle_at_end
@@ -242,13 +251,13 @@ impl State {
         Ok(progress)
     }
 
-    /// The server's wish about idle connections (RFC 7828 section 3.2.2): zero asks to close.
+    /// The server's wish about idle connections (RFC 7828 section 3.2.2): zero asks to close, and the last one counts.
     fn heed_keepalive(&mut self, value: u16) {
         if value == 0 {
             self.is_taking = false;
         } else {
             let granted = Duration::from_millis(100) * u32::from(value);
-            self.idle_limit = self.idle_limit.min(granted);
+            self.idle_limit = self.longest_idle.min(granted);
         }
     }
 
@@ -338,6 +347,9 @@ fn write_frame(request: &Request, id: u16, edns: Option<RequestEdns>, out: &mut 
 /// At about this age a connection is replaced, so that load spreads again over the servers behind one address
 /// and a renewed certificate is seen. Our guess; each has its own time, lest all are replaced at once.
 const OLD: Duration = Duration::from_secs(3600);
+
+/// To keep one that is closed sooner would take more questions than to make another one takes packets: our guess.
+pub(super) const LEAST_IDLE: Duration = Duration::from_millis(1500);
 
 #[cfg(test)]
 mod tests;

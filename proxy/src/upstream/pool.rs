@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    connection::{Connection, Load},
+    connection::{Connection, LEAST_IDLE, Load},
     error::ExchangeError,
     settings::ConnectionLimits,
 };
@@ -32,6 +32,8 @@ struct Inner {
     /// When the server last gave us no connection beside those that we have.
     refused: Option<Instant>,
     idle_ends: IdleEnds,
+    /// Whether the last connection was not to be idle for long, as the server had said.
+    is_brief: bool,
 }
 
 /// After how long the server closes a connection on which nothing happens, which few tell (RFC 7828).
@@ -115,13 +117,17 @@ impl Pool {
         self.place(limits, may_open, now)
     }
 
-    /// A new connection, when there is none that could be used for a while; somebody has to make it.
+    /// A new connection, when there is none that could be used for a while; somebody has to make it. None where it would be
+    /// closed before long.
     pub(super) fn prepare(
         &self,
         limits: &ConnectionLimits,
         now: Instant,
     ) -> Option<Arc<Connection>> {
         let mut inner = self.lock();
+        if inner.is_brief || limits.idle_timeout < LEAST_IDLE {
+            return None;
+        }
         let may_add = inner.may_add(now);
         let connections = &mut inner.connections;
         connections.retain(|connection| !connection.is_ended());
@@ -144,6 +150,11 @@ impl Pool {
     pub(super) fn note_opened(&self, now: Instant) {
         self.lock().refused = None;
         self.retire_old(now);
+    }
+
+    /// A connection has ended: what the server let it be idle holds for the next one, until that one has other news.
+    pub(super) fn note_end(&self, connection: &Connection) {
+        self.lock().is_brief = connection.is_brief();
     }
 
     /// The server has closed a connection on which nothing had happened for so long.
@@ -223,9 +234,6 @@ impl IdleEnds {
         self.last = Some(idle);
     }
 }
-
-/// To keep one that is closed sooner would take more questions than to make another one takes packets: our guess.
-const LEAST_IDLE: Duration = Duration::from_millis(1500);
 
 /// How long a server that gave us no further connection is not asked for one: our guess. Those that there are go on.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);

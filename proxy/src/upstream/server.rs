@@ -344,6 +344,7 @@ impl Opening {
                 // it. Whatever else ends a connection is judged by the questions that it took along.
                 let ended = self.drive(stream, token).await;
                 self.tell_end(ended.as_ref().err(), begun);
+                self.pool.note_end(&self.connection);
                 if matches!(ended, Err(ExchangeError::Closed))
                     && let Some(idle) = self.connection.idle_at_end()
                 {

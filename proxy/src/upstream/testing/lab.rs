@@ -79,6 +79,8 @@ struct State {
     dials: Vec<Instant>,
     /// After how long without a query a connection is closed.
     idle: Duration,
+    /// What answers grant (RFC 7828), in units of 100 ms.
+    grant: Option<u16>,
     queries: Vec<Query>,
 }
 
@@ -120,6 +122,7 @@ impl LabServer {
             closing: CancellationToken::new(),
             dials: Vec::new(),
             idle: Duration::MAX,
+            grant: None,
             queries: Vec::new(),
         };
         Self { address, state: Arc::new(Mutex::new(state)) }
@@ -128,6 +131,11 @@ impl LabServer {
     /// From now on connections are closed on which nothing is asked for so long.
     pub(crate) fn close_when_idle_for(&self, idle: Duration) {
         self.state().idle = idle;
+    }
+
+    /// From now on answers let a connection be idle for so many units of 100 ms.
+    pub(crate) fn grant(&self, units: u16) {
+        self.state().grant = Some(units);
     }
 
     /// From now on connections are taken like this.
@@ -228,8 +236,11 @@ impl LabServer {
             Tasks::default().spawn(async move {
                 sleep(delay).await;
                 if server.state().first_alive <= connection {
-                    let answer =
+                    let mut answer =
                         if rcode == 0 { answer_to(&query) } else { response_to(&query, rcode) };
+                    if let Some(units) = server.state().grant {
+                        append_keepalive(&mut answer, units);
+                    }
                     // The client may have left.
                     let _ = output.lock().await.write_all(&frame(&answer)).await;
                 }
@@ -248,6 +259,13 @@ impl LabServer {
         };
         script.map_or(Reply::Never, |script| script(&query))
     }
+}
+
+/// An OPT record with edns-tcp-keepalive, behind an answer without one.
+fn append_keepalive(answer: &mut Vec<u8>, units: u16) {
+    answer[11] = 1;
+    answer.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0b\0\x02");
+    answer.extend_from_slice(&units.to_be_bytes());
 }
 
 async fn read(input: &mut ReadHalf<DuplexStream>) -> Option<Vec<u8>> {

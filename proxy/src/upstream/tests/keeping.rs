@@ -68,6 +68,45 @@ async fn a_connection_is_kept_alive_where_the_server_closes_those_that_are_idle(
     }
 }
 
+/// A server that has no connections to spare tells us so (RFC 7828 section 3.2.2).
+#[tokio::test(start_paused = true)]
+async fn what_may_be_idle_for_a_moment_only_is_closed_and_not_made_again_before_somebody_asks() {
+    for (why, units, idle_timeout) in
+        [("granted", 3, Duration::from_secs(30)), ("set", 300, Duration::from_secs(1))]
+    {
+        let set =
+            |upstream: &mut UpstreamSettings| upstream.connections.idle_timeout = idle_timeout;
+        let network = Network::with(1, 0, |upstream, _| set(upstream));
+        let [server] = &network.servers[..] else { unreachable!() };
+        server.grant(units);
+        assert!(network.ask("www.example.").await.result.is_ok());
+        seconds(5).await;
+        let before = (server.dials().len(), server.probed().len());
+        seconds(50).await;
+
+        let after = (server.dials().len(), server.probed().len());
+        assert_eq!(after, before, "{why}: dials and probes");
+        assert!(after.0 <= 2 && after.1 <= 1, "{why}: {after:?}");
+        assert!(network.ask("again.example.").await.result.is_ok(), "{why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_idle_time_that_a_server_grants_is_the_one_that_holds() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    for units in [3, 300] {
+        server.grant(units);
+        assert!(network.ask(&format!("{units}.example.")).await.result.is_ok());
+    }
+    let dials = server.dials().len();
+    seconds(50).await;
+
+    assert_eq!(server.dials().len(), dials, "it is kept");
+    let probes = server.probed().len();
+    assert!((8..=12).contains(&probes), "{probes} probes");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_others_are_not_kept_once_it_is_known_how_fast_they_are() {
     let network = Network::with(6, 0, |_, route| route.policy = Policy::Fastest).warm().await;
