@@ -1,7 +1,7 @@
 //! One question to one server, from the first octet to an answer or a failure.
 //!
 //! What belongs to the server alone is done here: over UDP a truncated answer is fetched over TCP (RFC 7766
-//! section 5), a plain server that does not know EDNS is asked again without (RFC 6891 section 7), and a question
+//! section 5), a server that does not know EDNS is asked again without (RFC 6891 section 7), and a question
 //! whose connection died unanswered is asked once more on a fresh one (RFC 7766 section 6.2.4), and more often where
 //! others that waited there may be the reason, or were answered meanwhile; one that was put on a connection that could not be
 //! made goes to one that there is. How long to wait, and who is asked next, is decided in [`super::search`].
@@ -278,9 +278,7 @@ impl Exchange {
     }
 
     fn is_about_edns(&self, rcode: Rcode) -> bool {
-        self.with_edns
-            && !self.server.is_secured()
-            && matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS)
+        self.with_edns && matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS)
     }
 }
 

@@ -4,7 +4,11 @@
 //! possible; the ID of a question that nobody waits for any more stays taken, lest its late answer meets a
 //! newer question. Such IDs are bounded by [`Pending::is_worn`], after which the connection is replaced.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
@@ -106,29 +110,33 @@ impl Pending {
         self.live == 0
     }
 
-    /// Hands a message to who waits for it; an error ends the connection.
+    /// Hands a message to who waits for it; an error ends the connection. That is for what shows that the stream is not in
+    /// step, or answers mixed up: a broken record in an answer to the right question is about that name alone.
     pub(super) fn receive(&mut self, message: &[u8]) -> Result<Received, ExchangeError> {
-        let Some(header) = read_header(message) else {
+        let Some(header) = Header::read(message) else {
             self.fail_the_only_one(&ExchangeError::Malformed);
             return Err(ExchangeError::Malformed);
         };
-        let Some(Waiting { request, reply }) = self.questions.remove(&header.id) else {
+        let Entry::Occupied(found) = self.questions.entry(header.id) else {
             return Ok(Received::Unexpected);
         };
+        if !is_response(header) {
+            self.fail_the_only_one(&ExchangeError::Malformed);
+            return Err(ExchangeError::Malformed);
+        }
+        let Waiting { request, reply } = found.remove();
         self.live -= usize::from(reply.is_some());
         let result = check(message, header, &request.question);
-        let ends_connection = match &result {
-            Err(error @ (ExchangeError::Mismatch | ExchangeError::Malformed)) => {
-                Some(error.clone())
-            }
-            _ => None,
-        };
+        let is_mixed_up = matches!(result, Err(ExchangeError::Mismatch));
         let keepalive = result.as_ref().ok().and_then(|layout| keepalive(message, layout));
         if let Some(reply) = reply {
             // Who waited may have left in this moment.
             let _ = reply.send(result.map(|layout| Response { message: own(message), layout }));
         }
-        ends_connection.map_or(Ok(Received::Answer { keepalive }), Err)
+        if is_mixed_up {
+            return Err(ExchangeError::Mismatch);
+        }
+        Ok(Received::Answer { keepalive })
     }
 
     /// Of what can be for nobody else.
@@ -170,13 +178,18 @@ fn own(message: &[u8]) -> Vec<u8> {
 
 /// The header of a response to a query; `None` when it is something else.
 pub(super) fn read_header(message: &[u8]) -> Option<Header> {
-    Header::read(message)
-        .filter(|header| header.has(Header::QR) && header.opcode() == Opcode::QUERY)
+    Header::read(message).filter(|header| is_response(*header))
+}
+
+fn is_response(header: Header) -> bool {
+    header.has(Header::QR) && header.opcode() == Opcode::QUERY
 }
 
 fn check(message: &[u8], header: Header, question: &Question<'_>) -> Result<Layout, ExchangeError> {
     if !is_bare_error(header) && !repeats(message, header, question) {
-        return Err(ExchangeError::Mismatch);
+        // Without a question it is no answer to another one.
+        let is_bare = header.counts[0] == 0;
+        return Err(if is_bare { ExchangeError::Malformed } else { ExchangeError::Mismatch });
     }
     if header.has(Header::TC) {
         return Err(ExchangeError::Truncated);

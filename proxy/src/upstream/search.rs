@@ -57,6 +57,8 @@ struct Try<'s> {
     gave_nothing: bool,
     /// Whether what it gave was no answer.
     is_garbled: bool,
+    /// Whether it failed with this question alone: it has answered others since.
+    is_alive: bool,
 }
 
 /// What is considered next while a server has not answered.
@@ -149,6 +151,9 @@ impl<'s> Search<'s> {
         let is_final = result.as_ref().is_ok_and(|(response, rcode)| is_final(*rcode, response));
         attempt.gave_nothing = result.as_ref().is_err_and(ExchangeError::is_end_of_connection);
         attempt.is_garbled = result.as_ref().is_err_and(ExchangeError::is_garbled);
+        attempt.is_alive = result
+            .as_ref()
+            .is_err_and(|error| error.may_be_of_the_name() && answers_others(server, &exchange));
         server.note(outcome, is_final, exchange.started(), now);
         if result.is_err() && server.is_suspect() {
             server.probe();
@@ -278,8 +283,10 @@ impl<'s> Search<'s> {
         let Some(exchange) = attempt.exchange.take() else { return };
         attempt.gave_nothing = true;
         let (server, has_stayed) = (attempt.server, attempt.next == Step::Stay);
-        let is_alive = !server.health().is_silent_since(exchange.started());
-        if now < self.deadline && is_alive && self.next_server(now).is_none() {
+        let started = exchange.started();
+        attempt.is_alive = server.health().has_answered_since(started);
+        let may_answer = !server.health().is_silent_since(started);
+        if now < self.deadline && may_answer && self.next_server(now).is_none() {
             return self.stay(index, exchange);
         }
         let waited = now.saturating_duration_since(exchange.started());
@@ -340,14 +347,15 @@ impl<'s> Search<'s> {
         self.route.next(servers, self.draw, worst, is_excluded, now)
     }
 
-    /// After transport failures of all servers, never for an rcode; and never because of one silence: names
-    /// are slow, and a fallback may be weaker.
+    /// After transport failures of all servers, never for an rcode, and never because of one name: names are slow or broken, and
+    /// a fallback may be weaker.
     fn may_fall_back(&self) -> bool {
         let has_failed = |server: &Arc<Server>| {
             server.is_out_of_reach()
                 || self.tries.iter().any(|tried| {
                     Arc::ptr_eq(tried.server, server)
-                        && (tried.exchange.is_none() || (tried.gave_nothing && server.is_deaf()))
+                        && ((tried.exchange.is_none() && !tried.is_alive)
+                            || (tried.gave_nothing && server.is_deaf()))
                 })
         };
         self.bad.is_none()
@@ -374,6 +382,7 @@ impl<'s> Search<'s> {
             has_moved_on: false,
             gave_nothing: false,
             is_garbled: false,
+            is_alive: false,
         });
     }
 
@@ -441,6 +450,13 @@ impl Try<'_> {
 fn answer_of(server: &Server, message: Vec<u8>, layout: Layout) -> Answer {
     let (upstream, is_secure) = (Arc::clone(server.upstream()), server.is_secured());
     Answer { message, layout, upstream, server: server.address(), is_secure }
+}
+
+/// Whether the server has answered others about when it failed with this question.
+fn answers_others(server: &Server, failed: &Exchange) -> bool {
+    let started = failed.started();
+    let since = started.checked_sub(server.limits().query).unwrap_or(started);
+    server.health().has_answered_since(since)
 }
 
 /// How much an answer that is none says: why the name has none, that it has none, that this server is not to be asked.

@@ -65,9 +65,12 @@ impl Entry {
 
     /// Makes header and question those of the reply to `query`.
     fn address(&self, message: &mut [u8], query: &Query<'_>, how: How, rcode: Rcode) {
-        // Beyond its end, signatures that were good may have ended, too (RFC 4035 section 5.3.3).
-        let is_stale = matches!(how, How::Stale { .. });
-        let told = if query.wants_authentic_data() && !is_stale { u16::MAX } else { !Header::AD };
+        // Beyond its end, signatures that were good may have ended, too (RFC 4035 section 5.3.3), and no authority says so.
+        let told = match how {
+            How::Stale { .. } => !(Header::AD | Header::AA),
+            _ if query.wants_authentic_data() => u16::MAX,
+            _ => !Header::AD,
+        };
         let flags = u16_at(message, 2).unwrap_or_default() & told;
         let additionals = u16_at(message, 10).unwrap_or_default();
         set_u16(message, 0, query.header.id);

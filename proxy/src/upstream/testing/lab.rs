@@ -53,6 +53,8 @@ pub(crate) enum Door {
 pub(crate) enum Reply {
     After(Duration, u8),
     Never,
+    /// Fewer records than the answer says.
+    Garbled,
     /// The connection is closed.
     Close,
     /// It is closed so much later.
@@ -219,8 +221,10 @@ impl LabServer {
                 () = closing.cancelled() => None,
             };
             let Some(query) = query else { break };
-            let (delay, rcode) = match self.hear(connection, &query) {
-                Reply::After(delay, rcode) => (delay, rcode),
+            let (delay, answer) = match self.hear(connection, &query) {
+                Reply::After(delay, 0) => (delay, answer_to(&query)),
+                Reply::After(delay, rcode) => (delay, response_to(&query, rcode)),
+                Reply::Garbled => (FAST, garbled(&query)),
                 Reply::Never => continue,
                 Reply::Close => break,
                 Reply::CloseAfter(delay) => {
@@ -236,8 +240,7 @@ impl LabServer {
             Tasks::default().spawn(async move {
                 sleep(delay).await;
                 if server.state().first_alive <= connection {
-                    let mut answer =
-                        if rcode == 0 { answer_to(&query) } else { response_to(&query, rcode) };
+                    let mut answer = answer;
                     if let Some(units) = server.state().grant {
                         append_keepalive(&mut answer, units);
                     }
@@ -259,6 +262,12 @@ impl LabServer {
         };
         script.map_or(Reply::Never, |script| script(&query))
     }
+}
+
+fn garbled(query: &[u8]) -> Vec<u8> {
+    let mut answer = response_to(query, 0);
+    answer[7] = 1;
+    answer
 }
 
 /// An OPT record with edns-tcp-keepalive, behind an answer without one.
