@@ -93,8 +93,11 @@ async fn a_server_that_drips_its_answer_is_left() {
     let entry = merged(dripping.entry("slow", &authority), json!({"timeouts": {"query": "300ms"}}));
     let (_, text, took) = said(entry).await;
 
-    assert!(text.contains("300ms"), "{text}");
-    assert!(took < Duration::from_secs(4));
+    assert!(text.contains("no answer within"), "{text}");
+    assert!(
+        took < Duration::from_secs(5),
+        "{took:?}: nobody else is left, and it answers health checks"
+    );
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
 /// other, or nobody knows where its DNS is.
 ///
 /// TCP, since a datagram through a Service's address can be lost to a race in the kernel's connection
-/// tracking, and one connection is enough.
+/// tracking, and one connection is enough as long as nothing is slow: CoreDNS takes the questions of a connection in order.
 pub(super) fn cluster(
     cluster_dns: Option<&ClusterDns>,
     udp_payload: u16,
@@ -42,7 +42,7 @@ pub(super) fn cluster(
         transport: Transport::Tcp,
         connect_timeout: defaults::CONNECT_TIMEOUT.to_std(),
         query_timeout: defaults::QUERY_TIMEOUT.to_std(),
-        connections: ConnectionLimits::default(),
+        connections: ConnectionLimits { max: CONNECTIONS, ..ConnectionLimits::default() },
         health_check: HealthCheck::default(),
         udp_payload,
     };
@@ -58,3 +58,6 @@ pub(super) fn cluster(
     };
     Ok(Some((upstream, route)))
 }
+
+/// One more for each slow name, as for reverse names that CoreDNS asks others for. Our guess at how many there are at a time.
+const CONNECTIONS: usize = 8;

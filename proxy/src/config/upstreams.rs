@@ -275,6 +275,6 @@ mod tests {
 
         let route = config.routes.last().unwrap();
         assert_eq!((&*route.name, route.policy), ("cluster-dns", Policy::Sequential));
-        assert_eq!(config.upstreams.last().unwrap().connections, ConnectionLimits::default());
+        assert_eq!(config.upstreams.last().unwrap().connections.max, 8);
     }
 }

@@ -62,6 +62,8 @@ struct State {
     /// Whether it has been silent for too long.
     is_suspect: bool,
     last_used: Instant,
+    /// Since when somebody waits; of no meaning while nobody does.
+    waiting_since: Instant,
     last_received: Option<Instant>,
     /// Ours, and what there is of it when the server has said something about it.
     longest_idle: Duration,
@@ -76,6 +78,8 @@ pub(super) struct Load {
     /// Questions that wait.
     pub(super) in_flight: usize,
     pub(super) is_open: bool,
+    /// How long nothing has come while questions wait, where the one that has waited longest may be the reason.
+    pub(super) silence: Duration,
     /// Whether it is about to be replaced.
     pub(super) is_old: bool,
 }
@@ -90,6 +94,7 @@ impl Connection {
             is_taking: true,
             is_suspect: false,
             last_used: now,
+            waiting_since: now,
             last_received: None,
             longest_idle: limits.idle_timeout,
             idle_limit: limits.idle_timeout,
@@ -111,8 +116,12 @@ impl Connection {
         if !state.is_taking {
             return Err(ExchangeError::Closed);
         }
+        let was_idle = state.pending.is_idle();
         let id = state.pending.insert(request, reply)?;
         state.last_used = now;
+        if was_idle {
+            state.waiting_since = now;
+        }
         write_frame(request, id, edns, &mut state.outgoing);
         drop(state);
         self.wake.wake();
@@ -126,6 +135,7 @@ impl Connection {
         is_usable.then(|| Load {
             in_flight: state.pending.live(),
             is_open: matches!(state.phase, Phase::Open { .. }),
+            silence: state.silence(now),
             is_old: self.expires <= now,
         })
     }
@@ -259,6 +269,16 @@ impl State {
             let granted = Duration::from_millis(100) * u32::from(value);
             self.idle_limit = self.longest_idle.min(granted);
         }
+    }
+
+    fn silence(&self, now: Instant) -> Duration {
+        let Phase::Open { since } = self.phase else { return Duration::ZERO };
+        if self.pending.is_idle() || self.pending.has_overtaken() {
+            return Duration::ZERO;
+        }
+        let begun = since.max(self.waiting_since);
+        let last = self.last_received.map_or(begun, |received| received.max(begun));
+        now.saturating_duration_since(last)
     }
 
     /// Until when the connection stays open if nothing more is asked; `None` while answers are awaited.

@@ -19,6 +19,7 @@ use super::{
     connection::Asked,
     error::ExchangeError,
     pending::Response,
+    pool::Wanted,
     server::Server,
     udp::{self, Datagram},
 };
@@ -270,10 +271,13 @@ impl Exchange {
 
     fn ask_on_stream(&mut self, now: Instant) {
         let edns = self.with_edns.then(|| self.server.edns_of_streams());
-        let asked = self
-            .server
-            .connection(self.ends + self.rides >= ENDS_TOGETHER, now)
-            .and_then(|way| way.ask(&self.request, edns, now));
+        let wanted = match self.firsts {
+            _ if self.ends + self.rides >= ENDS_TOGETHER => Wanted::InTurn,
+            0 => Wanted::Best,
+            _ => Wanted::New,
+        };
+        let asked =
+            self.server.connection(wanted, now).and_then(|way| way.ask(&self.request, edns, now));
         self.way = asked.map_or_else(Way::Failed, Way::Stream);
     }
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 pub(super) struct Latency {
     inner: Mutex<Inner>,
     /// In microseconds, so that who asks need not wait; 0 while too little is known.
+    p50: AtomicU64,
     p95: AtomicU64,
     p99: AtomicU64,
 }
@@ -41,6 +42,7 @@ impl Latency {
         inner.failures = 0;
         inner.histogram.add(took);
         if inner.histogram.total.is_multiple_of(SAMPLES_PER_UPDATE) {
+            self.p50.store(inner.histogram.percentile(50), Ordering::Relaxed);
             self.p95.store(inner.histogram.percentile(95), Ordering::Relaxed);
             self.p99.store(inner.histogram.percentile(99), Ordering::Relaxed);
         }
@@ -91,6 +93,12 @@ impl Latency {
     /// Whether nothing was measured of late.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         self.inner().smoothed.is_none_or(|(_, measured)| measured + RECENT <= now)
+    }
+
+    /// The time within which half of all answers come; `None` while too little is known.
+    pub(super) fn p50(&self) -> Option<Duration> {
+        let micros = self.p50.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
     }
 
     /// The time within which 95 of 100 answers come; `None` while too little is known.

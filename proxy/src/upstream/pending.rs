@@ -35,6 +35,10 @@ pub(super) type Answered = oneshot::Receiver<Result<Response, ExchangeError>>;
 #[derive(Debug)]
 pub(super) struct Pending {
     next: u16,
+    /// The ID of the question that has waited longest, while there are any.
+    first: u16,
+    /// Whether one was answered before another one that had been asked earlier.
+    has_overtaken: bool,
     /// Nobody else chooses IDs, so nobody could gain from a known seed.
     questions: HashMap<u16, Waiting, FixedState>,
     live: usize,
@@ -65,7 +69,15 @@ impl Pending {
 
     fn starting_at(next: u16, max_live: usize) -> Self {
         let questions = HashMap::default();
-        Self { next, questions, live: 0, max_live: max_live.min(MAX_IN_FLIGHT) }
+        let (first, has_overtaken) = (next, false);
+        Self {
+            next,
+            first,
+            has_overtaken,
+            questions,
+            live: 0,
+            max_live: max_live.min(MAX_IN_FLIGHT),
+        }
     }
 
     /// Takes a question in and gives it an ID.
@@ -83,6 +95,9 @@ impl Pending {
         }
         let id = self.next;
         self.next = self.next.wrapping_add(1);
+        if self.questions.is_empty() {
+            self.first = id;
+        }
         self.questions.insert(id, Waiting { request: Arc::clone(request), reply: Some(reply) });
         self.live += 1;
         Ok(id)
@@ -126,6 +141,7 @@ impl Pending {
         }
         let Waiting { request, reply } = found.remove();
         self.live -= usize::from(reply.is_some());
+        self.note_order(header.id);
         let result = check(message, header, &request.question);
         let is_mixed_up = matches!(result, Err(ExchangeError::Mismatch));
         let keepalive = result.as_ref().ok().and_then(|layout| keepalive(message, layout));
@@ -137,6 +153,19 @@ impl Pending {
             return Err(ExchangeError::Mismatch);
         }
         Ok(Received::Answer { keepalive })
+    }
+
+    /// Each ID is passed once, so it takes no longer for many.
+    fn note_order(&mut self, answered: u16) {
+        self.has_overtaken |= answered != self.first;
+        while self.first != self.next && !self.questions.contains_key(&self.first) {
+            self.first = self.first.wrapping_add(1);
+        }
+    }
+
+    /// Whether the server has answered out of order, so that a slow question holds up nobody.
+    pub(super) fn has_overtaken(&self) -> bool {
+        self.has_overtaken
     }
 
     /// Of what can be for nobody else.
@@ -278,6 +307,29 @@ mod tests {
         assert_eq!(late.unwrap(), Received::Answer { keepalive: None });
         assert!(answered.try_recv().is_err(), "the late answer is for nobody");
         assert_eq!(pending.receive(&answer("old.example.", old)).unwrap(), Received::Unexpected);
+    }
+
+    #[test]
+    fn answers_out_of_order_are_noticed() {
+        let cases: [(&str, &[usize], bool); 4] = [
+            ("in order", &[0, 1, 2, 3], false),
+            ("the last one first", &[3, 0, 1, 2], true),
+            ("one before another one", &[0, 2], true),
+            ("the first ones", &[0, 1], false),
+        ];
+        for (why, answered, expected) in cases {
+            // Across the end of the IDs.
+            let mut pending = Pending::starting_at(65_534, 9);
+            let waits: Vec<_> = (0..4).map(|_| ask(&mut pending, "a.example.")).collect();
+            for index in answered {
+                let (id, _) = &waits[*index];
+                pending.receive(&answer("a.example.", *id)).unwrap();
+            }
+            assert_eq!(pending.has_overtaken(), expected, "{why}");
+            let (id, _answered) = ask(&mut pending, "b.example.");
+            pending.receive(&answer("b.example.", id)).unwrap();
+            assert_eq!(pending.has_overtaken(), expected || answered.len() < 4, "{why}, and one");
+        }
     }
 
     #[test]

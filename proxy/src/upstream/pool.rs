@@ -1,7 +1,8 @@
 //! The connections of one server: few, long-lived, each for many questions.
 //!
 //! The first one carries everything until it is half full; then another one is made. One that is old goes
-//! when there is another one in its place, one that is suspect is replaced at once. Whoever needs a connection that is
+//! when there is another one in its place, one that is suspect is replaced at once. Where a server has never
+//! answered out of order, and nothing comes for longer than usual, one question may hold up those behind it: the next ones go elsewhere. Whoever needs a connection that is
 //! still being made waits for that one: there is never more than one attempt at a time, but for questions that are to
 //! be apart.
 
@@ -44,6 +45,25 @@ struct IdleEnds {
     limit: Option<Duration>,
 }
 
+/// What connection a question is to have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wanted {
+    /// The one where it is answered soonest.
+    Best,
+    /// One more, so that nobody is behind it.
+    New,
+    /// Another one than the question before, of those that want the same.
+    InTurn,
+}
+
+/// What a place is chosen by.
+#[derive(Clone, Copy)]
+struct Terms<'l> {
+    limits: &'l ConnectionLimits,
+    held_up_after: Duration,
+    now: Instant,
+}
+
 /// Where a question goes.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -53,68 +73,24 @@ pub(super) struct Place {
 }
 
 impl Pool {
-    /// Finds a place for one more question. `may_open` says why no connection may be made now.
+    /// Finds a place for one more question. `may_open` says why no connection may be made now; those where a question seems to
+    /// hold up the others for `held_up_after` are avoided.
     pub(super) fn place(
         &self,
+        wanted: Wanted,
         limits: &ConnectionLimits,
-        may_open: impl FnOnce() -> Result<(), ExchangeError>,
-        now: Instant,
-    ) -> Result<Place, ExchangeError> {
-        let mut inner = self.lock();
-        let is_good = |known: &&Arc<Connection>| known.is_good(limits, now);
-        if let Some(good) = inner.connections.iter().find(is_good) {
-            return Ok(Place { connection: Arc::clone(good), to_open: None });
-        }
-        let may_add = inner.may_add(now);
-        let connections = &mut inner.connections;
-        connections.retain(|connection| !connection.is_ended());
-        let Some((best, load)) = best(connections, limits, now) else {
-            let is_open = |known: &Arc<Connection>| known.load(now).is_some_and(|it| it.is_open);
-            if !may_add && connections.iter().any(is_open) {
-                return Err(ExchangeError::InFlight(limits.max_in_flight));
-            }
-            return place_on_new(connections, limits, may_open, now);
-        };
-        // An old one goes when there is another one in its place.
-        let is_wanted =
-            load.is_old || (is_crowded(load, limits) && count_taking(connections) < limits.max);
-        let is_being_made = || connections.iter().any(|connection| connection.is_connecting());
-        let to_open = (is_wanted && may_add && !is_being_made() && may_open().is_ok())
-            .then(|| open(connections, limits, now));
-        Ok(Place { connection: best, to_open })
-    }
-
-    /// The same for a question that connections were closed under: one after the other goes to another connection, of as many
-    /// as there may be. So one that connections are closed because of has fewer around it each time, as long as those
-    /// elsewhere are answered meanwhile.
-    pub(super) fn place_apart(
-        &self,
-        limits: &ConnectionLimits,
+        held_up_after: Duration,
         may_open: impl Fn() -> Result<(), ExchangeError>,
         now: Instant,
     ) -> Result<Place, ExchangeError> {
+        let terms = Terms { limits, held_up_after, now };
         let mut inner = self.lock();
-        let may_add = inner.may_add(now);
-        let Inner { connections, turn, .. } = &mut *inner;
-        connections.retain(|connection| !connection.is_ended());
-        // Else two might be put together on a new one each time.
-        if connections.is_empty() {
-            *turn = 0;
-        }
-        let has_room = |load: Load| load.in_flight < limits.max_in_flight;
-        let mut usable = connections.iter().filter(|known| known.load(now).is_some_and(has_room));
-        let nth = *turn % limits.max.max(1);
-        *turn = turn.wrapping_add(1);
-        if let Some(connection) = usable.nth(nth).map(Arc::clone) {
-            return Ok(Place { connection, to_open: None });
-        }
-        let may_grow = connections.is_empty() || may_add;
-        if may_grow && count_taking(connections) < limits.max && may_open().is_ok() {
-            let connection = open(connections, limits, now);
-            return Ok(Place { connection: Arc::clone(&connection), to_open: Some(connection) });
-        }
-        drop(inner);
-        self.place(limits, may_open, now)
+        let place = match wanted {
+            Wanted::Best => None,
+            Wanted::New => inner.place_on_one_more(terms, &may_open),
+            Wanted::InTurn => inner.place_in_turn(terms, &may_open),
+        };
+        place.map_or_else(|| inner.place_on_best(terms, &may_open), Ok)
     }
 
     /// A new connection, when there is none that could be used for a while; somebody has to make it. None where it would be
@@ -219,6 +195,76 @@ impl Pool {
 }
 
 impl Inner {
+    fn place_on_best(
+        &mut self,
+        terms: Terms<'_>,
+        may_open: impl Fn() -> Result<(), ExchangeError>,
+    ) -> Result<Place, ExchangeError> {
+        let Terms { limits, now, .. } = terms;
+        if let Some(good) = self.connections.iter().find(|known| known.is_good(terms)) {
+            return Ok(Place { connection: Arc::clone(good), to_open: None });
+        }
+        let may_add = self.may_add(now);
+        let connections = &mut self.connections;
+        connections.retain(|connection| !connection.is_ended());
+        let Some((best, load)) = best(connections, terms) else {
+            let is_open = |known: &Arc<Connection>| known.load(now).is_some_and(|it| it.is_open);
+            if !may_add && connections.iter().any(is_open) {
+                return Err(ExchangeError::InFlight(limits.max_in_flight));
+            }
+            return place_on_new(connections, limits, may_open, now);
+        };
+        let is_held_up = load.silence >= terms.held_up_after;
+        // An old one goes when there is another one in its place.
+        let is_wanted = load.is_old
+            || ((is_crowded(load, limits) || is_held_up) && count_taking(connections) < limits.max);
+        let is_being_made = || connections.iter().any(|connection| connection.is_connecting());
+        let to_open = (is_wanted && may_add && !is_being_made() && may_open().is_ok())
+            .then(|| open(connections, limits, now));
+        let connection = to_open.as_ref().filter(|_| is_held_up).unwrap_or(&best);
+        Ok(Place { connection: Arc::clone(connection), to_open })
+    }
+
+    /// For a question that others should not be behind: on a connection of its own, if there may be one more.
+    fn place_on_one_more(
+        &mut self,
+        Terms { limits, now, .. }: Terms<'_>,
+        may_open: impl Fn() -> Result<(), ExchangeError>,
+    ) -> Option<Place> {
+        self.connections.retain(|connection| !connection.is_ended());
+        let may_grow = self.connections.is_empty() || self.may_add(now);
+        let may_be_made = may_grow && count_taking(&self.connections) < limits.max;
+        (may_be_made && may_open().is_ok()).then(|| {
+            let connection = open(&mut self.connections, limits, now);
+            Place { connection: Arc::clone(&connection), to_open: Some(connection) }
+        })
+    }
+
+    /// For a question that connections were closed under: one after the other goes to another connection, of as many
+    /// as there may be. So one that connections are closed because of has fewer around it each time, as long as those
+    /// elsewhere are answered meanwhile.
+    fn place_in_turn(
+        &mut self,
+        terms: Terms<'_>,
+        may_open: impl Fn() -> Result<(), ExchangeError>,
+    ) -> Option<Place> {
+        let Terms { limits, now, .. } = terms;
+        let Self { connections, turn, .. } = self;
+        connections.retain(|connection| !connection.is_ended());
+        // Else two might be put together on a new one each time.
+        if connections.is_empty() {
+            *turn = 0;
+        }
+        let has_room = |load: Load| load.in_flight < limits.max_in_flight;
+        let mut usable = connections.iter().filter(|known| known.load(now).is_some_and(has_room));
+        let nth = *turn % limits.max.max(1);
+        *turn = turn.wrapping_add(1);
+        if let Some(connection) = usable.nth(nth).map(Arc::clone) {
+            return Some(Place { connection, to_open: None });
+        }
+        self.place_on_one_more(terms, may_open)
+    }
+
     /// Whether one connection more may be tried for, beside others.
     fn may_add(&self, now: Instant) -> bool {
         self.refused.is_none_or(|refused| refused + REFUSAL_PAUSE <= now)
@@ -238,26 +284,29 @@ impl IdleEnds {
 /// How long a server that gave us no further connection is not asked for one: our guess. Those that there are go on.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// The connection for the next question: open, not old, not crowded, and then the first one, so that questions
+/// The connection for the next question: not held up, open, not old, not crowded, and then the first one, so that questions
 /// that leave together leave in one record.
-fn best(
-    connections: &[Arc<Connection>],
-    limits: &ConnectionLimits,
-    now: Instant,
-) -> Option<(Arc<Connection>, Load)> {
+fn best(connections: &[Arc<Connection>], terms: Terms<'_>) -> Option<(Arc<Connection>, Load)> {
+    let Terms { limits, held_up_after, now } = terms;
     let loads = connections.iter().filter_map(|known| Some((known, known.load(now)?)));
     let with_room = loads.filter(|(_, load)| load.in_flight < limits.max_in_flight);
     let (connection, load) = with_room.min_by_key(|(_, load)| {
-        let is_crowded = is_crowded(*load, limits);
-        (!load.is_open, load.is_old, is_crowded, if is_crowded { load.in_flight } else { 0 })
+        let (is_held_up, is_crowded) = (load.silence >= held_up_after, is_crowded(*load, limits));
+        let in_flight = if is_held_up || is_crowded { load.in_flight } else { 0 };
+        (is_held_up, !load.is_open, load.is_old, is_crowded, in_flight)
     })?;
     Some((Arc::clone(connection), load))
 }
 
 impl Connection {
     /// Whether it can have the next question, and nothing else need be thought of: which is the rule.
-    fn is_good(&self, limits: &ConnectionLimits, now: Instant) -> bool {
-        self.load(now).is_some_and(|load| load.is_open && !load.is_old && !is_crowded(load, limits))
+    fn is_good(&self, Terms { limits, held_up_after, now }: Terms<'_>) -> bool {
+        self.load(now).is_some_and(|load| {
+            load.is_open
+                && !load.is_old
+                && load.silence < held_up_after
+                && !is_crowded(load, limits)
+        })
     }
 }
 
@@ -339,7 +388,11 @@ mod tests {
     #[test]
     fn where_no_connection_is_left_two_questions_that_are_apart_get_one_each() {
         let (pool, limits, now) = (Pool::default(), ConnectionLimits::default(), Instant::now());
-        let place = || pool.place_apart(&limits, || Ok(()), now).unwrap().connection;
+        let held_up_after = Duration::from_millis(100);
+        let place = || {
+            let place = pool.place(Wanted::InTurn, &limits, held_up_after, || Ok(()), now);
+            place.unwrap().connection
+        };
         for before in 0..4 {
             let earlier: Vec<_> = (0..before).map(|_| place()).collect();
             let end_all = || {

@@ -22,7 +22,7 @@ use super::{
     metrics::{ServerSeries, UpstreamSeries},
     pending::Response,
     placement::Placement,
-    pool::Pool,
+    pool::{Pool, Wanted},
     settings::{ConnectionLimits, HealthCheck},
 };
 use crate::{
@@ -186,18 +186,22 @@ impl Server {
         LEAST_PATIENCE.max(self.core.latency.p99() * 4).min(self.core.limits.query / 2)
     }
 
-    /// The connection for the next question; made when there is none. Those `is_apart` go turn by turn to another one.
+    /// After how much silence a connection may be held up by one question. With servers that take questions in order, as many
+    /// do (RFC 7766 section 6.2.1.1 leaves it to them), all that are behind it wait.
+    fn held_up_after(&self) -> Duration {
+        let usual = self.core.latency.p50().map(|p50| (p50 * 4).max(LEAST_DELAY));
+        usual.unwrap_or(LEAST_PATIENCE).min(self.patience())
+    }
+
+    /// The connection for the next question; made when there is none.
     pub(super) fn connection(
         &self,
-        is_apart: bool,
+        wanted: Wanted,
         now: Instant,
     ) -> Result<Arc<Connection>, ExchangeError> {
         let may_open = || self.core.health.fresh_failure(now).map_or(Ok(()), Err);
-        let limits = &self.core.connections;
-        let place = match is_apart {
-            true => self.pool.place_apart(limits, may_open, now)?,
-            false => self.pool.place(limits, may_open, now)?,
-        };
+        let (limits, held_up_after) = (&self.core.connections, self.held_up_after());
+        let place = self.pool.place(wanted, limits, held_up_after, may_open, now)?;
         if let Some(to_open) = place.to_open {
             self.open(to_open);
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, duplex, split},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -81,6 +81,8 @@ struct State {
     dials: Vec<Instant>,
     /// After how long without a query a connection is closed.
     idle: Duration,
+    /// Whether the next question of a connection is read when the one before was answered.
+    is_in_order: bool,
     /// What answers grant (RFC 7828), in units of 100 ms.
     grant: Option<u16>,
     queries: Vec<Query>,
@@ -124,6 +126,7 @@ impl LabServer {
             closing: CancellationToken::new(),
             dials: Vec::new(),
             idle: Duration::MAX,
+            is_in_order: false,
             grant: None,
             queries: Vec::new(),
         };
@@ -138,6 +141,11 @@ impl LabServer {
     /// From now on answers let a connection be idle for so many units of 100 ms.
     pub(crate) fn grant(&self, units: u16) {
         self.state().grant = Some(units);
+    }
+
+    /// From now on the questions of a connection are answered in order (RFC 7766 section 6.2.1.1 leaves it to servers).
+    pub(crate) fn answer_in_order(&self) {
+        self.state().is_in_order = true;
     }
 
     /// From now on connections are taken like this.
@@ -236,20 +244,36 @@ impl LabServer {
                     continue;
                 }
             };
-            let (server, output) = (self.clone(), Arc::clone(&output));
-            Tasks::default().spawn(async move {
-                sleep(delay).await;
-                if server.state().first_alive <= connection {
-                    let mut answer = answer;
-                    if let Some(units) = server.state().grant {
-                        append_keepalive(&mut answer, units);
-                    }
-                    // The client may have left.
-                    let _ = output.lock().await.write_all(&frame(&answer)).await;
-                }
-            });
+            let answered = self.clone().answer(connection, answer, delay, Arc::clone(&output));
+            let is_in_order = self.state().is_in_order;
+            if is_in_order {
+                answered.await;
+            } else {
+                Tasks::default().spawn(answered);
+            }
         }
         let _ = output.lock().await.shutdown().await;
+    }
+
+    async fn answer(
+        self,
+        connection: usize,
+        mut answer: Vec<u8>,
+        delay: Duration,
+        output: Arc<tokio::sync::Mutex<WriteHalf<DuplexStream>>>,
+    ) {
+        sleep(delay).await;
+        let (first_alive, grant) = {
+            let state = self.state();
+            (state.first_alive, state.grant)
+        };
+        if first_alive <= connection {
+            if let Some(units) = grant {
+                append_keepalive(&mut answer, units);
+            }
+            // The client may have left.
+            let _ = output.lock().await.write_all(&frame(&answer)).await;
+        }
     }
 
     fn hear(&self, connection: usize, message: &[u8]) -> Reply {

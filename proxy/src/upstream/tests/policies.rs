@@ -1,6 +1,7 @@
 //! Which server is asked first, by policy and by standing.
 
 use super::*;
+use crate::upstream::pool::Wanted;
 
 const POLICIES: [Policy; 4] =
     [Policy::Fastest, Policy::Sequential, Policy::RoundRobin, Policy::Random];
@@ -121,7 +122,7 @@ async fn a_connection_to_a_server_that_is_asked_by_datagrams_says_nothing_about_
     let (slow, open) = (network.known(0), network.known(1));
     network.servers[0].door(Door::Hangs);
     for server in [slow, open] {
-        server.connection(false, Instant::now()).unwrap();
+        server.connection(Wanted::Best, Instant::now()).unwrap();
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
 

@@ -249,3 +249,52 @@ async fn a_connection_is_made_aside_and_lives_on_a_worker() {
     assert!(fixture.ask("other.example.").await.is_ok());
     assert_eq!(server.log.accepted(), 1);
 }
+
+/// Such as CoreDNS: who is behind a slow name waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_slow_name_holds_up_few_others_where_a_server_takes_questions_in_order() {
+    let network = pool(8, 512).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.answer_in_order();
+    server.script(|query| {
+        Reply::After(Duration::from_millis(if query.name.starts_with("slow") { 800 } else { 2 }), 0)
+    });
+    network.ask_many(100, Duration::from_millis(40)).await;
+
+    let mut slow = Vec::new();
+    let mut took = Vec::new();
+    for round in 0..20 {
+        slow.push(network.start(format!("slow{round}.example.")));
+        for asked in network.ask_many(12, Duration::from_millis(40)).await {
+            assert!(asked.result.is_ok(), "round {round}: {asked:?}");
+            took.push(asked.took);
+        }
+    }
+    for slow in slow {
+        let slow = slow.await.unwrap();
+        assert!(slow.result.is_ok() && slow.took < Duration::from_millis(1000), "{slow:?}");
+    }
+
+    took.sort_unstable();
+    let [half, most, last] = [50, 95, 99].map(|percent| took[took.len() * percent / 100]);
+    assert!(half < Duration::from_millis(5), "{took:?}");
+    assert!(most < Duration::from_millis(150) && last < Duration::from_millis(250), "{took:?}");
+    assert!(server.dials().len() <= 8, "{} connections", server.dials().len());
+}
+
+/// Where questions are answered as they can be, a slow one is nobody's trouble.
+#[tokio::test(start_paused = true)]
+async fn a_slow_name_among_many_others_needs_no_connection_of_its_own() {
+    let network = pool(8, 512).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.script(|query| {
+        Reply::After(Duration::from_millis(if query.name.starts_with("slow") { 800 } else { 2 }), 0)
+    });
+    network.ask_many(100, Duration::from_millis(4)).await;
+
+    let slow = network.start("slow.example.");
+    network.ask_many(200, Duration::from_millis(4)).await;
+
+    assert!(slow.await.unwrap().result.is_ok());
+    assert_eq!(server.dials().len(), 1);
+}
