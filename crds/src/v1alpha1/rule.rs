@@ -198,7 +198,8 @@ pub struct Rewrite {
     pub answer_names: Option<Vec<NameChange>>,
 
     /// Further changes of the names inside of record data (CNAME, DNAME, SOA, SRV, MX, NAPTR, NS, PTR,
-    /// SVCB, HTTPS), the first that matches.
+    /// SVCB, HTTPS), the first that matches. Unless `answers` is `Keep`, owners that such a name leads to become
+    /// what it became.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::RULE_CHANGES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

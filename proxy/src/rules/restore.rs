@@ -1,6 +1,6 @@
 //! What is done to an answer: names go back to those that were asked for, TTLs and response codes change.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use dnsproxy_api::units::{DEFAULT_TTL, Regex, Template};
 
@@ -70,6 +70,9 @@ pub struct Changes {
     pub(super) cname_target: Option<Change>,
 }
 
+/// Names of the answer that became others, by their folded wire form.
+type Renamed = HashMap<Box<[u8]>, Name<'static>>;
+
 /// A text that a rule made and that is no name.
 pub(super) type NoName = String;
 
@@ -135,27 +138,45 @@ impl fmt::Display for Changes {
 
 impl Restoring {
     fn apply(&self, response: &mut Response) -> Result<(), NoName> {
-        let Self { asked, new_name: _, ending: _, restore } = self;
-        let mut is_changed = false;
-        for record in response.records_mut() {
-            let Record { owner, rtype, data, class: _, ttl: _ } = record;
-            is_changed |= set(owner, self.back(owner, restore.owners, &restore.owner_changes)?);
-            if has_values(*rtype) {
-                // "." is no name there, but says that there is none, or that it is the owner's (RFC 7505, RFC 9460).
-                for name in data.names.iter_mut().filter(|name| name.label_count() > 0) {
-                    is_changed |=
-                        set(name, self.back(name, restore.values, &restore.value_changes)?);
-                }
-            }
-        }
-        if is_changed {
+        let renamed = self.rename_values(response)?;
+        let has_renamed_owner = self.rename_owners(response, &renamed)?;
+        if has_renamed_owner || !renamed.is_empty() {
             // They are for other names, and verify nothing any more.
             response.sections.iter_mut().for_each(|section| section.retain(|it| it.rtype != RRSIG));
         }
         // Nobody has said that this is the authentic answer to the question before.
         response.header.flags &= !Header::AD;
-        response.question = asked.clone();
+        response.question = self.asked.clone();
         Ok(())
+    }
+
+    /// Changes the names in data. Returns those that became others.
+    fn rename_values(&self, response: &mut Response) -> Result<Renamed, NoName> {
+        let Restore { owners: _, values, owner_changes: _, value_changes } = &*self.restore;
+        let mut renamed = Renamed::new();
+        let records = response.records_mut().filter(|record| has_values(record.rtype));
+        // "." is no name there, but says that there is none, or that it is the owner's (RFC 7505, RFC 9460).
+        let names = records.flat_map(|record| &mut record.data.names);
+        for name in names.filter(|name| name.label_count() > 0) {
+            if let Some(new) = self.back(name, *values, value_changes, &renamed)? {
+                renamed.insert(name.to_folded(), new.clone());
+                *name = new;
+            }
+        }
+        Ok(renamed)
+    }
+
+    /// Changes the owners of records. Tells whether there was anything to change.
+    fn rename_owners(&self, response: &mut Response, renamed: &Renamed) -> Result<bool, NoName> {
+        let Restore { owners, values: _, owner_changes, value_changes: _ } = &*self.restore;
+        let mut is_changed = false;
+        for Record { owner, .. } in response.records_mut() {
+            if let Some(new) = self.back(owner, *owners, owner_changes, renamed)? {
+                *owner = new;
+                is_changed = true;
+            }
+        }
+        Ok(is_changed)
     }
 
     /// What a name of the answer becomes, when it becomes another one.
@@ -164,6 +185,7 @@ impl Restoring {
         name: &Name<'_>,
         is_restored: bool,
         changes: &[Change],
+        renamed: &Renamed,
     ) -> Result<Option<Name<'static>>, NoName> {
         if !changes.is_empty() {
             let text = text_of(name);
@@ -177,18 +199,17 @@ impl Restoring {
         if self.new_name.as_ref().is_some_and(|new| new.eq_ignore_case(name)) {
             return Ok(Some(self.asked.name.clone()));
         }
-        // An owner alone goes back only when it is the name itself: else a chain of CNAME records would break.
+        // What data leads to is found there: the next record of a chain, the address of a server.
+        if let Some(new) = renamed.get(&name.to_folded()) {
+            return Ok(Some(new.clone()));
+        }
+        // An owner that nothing leads to goes back only when it is the name itself: else a chain would break.
         self.ending
             .as_ref()
             .filter(|_| self.restore.values)
             .and_then(|ending| ending.undo(name))
             .transpose()
     }
-}
-
-/// Sets a name, and tells whether that was to be done.
-fn set(name: &mut Name<'static>, new: Option<Name<'static>>) -> bool {
-    new.map(|new| *name = new).is_some()
 }
 
 /// The types with names in their data that rules may change.

@@ -323,7 +323,19 @@ fn names_in_the_answer_go_back_as_the_rule_says() {
         ),
         (
             ", answerValues: [{regex: '(.*)\\.new\\.', to: \"{1}.works.\"}]",
-            ["foo.old.example. bar.works.", "bar.new.example."],
+            ["foo.old.example. bar.works.", "bar.works."],
+        ),
+        (
+            ", answers: RestoreAll, answerValues: [{regex: '^bar\\.', to: bar.works.}]",
+            ["foo.old.example. bar.works.", "bar.works."],
+        ),
+        (
+            ", answers: Keep, answerValues: [{regex: '^bar\\.', to: bar.works.}]",
+            ["foo.new.example. bar.works.", "bar.new.example."],
+        ),
+        (
+            ", answerNames: [{regex: '^bar\\.', to: own.}], answerValues: [{regex: '^bar\\.', to: bar.works.}]",
+            ["foo.old.example. bar.works.", "own."],
         ),
     ];
 
@@ -340,6 +352,26 @@ fn names_in_the_answer_go_back_as_the_rule_says() {
             );
         }
     }
+}
+
+/// Else nobody finds the address of the server.
+#[test]
+fn an_owner_is_what_the_data_that_leads_to_it_became() {
+    let rules = rules(
+        "{name: r, match: {names: {suffix: [.leg.example]}}, rewrite: {name: .new.example, \
+          answerValues: [{regex: '^(.*)\\.new\\.example\\.$', to: '{1}.leg.example.'}]}}",
+    );
+    let srv = Qtype(33);
+    let answer = || {
+        vec![
+            record("x.new.example.", srv, b"\0\0\0\0\0\x35\x03SRV\x03new\x07example\0"),
+            record("srv.new.example.", Qtype::A, &[10, 0, 0, 1]),
+            record("other.new.example.", Qtype::A, &[10, 0, 0, 2]),
+        ]
+    };
+
+    let expected = ["x.leg.example. srv.leg.example.", "srv.leg.example.", "other.new.example."];
+    assert_eq!(restored(&rules, "x.leg.example. SRV", answer()), expected);
 }
 
 #[test]

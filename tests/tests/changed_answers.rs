@@ -1,0 +1,53 @@
+//! What rules make of an answer holds together: chains of aliases reach their end, and denials are about what was asked.
+
+use dnsproxy_tests::{
+    manifest::upstreams,
+    proxy::Proxy,
+    upstream::{Action, Received, Upstream},
+    wire::{Query, Reply, types},
+    zone::always,
+};
+use serde_json::{Value, json};
+
+/// What a client gets whose proxy has one rule, from an upstream that answers so.
+async fn changed(
+    rule: Value,
+    script: impl FnMut(&Received) -> Vec<Action> + Send + 'static,
+    asked: (&str, u16),
+) -> Reply {
+    let server = Upstream::plain().script(script).start().await;
+    let mut spec = upstreams([server.plain_entry("main", "TCP")]);
+    spec["rules"] = json!([rule]);
+    let proxy = Proxy::start(&spec).await;
+    proxy.client().udp(&Query::new(asked.0, asked.1).edns(1232)).await
+}
+
+fn rewrite(names: Value, rewrite: Value) -> Value {
+    json!({"name": "r", "match": {"names": names}, "rewrite": rewrite})
+}
+
+/// `owner target` of each record of the answer.
+fn chain(reply: &Reply) -> Vec<String> {
+    let text = |target: &Option<String>| target.clone().unwrap_or_default();
+    let lines = reply.answers.iter().map(|it| format!("{} {}", it.owner, text(&it.target)));
+    lines.map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// The rule of the README.
+#[tokio::test]
+async fn what_an_alias_leads_to_after_a_change_of_its_target_has_that_name() {
+    let rule = rewrite(
+        json!({"suffix": [".leg.example"]}),
+        json!({
+            "name": ".new.example",
+            "answerNames": [{"regex": "^(.*)\\.alias\\.example\\.$", "to": "{1}.leg.example."}],
+            "answerValues": [{"regex": "^(.*)\\.new\\.example\\.$", "to": "{1}.leg.example."}],
+        }),
+    );
+    let script =
+        always(&["x.new.example. 60 IN CNAME y.new.example.", "y.new.example. 60 IN A 192.0.2.1"]);
+
+    let reply = changed(rule, script, ("x.leg.example.", types::A)).await;
+
+    assert_eq!(chain(&reply), ["x.leg.example. y.leg.example.", "y.leg.example."]);
+}
