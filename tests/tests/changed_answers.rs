@@ -4,7 +4,7 @@ use dnsproxy_tests::{
     manifest::upstreams,
     proxy::Proxy,
     upstream::{Action, Received, Upstream},
-    wire::{Query, Reply, types},
+    wire::{Query, Reply, Response, rcodes, types},
     zone::always,
 };
 use serde_json::{Value, json};
@@ -50,4 +50,26 @@ async fn what_an_alias_leads_to_after_a_change_of_its_target_has_that_name() {
     let reply = changed(rule, script, ("x.leg.example.", types::A)).await;
 
     assert_eq!(chain(&reply), ["x.leg.example. y.leg.example.", "y.leg.example."]);
+}
+
+/// Caches below look for an SOA record of the name, or of one above it.
+#[tokio::test]
+async fn the_zone_of_a_denial_is_one_of_the_name_that_was_asked() {
+    let soa = [&b"\x02ns\0\x02me\0"[..], &[0; 16], &60u32.to_be_bytes()].concat();
+    let script = move |query: &Received| {
+        let denial = Response::to(&query.message).rcode(rcodes::NXDOMAIN);
+        vec![Action::Send(denial.soa_of_parent(60, &soa).encode())]
+    };
+    for answers in ["Restore", "RestoreAll"] {
+        let rule = rewrite(
+            json!({"suffix": [".old.example"]}),
+            json!({"name": ".new.example", "answers": answers}),
+        );
+
+        let reply = changed(rule, script.clone(), ("x.old.example.", types::A)).await;
+
+        assert_eq!(reply.rcode(), rcodes::NXDOMAIN);
+        let zone = &reply.authorities[0];
+        assert_eq!((&*zone.owner, zone.rtype), ("old.example.", types::SOA), "{answers}");
+    }
 }

@@ -187,7 +187,8 @@ pub struct Rewrite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
 
-    /// Which names of the answer become those that the client asked for; the question always does.
+    /// Which names of the answer become those that the client asked for; the question always does. Unless it is
+    /// `Keep`, the SOA record of a negative answer is of the name that was asked for, or of one above it.
     #[serde(default)]
     pub answers: Answers,
 
@@ -213,7 +214,7 @@ pub enum Answers {
     #[default]
     Restore,
     /// The same, and inside of record data as well. After a `suffix` or `zone` rule this holds for every name
-    /// with the new ending.
+    /// with the new ending; where that begins with a dot, for the zone itself, too.
     RestoreAll,
     /// It stays.
     Keep,

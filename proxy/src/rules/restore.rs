@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use dnsproxy_api::units::{DEFAULT_TTL, Regex, Template};
 
 use super::{
+    answer,
     rewrite::{parse, replace_zone},
     subject::text_of,
 };
@@ -73,6 +74,12 @@ pub struct Changes {
 /// Names of the answer that became others, by their folded wire form.
 type Renamed = HashMap<Box<[u8]>, Name<'static>>;
 
+/// The name that a negative answer is about, and what it is for the client.
+struct Denied {
+    was: Name<'static>,
+    is: Name<'static>,
+}
+
 /// A text that a rule made and that is no name.
 pub(super) type NoName = String;
 
@@ -138,8 +145,10 @@ impl fmt::Display for Changes {
 
 impl Restoring {
     fn apply(&self, response: &mut Response) -> Result<(), NoName> {
+        let was_denied = answer::denied(response);
         let renamed = self.rename_values(response)?;
-        let has_renamed_owner = self.rename_owners(response, &renamed)?;
+        let denied = was_denied.map(|was| Denied { is: self.end(&was, response, &renamed), was });
+        let has_renamed_owner = self.rename_owners(response, denied.as_ref(), &renamed)?;
         if has_renamed_owner || !renamed.is_empty() {
             // They are for other names, and verify nothing any more.
             response.sections.iter_mut().for_each(|section| section.retain(|it| it.rtype != RRSIG));
@@ -166,17 +175,49 @@ impl Restoring {
         Ok(renamed)
     }
 
+    /// What the name at the end of the aliases is now.
+    fn end(&self, was: &Name<'_>, response: &Response, renamed: &Renamed) -> Name<'static> {
+        if was.eq_ignore_case(&response.question.name) {
+            return self.asked.name.clone();
+        }
+        renamed.get(&was.to_folded()).cloned().unwrap_or_else(|| was.clone().into_owned())
+    }
+
     /// Changes the owners of records. Tells whether there was anything to change.
-    fn rename_owners(&self, response: &mut Response, renamed: &Renamed) -> Result<bool, NoName> {
+    fn rename_owners(
+        &self,
+        response: &mut Response,
+        denied: Option<&Denied>,
+        renamed: &Renamed,
+    ) -> Result<bool, NoName> {
         let Restore { owners, values: _, owner_changes, value_changes: _ } = &*self.restore;
+        let denied = denied.filter(|_| *owners);
         let mut is_changed = false;
-        for Record { owner, .. } in response.records_mut() {
-            if let Some(new) = self.back(owner, *owners, owner_changes, renamed)? {
+        for Record { owner, rtype, .. } in response.records_mut() {
+            let back = self.back(owner, *owners, owner_changes, renamed)?;
+            let zone = denied.filter(|denied| *rtype == Qtype::SOA && denied.was.is_within(owner));
+            let zone = zone.and_then(|it| self.zone(it, owner, back.as_ref().unwrap_or(owner)));
+            if let Some(new) = zone.or(back) {
                 *owner = new;
                 is_changed = true;
             }
         }
         Ok(is_changed)
+    }
+
+    /// Whose the SOA record of a denial is, when it would have an owner that is not above what is denied: caches keep no
+    /// such denial (RFC 2308 section 3: it is the SOA record of the zone).
+    fn zone(
+        &self,
+        denied: &Denied,
+        owner: &Name<'_>,
+        restored: &Name<'_>,
+    ) -> Option<Name<'static>> {
+        if denied.is.is_within(restored) {
+            return None;
+        }
+        let old = self.ending.as_ref().and_then(|ending| ending.undo(owner)?.ok());
+        Some(old.filter(|old| denied.is.is_within(old)).unwrap_or_else(|| denied.is.clone()))
     }
 
     /// What a name of the answer becomes, when it becomes another one.
@@ -228,12 +269,22 @@ impl Ending {
     fn undo(&self, name: &Name<'_>) -> Option<Result<Name<'static>, NoName>> {
         match self {
             Self::Zone { new, old } => replace_zone(name, new, old),
-            Self::Text { new, old } => {
-                let text = text_of(name);
-                text.strip_suffix(&**new).map(|rest| parse(format!("{rest}{old}")))
-            }
+            Self::Text { new, old } => old_text(&text_of(name), new, old).map(parse),
         }
     }
+}
+
+/// Two endings that begin with a dot are about two zones, and then those themselves stand for each other.
+fn old_text(text: &str, new: &str, old: &str) -> Option<String> {
+    if let (Some(new), Some(old)) = (new.strip_prefix('.'), old.strip_prefix('.'))
+        && text.trim_end_matches('.') == new.trim_end_matches('.')
+    {
+        return Some(if old.is_empty() { ".".to_owned() } else { old.to_owned() });
+    }
+    let rest = text.strip_suffix(new)?;
+    // It would have an empty label: no name that a client asks for becomes this one.
+    let is_name = !old.starts_with('.') || !(rest.is_empty() || rest.ends_with('.'));
+    is_name.then(|| format!("{rest}{old}"))
 }
 
 impl Change {

@@ -9,6 +9,8 @@ use crate::message::{
     response::{Data, Record, Response},
 };
 
+mod denials;
+
 /// Compiles `spec.rules`, in YAML's flow style, without its outer brackets.
 fn rules(text: &str) -> Rules {
     let manifest = format!(
@@ -389,6 +391,22 @@ fn names_of_services_go_back_and_none_stays_none() {
 
     let expected = ["old.example. www.old.example.", "old.example. .", "old.example. ."];
     assert_eq!(restored(&rules, "old.example.", answer), expected);
+}
+
+/// With the old ending they would have an empty label, and no answer at all would come of it.
+#[test]
+fn names_that_nobody_can_have_asked_for_do_not_go_back() {
+    let rules = rules(
+        "{name: r, match: {names: {suffix: [.in.test]}}, rewrite: {name: nginx.org, answers: RestoreAll}}",
+    );
+    let answer = vec![
+        record("corenginx.org.", Qtype::CNAME, b"\x01a\x05nginx\x03org\0"),
+        record("a.nginx.org.", Qtype::CNAME, b"\x05nginx\x03org\0"),
+        record("nginx.org.", Qtype::A, &[0; 4]),
+    ];
+
+    let expected = ["core.in.test. a.nginx.org.", "a.nginx.org. nginx.org.", "nginx.org."];
+    assert_eq!(restored(&rules, "core.in.test.", answer), expected);
 }
 
 #[test]
