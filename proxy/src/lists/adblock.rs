@@ -5,7 +5,7 @@
 //! | `\|\|name^` | the name and all below it |
 //! | `\|name^`, `\|name\|`, `name`, `0.0.0.0 name` | the name |
 //! | `*.name^`, `\|\|*.name^` | what is below it |
-//! | `\|\|ads*.name^`, `ad-.name^`, `/regex/` | patterns, at most 1,024 |
+//! | `\|\|ads*.name^`, `ad-.name^`, `_ads_`, `/regex/` | patterns, at most 1,024 |
 //! | `@@...` | an exception; `@@name` for the name and all below it |
 //! | `...$important` | above exceptions; `@@...$important` above those |
 //! | `...$badfilter` | takes the same filter out |
@@ -160,10 +160,17 @@ impl Start {
 
 /// A whole name, rather than a part that is looked for.
 fn is_name(text: &str) -> bool {
-    text.contains('.')
-        && !text.starts_with(['.', '-'])
-        && !text.ends_with(['.', '-'])
-        && !text.contains(['*', '^', '|'])
+    if !text.contains('.') {
+        return is_label(text);
+    }
+    !text.starts_with(['.', '-']) && !text.ends_with(['.', '-']) && !text.contains(['*', '^', '|'])
+}
+
+/// A name of one label. What has other characters than most of those, `ads-` and `_ads_`, is looked for.
+fn is_label(text: &str) -> bool {
+    let encoded = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"));
+    let is_usual = |octet: u8| octet.is_ascii_alphanumeric() || (encoded && octet == b'-');
+    !text.is_empty() && !text.ends_with('-') && text.bytes().all(is_usual)
 }
 
 /// The regular expression for a text with `*` and `^`, which in a name is its end.
@@ -207,7 +214,7 @@ mod tests {
 
     #[test]
     fn filters_match_the_names_that_ad_blockers_say() {
-        let cases: [(&[&str], &[&str], &[&str]); 24] = [
+        let cases: [(&[&str], &[&str], &[&str]); 30] = [
             (
                 &["||ads.example^", "@@ads.example", "b.example$important"],
                 &["x.b.example"],
@@ -246,6 +253,12 @@ mod tests {
             (&["||ads"], &["ads.example", "x.adserver.example"], &["bads.example"]),
             (&["||ads*.example^"], &["ads7.example", "x.ads.y.example"], &["ads.example.net"]),
             (&["-ads."], &["my-ads.example"], &["ads.example"]),
+            (&["zip"], &["zip", "ZIP"], &["downloads.zipper.com", "x.zip", "zips"]),
+            (&["xn--p1ai"], &["xn--p1ai"], &["a.xn--p1ai", "xn--p1ai.example"]),
+            (&["||a.zip^", "@@zip"], &[], &["zip", "a.zip"]),
+            (&["zip$important"], &["zip", "a.zip"], &["zipper.example"]),
+            (&["_ads_", "-ads-"], &["a_ads_b.example", "a-ads-b.example"], &["ads", "ads.example"]),
+            (&["ads.", ".ad"], &["x.myads.example", "x.adserver.example"], &["ads", "ad.example"]),
             (&["tracker^"], &["x.tracker", "tracker"], &["tracker.example"]),
             (
                 &["/^ad[0-9]+\\./"],
