@@ -9,6 +9,8 @@
 //! | `@@...` | an exception; `@@name` for the name and all below it |
 //! | `...$important` | above exceptions; `@@...$important` above those |
 //! | `...$badfilter` | takes the same filter out |
+//! | `... # text` | a comment: where a space stands before it |
+//! | `site##...` and its like | about what is inside of a page: passed over |
 
 use std::net::IpAddr;
 
@@ -19,7 +21,7 @@ use super::{
 
 /// One filter.
 pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
-    let text = line.trim();
+    let text = uncommented(line.trim());
     if is_about_pages(text) {
         return Ok(());
     }
@@ -54,13 +56,21 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
     }
 }
 
+/// Without what stands behind a space and `#`: lists of hosts and of names have comments there.
+fn uncommented(text: &str) -> &str {
+    let is_behind_space = |at| text.get(..at).is_some_and(|it| it.ends_with(char::is_whitespace));
+    let comment = text.match_indices('#').find(|(at, _)| is_behind_space(*at));
+    comment.and_then(|(at, _)| text.get(..at)).unwrap_or(text).trim_end()
+}
+
 /// Comments, headers, and filters for elements and scripts of pages.
 fn is_about_pages(text: &str) -> bool {
     const MARKS: [&str; 7] = ["##", "#@#", "#?#", "#$#", "#%#", "$$", "$@$"];
+    // A mark follows the names of sites, which have no space: behind an address and a name it begins a comment.
+    let start = text.split_whitespace().next().unwrap_or_default();
     text.is_empty()
-        || text.starts_with(['!', '['])
-        || (text.starts_with('#') && !text.starts_with("##"))
-        || MARKS.iter().any(|mark| text.contains(mark))
+        || text.starts_with(['!', '[', '#'])
+        || MARKS.iter().any(|mark| start.contains(mark))
 }
 
 /// What is matched, and the modifiers behind it. In a regular expression `$` is the end.
@@ -214,7 +224,7 @@ mod tests {
 
     #[test]
     fn filters_match_the_names_that_ad_blockers_say() {
-        let cases: [(&[&str], &[&str], &[&str]); 30] = [
+        let cases: [(&[&str], &[&str], &[&str]); 33] = [
             (
                 &["||ads.example^", "@@ads.example", "b.example$important"],
                 &["x.b.example"],
@@ -250,6 +260,32 @@ mod tests {
             (&["|ads.example^", "|a.example|"], &["ads.example", "a.example"], &["x.ads.example"]),
             (&["ads.example"], &["ads.example"], &["x.ads.example"]),
             (&["0.0.0.0 ads.example b.example"], &["ads.example", "b.example"], &["x.ads.example"]),
+            (
+                &[
+                    "0.0.0.0 a.example  ## phishing",
+                    "0.0.0.0 b.example\t#$# x",
+                    "::1 c.example # d##e",
+                    "0.0.0.0 f.example##g",
+                ],
+                &["a.example", "b.example", "c.example", "f.example"],
+                &["phishing", "x", "d", "g"],
+            ),
+            (
+                &[
+                    "a.example # x##y",
+                    "||b.example^ ## z",
+                    "/^c\\./ # w",
+                    "@@d.example #@#",
+                    "||d.example^",
+                ],
+                &["a.example", "x.b.example", "c.example"],
+                &["x.a.example", "d.example"],
+            ),
+            (
+                &["a.example##div #b", "b.example#?#p:has(> #x)", "## c.example", "c.example$$p"],
+                &[],
+                &["a.example", "b.example", "c.example"],
+            ),
             (&["||ads"], &["ads.example", "x.adserver.example"], &["bads.example"]),
             (&["||ads*.example^"], &["ads7.example", "x.ads.y.example"], &["ads.example.net"]),
             (&["-ads."], &["my-ads.example"], &["ads.example"]),
