@@ -2,8 +2,8 @@
 //!
 //! | filter | names |
 //! |---|---|
-//! | `\|\|name^` | the name and all below it |
-//! | `\|name^`, `\|name\|`, `name`, `0.0.0.0 name` | the name |
+//! | `\|\|name^`, `\|\|name/*` | the name and all below it |
+//! | `\|name^`, `\|name\|`, `http://name^`, `name`, `0.0.0.0 name` | the name |
 //! | `*.name^`, `\|\|*.name^` | what is below it |
 //! | `\|\|ads*.name^`, `ad-.name^`, `_ads_`, `/regex/` | patterns, at most 1,024 |
 //! | `@@...` | an exception; `@@name` for the name and all below it |
@@ -129,30 +129,37 @@ fn filter(text: &str) -> Result<Filter<'_>, String> {
         return Ok(Filter::Hosts);
     }
     let (start, rest) = Start::read(text);
-    if rest.contains('/') {
+    let (name, is_ended) = without_end(start, rest);
+    if name.contains('/') {
         return Err("about an address of the web, which is more than a name".into());
     }
-    // What stands behind the end of a name matches anything.
-    let rest = rest.strip_suffix(['*', '|']).filter(|rest| rest.ends_with('^')).unwrap_or(rest);
-    let ended = rest.strip_suffix(['^', '|']);
-    let name = ended.unwrap_or(rest);
     let is_plain = |name: &str| !name.is_empty() && !name.contains(['*', '^', '|', ':']);
     let below = name.strip_prefix("*.").filter(|name| is_plain(name));
-    match (start, ended.is_some(), below) {
+    match (start, is_ended, below) {
         (_, true, Some(below)) => Ok(Filter::Name(below, Reach::Below)),
         (Start::Anywhere, false, Some(below)) => Ok(Filter::Name(below, Reach::Below)),
         (Start::Label, true, None) if is_plain(name) => Ok(Filter::Name(name, Reach::Zone)),
         (Start::Name, true, None) if is_plain(name) => Ok(Filter::Name(name, Reach::Name)),
         (Start::Anywhere, false, None) if is_name(name) => Ok(Filter::Plain(name)),
-        _ => pattern(start, rest).map(Filter::Pattern),
+        _ => pattern(start, name, is_ended).map(Filter::Pattern),
     }
+}
+
+/// What is looked for, and whether a name ends with it. What stands behind its end matches anything, and so does `/*`, the
+/// pages of a site.
+fn without_end(start: Start, text: &str) -> (&str, bool) {
+    if let Some(name) = text.strip_suffix("/*").filter(|_| start == Start::Label) {
+        return (name, true);
+    }
+    let text = text.strip_suffix(['*', '|']).filter(|text| text.ends_with('^')).unwrap_or(text);
+    text.strip_suffix(['^', '|']).map_or((text, false), |name| (name, true))
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Start {
     /// `||`
     Label,
-    /// `|`, and `://` as if the name were an address of the web.
+    /// `|`, and `://` or `http://` as if the name were an address of the web.
     Name,
     Anywhere,
 }
@@ -160,7 +167,8 @@ enum Start {
 impl Start {
     /// How a filter begins, and the rest of it.
     fn read(text: &str) -> (Self, &str) {
-        let known = [("||", Self::Label), ("|", Self::Name), ("://", Self::Name)];
+        let known =
+            [("||", Self::Label), ("|", Self::Name), ("://", Self::Name), ("http://", Self::Name)];
         let found = known
             .into_iter()
             .find_map(|(mark, start)| text.strip_prefix(mark).map(|rest| (start, rest)));
@@ -183,16 +191,12 @@ fn is_label(text: &str) -> bool {
     !text.is_empty() && !text.ends_with('-') && text.bytes().all(is_usual)
 }
 
-/// The regular expression for a text with `*` and `^`, which in a name is its end.
-fn pattern(start: Start, text: &str) -> Result<String, String> {
+/// The regular expression for a text with `*`, which may be the end of a name.
+fn pattern(start: Start, text: &str, is_ended: bool) -> Result<String, String> {
     let mut regex = match start {
         Start::Label => "(?:^|\\.)".to_owned(),
         Start::Name => "^".to_owned(),
         Start::Anywhere => String::new(),
-    };
-    let (text, is_ended) = match text.strip_suffix(['^', '|']) {
-        Some(rest) => (rest, true),
-        None => (text, false),
     };
     if text.chars().filter(|c| *c != '*').count() < 2 {
         return Err("it would match nearly every name".into());
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn filters_match_the_names_that_ad_blockers_say() {
-        let cases: [(&[&str], &[&str], &[&str]); 33] = [
+        let cases: [(&[&str], &[&str], &[&str]); 36] = [
             (
                 &["||ads.example^", "@@ads.example", "b.example$important"],
                 &["x.b.example"],
@@ -255,6 +259,17 @@ mod tests {
                 &["bads.example", "example"],
             ),
             (&["||ads.example^*"], &["ads.example"], &["ads.example.net"]),
+            (&["||ads.example/*"], &["ads.example", "x.ads.example"], &["bads.example"]),
+            (
+                &["||a.example^", "@@||b.a.example/*"],
+                &["a.example"],
+                &["b.a.example", "x.b.a.example"],
+            ),
+            (
+                &["http://ads.example^", "http://ad*.net^"],
+                &["ads.example", "ad1.net"],
+                &["x.ads.example", "x.ad1.net"],
+            ),
             (&["||*.ads.example^"], &["x.ads.example"], &["ads.example"]),
             (&["*.ads.example"], &["x.ads.example"], &["ads.example"]),
             (&["|ads.example^", "|a.example|"], &["ads.example", "a.example"], &["x.ads.example"]),
@@ -351,6 +366,10 @@ mod tests {
             ("||a.example^$third-party", "$third-party"),
             ("||a.example^$dnsrewrite=1.2.3.4", "$dnsrewrite"),
             ("||a.example/banner", "more than a name"),
+            ("||a.example/banner/*", "more than a name"),
+            ("a.example/*", "more than a name"),
+            ("http://a.example/", "more than a name"),
+            ("https://a.example^", "more than a name"),
             ("https://a.example/", "more than a name"),
             ("/(?=x)/", "regular expression"),
             ("*", "every name"),
