@@ -68,7 +68,7 @@ struct Rule {
     action: Action,
     /// Whether later rules of the same kind are looked at.
     goes_on: bool,
-    /// A hash of the content of the action.
+    /// A hash of all that the action does: of its content, and of the patterns that a rewrite puts back.
     fingerprint: u64,
 }
 

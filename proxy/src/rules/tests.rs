@@ -456,6 +456,23 @@ fn what_is_decided_alike_has_the_same_fingerprint_and_nothing_else_has() {
     assert_eq!(decide(&one, "x.example.").fingerprint(), 0, "nothing was decided");
 }
 
+/// The question that they make is the same one, but other names in data go back.
+#[test]
+fn rewrites_by_other_patterns_have_other_fingerprints() {
+    let of = |names: &str| {
+        let rules = rules(&format!(
+            "{{name: r, match: {{names: {{{names}}}}}, rewrite: {{name: new.example, answers: RestoreAll}}}}"
+        ));
+        let decision = decide(&rules, "a.old.example.");
+        assert_eq!(verdict(&rules, "a.old.example."), "pass a.new.example. A", "{names}");
+        decision.fingerprint()
+    };
+
+    assert_ne!(of("suffix: [old.example]"), of("zone: [old.example]"));
+    assert_ne!(of("suffix: [old.example]"), of("substring: [old.example]"));
+    assert_eq!(of("zone: [old.example]"), of("zone: [old.example]"));
+}
+
 #[test]
 fn an_observer_learns_of_each_match_in_order() {
     let rules = rules(
