@@ -26,6 +26,10 @@ fn rewrite(names: Value, rewrite: Value) -> Value {
     json!({"name": "r", "match": {"names": names}, "rewrite": rewrite})
 }
 
+fn response(response: Value) -> Value {
+    json!({"name": "r", "match": {"names": {"zone": ["example"]}}, "response": response})
+}
+
 /// `owner target` of each record of the answer.
 fn chain(reply: &Reply) -> Vec<String> {
     let text = |target: &Option<String>| target.clone().unwrap_or_default();
@@ -71,5 +75,38 @@ async fn the_zone_of_a_denial_is_one_of_the_name_that_was_asked() {
         assert_eq!(reply.rcode(), rcodes::NXDOMAIN);
         let zone = &reply.authorities[0];
         assert_eq!((&*zone.owner, zone.rtype), ("old.example.", types::SOA), "{answers}");
+    }
+}
+
+/// RFC 2308 section 2.2: the SOA record is that of the end of the aliases.
+#[tokio::test]
+async fn what_a_rule_takes_away_is_denied_where_it_was() {
+    let rule = response(json!({"removeTypes": ["AAAA"]}));
+    let script =
+        always(&["a.v6.example. 60 IN CNAME cdn.other.", "cdn.other. 60 IN AAAA 2001:db8::1"]);
+
+    let reply = changed(rule, script, ("a.v6.example.", types::AAAA)).await;
+
+    assert_eq!(chain(&reply), ["a.v6.example. cdn.other."]);
+    assert_eq!(
+        (&*reply.authorities[0].owner, reply.authorities[0].rtype),
+        ("cdn.other.", types::SOA)
+    );
+}
+
+#[tokio::test]
+async fn a_response_code_that_becomes_a_denial_is_one_that_may_be_kept() {
+    for (to, rcode) in [("NXDOMAIN", rcodes::NXDOMAIN), ("NOERROR", 0)] {
+        let rule = response(json!({"rcodes": [{"from": "REFUSED", "to": to}]}));
+        let script = |query: &Received| {
+            let refusal = Response::to(&query.message).rcode(rcodes::REFUSED);
+            vec![Action::Send(refusal.encode())]
+        };
+
+        let reply = changed(rule, script, ("a.example.", types::A)).await;
+
+        assert_eq!(reply.rcode(), rcode);
+        let denial = &reply.authorities[0];
+        assert_eq!((&*denial.owner, denial.rtype), ("a.example.", types::SOA), "{to}");
     }
 }

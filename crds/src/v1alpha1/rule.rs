@@ -328,7 +328,8 @@ pub struct ResponseChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<TtlRange>,
 
-    /// Response codes that become others.
+    /// Response codes that become others. What becomes a negative answer gets an SOA record where it has none, so that
+    /// caches keep it for 60 seconds, or as `ttl` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::RULE_CHANGES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -305,16 +305,21 @@ impl Changes {
     fn apply(&self, response: &mut Response, rcode: &mut Rcode) {
         let Self { ttl, rcodes, removed, cname_target: _ } = self;
         if !removed.is_empty() {
-            remove(removed, response, *rcode);
+            remove(removed, response);
+        }
+        let new = rcodes.iter().find(|(from, _)| from == rcode).map(|(_, to)| *to);
+        if let Some(to) = new {
+            *rcode = to;
+            response.header.flags &= !Header::AD;
+        }
+        let is_emptied = *rcode == Rcode::NOERROR && removed.contains(&response.question.qtype);
+        if is_emptied || new.is_some() {
+            deny(response, *rcode);
         }
         if let Some((least, most)) = *ttl {
             for record in response.records_mut() {
                 record.ttl = record.ttl.clamp(least, most);
             }
-        }
-        if let Some((_, to)) = rcodes.iter().find(|(from, _)| from == rcode) {
-            *rcode = *to;
-            response.header.flags &= !Header::AD;
         }
     }
 }
@@ -328,17 +333,28 @@ fn signs(record: &Record, types: &[Qtype]) -> bool {
     record.rtype == RRSIG && covered.is_some_and(|covered| types.contains(&covered))
 }
 
-/// Takes the records of some types out. Where nothing is left of what was asked for, the answer says so for a while.
-fn remove(types: &[Qtype], response: &mut Response, rcode: Rcode) {
-    let question = &response.question;
-    let [answers, authorities, additionals] = &mut response.sections;
-    for section in [&mut *answers, additionals] {
+/// Takes the records of some types out.
+fn remove(types: &[Qtype], response: &mut Response) {
+    let [answers, _, additionals] = &mut response.sections;
+    for section in [answers, additionals] {
         section.retain(|record| !types.contains(&record.rtype) && !signs(record, types));
     }
     response.header.flags &= !Header::AD;
-    let is_asked_for = types.contains(&question.qtype);
-    let has_soa = authorities.iter().any(|record| record.rtype == Qtype::SOA);
-    if is_asked_for && rcode == Rcode::NOERROR && !has_soa {
-        authorities.push(super::denial(question, DEFAULT_TTL));
+}
+
+/// Where nothing is left of what was asked for, or the code says so by now, the answer says so for a while: of the name at
+/// the end of the aliases (RFC 2308 section 2).
+fn deny(response: &mut Response, rcode: Rcode) {
+    let denied = answer::denied(response);
+    let asked = &response.question;
+    let name = match rcode {
+        Rcode::NOERROR => denied,
+        Rcode::NXDOMAIN => Some(denied.unwrap_or_else(|| asked.name.clone())),
+        _ => None,
+    };
+    let denial = name.map(|name| super::denial(&Question { name, ..asked.clone() }, DEFAULT_TTL));
+    let [_, authorities, _] = &mut response.sections;
+    if !authorities.iter().any(|record| record.rtype == Qtype::SOA) {
+        authorities.extend(denial);
     }
 }

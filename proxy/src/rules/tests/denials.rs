@@ -117,3 +117,46 @@ fn a_denial_behind_an_alias_is_about_its_target() {
         assert_eq!(authorities, [format!("{owner} SOA")], "{why}");
     }
 }
+
+#[test]
+fn what_a_rule_takes_away_is_denied_at_the_end_of_the_aliases() {
+    let to_b = || record("a.example.", Qtype::CNAME, b"\x01b\x04test\0");
+    let address = |owner| record(owner, Qtype::AAAA, &[1; 16]);
+    let soa = || record("example.", Qtype::SOA, &[0; 22]);
+    let (gone, missing) = ("removeTypes: [AAAA]", "rcodes: [{from: REFUSED, to: NXDOMAIN}]");
+    let found = "rcodes: [{from: SERVFAIL, to: NOERROR}]";
+    let cases = [
+        // (why, change, response code, answers, authorities, owner of the SOA record)
+        ("the name", gone, Rcode::NOERROR, vec![address("a.example.")], vec![], Some("a.example.")),
+        (
+            "the end of the aliases",
+            gone,
+            Rcode::NOERROR,
+            vec![to_b(), address("b.test.")],
+            vec![],
+            Some("b.test."),
+        ),
+        ("an error stays one", gone, Rcode::SERVFAIL, vec![], vec![], None),
+        ("another code", missing, Rcode::REFUSED, vec![], vec![], Some("a.example.")),
+        ("not that code", missing, Rcode::SERVFAIL, vec![], vec![], None),
+        ("behind an alias", missing, Rcode::REFUSED, vec![to_b()], vec![], Some("b.test.")),
+        ("one that is there", missing, Rcode::REFUSED, vec![], vec![soa()], Some("example.")),
+        ("an answer with nothing", found, Rcode::SERVFAIL, vec![], vec![], Some("a.example.")),
+        ("with something", found, Rcode::SERVFAIL, vec![address("a.example.")], vec![], None),
+    ];
+
+    for (why, change, mut rcode, answers, authorities, owner) in cases {
+        let rules = rules(&format!(
+            "{{name: r, match: {{names: {{zone: [example]}}}}, response: {{{change}, ttl: {{max: 7s}}}}}}"
+        ));
+        let decision = decide(&rules, "a.example. AAAA");
+        let mut response = Response::empty(question("a.example. AAAA"));
+        response.sections = [answers, authorities, vec![]];
+
+        undo(&decision.steps, &mut response, &mut rcode).unwrap();
+
+        let denials: Vec<_> = response.sections[1].iter().map(|it| it.owner.to_string()).collect();
+        assert_eq!(denials, Vec::from_iter(owner), "{why}");
+        assert!(response.sections[1].iter().all(|it| it.ttl <= 7), "{why}: the bounds hold");
+    }
+}
