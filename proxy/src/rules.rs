@@ -26,6 +26,7 @@ use crate::message::{Qclass, Qtype, Question};
 pub mod answer;
 mod block;
 mod compile;
+mod hints;
 pub mod metrics;
 mod names;
 mod restore;

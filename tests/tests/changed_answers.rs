@@ -110,3 +110,18 @@ async fn a_response_code_that_becomes_a_denial_is_one_that_may_be_kept() {
         assert_eq!((&*denial.owner, denial.rtype), ("a.example.", types::SOA), "{to}");
     }
 }
+
+/// Else a client takes the address from there.
+#[tokio::test]
+async fn an_address_that_is_taken_out_is_no_hint_either() {
+    let rule = response(json!({"removeTypes": ["AAAA"]}));
+    let script = always(&[
+        "a.example. 60 IN HTTPS 1 . mandatory=alpn,ipv6hint alpn=h2 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1",
+    ]);
+
+    let reply = changed(rule, script, ("a.example.", 65)).await;
+
+    let alpn = b"\0\0\0\x02\0\x01\0\x01\0\x03\x02h2";
+    let expected = [&b"\0\x01\0"[..], alpn, b"\0\x04\0\x04\xc0\0\x02\x01"].concat();
+    assert_eq!((reply.answers[0].rtype, &reply.answers[0].rdata), (65, &expected));
+}

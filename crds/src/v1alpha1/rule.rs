@@ -335,7 +335,8 @@ pub struct ResponseChange {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rcodes: Option<Vec<RcodeChange>>,
 
-    /// Records of these types are taken out of the answer.
+    /// Records of these types are taken out of the answer; with `A` and `AAAA` also the hints of SVCB and HTTPS records
+    /// that are such addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::RULE_TYPES), inner(length(min = 1, max = QueryType::MAX_LENGTH), pattern(QueryType::PATTERN)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

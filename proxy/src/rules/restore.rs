@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use dnsproxy_api::units::{DEFAULT_TTL, Regex, Template};
 
 use super::{
-    answer,
+    answer, hints,
     rewrite::{parse, replace_zone},
     subject::text_of,
 };
@@ -328,17 +328,18 @@ impl Changes {
 const RRSIG: Qtype = Qtype(46);
 
 /// Whether a record is the signature of one of these types.
-fn signs(record: &Record, types: &[Qtype]) -> bool {
+pub(super) fn signs(record: &Record, types: &[Qtype]) -> bool {
     let covered = crate::message::u16_at(&record.data.head, 0).map(Qtype);
     record.rtype == RRSIG && covered.is_some_and(|covered| types.contains(&covered))
 }
 
-/// Takes the records of some types out.
+/// Takes the records of some types out, and what other records say of them.
 fn remove(types: &[Qtype], response: &mut Response) {
     let [answers, _, additionals] = &mut response.sections;
     for section in [answers, additionals] {
         section.retain(|record| !types.contains(&record.rtype) && !signs(record, types));
     }
+    hints::remove(types, response);
     response.header.flags &= !Header::AD;
 }
 

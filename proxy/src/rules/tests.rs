@@ -235,6 +235,43 @@ fn records_that_are_taken_out_take_their_signatures_along() {
 }
 
 #[test]
+fn hints_of_addresses_that_are_taken_out_go_with_the_signatures_of_their_records() {
+    let (https, rrsig) = (Qtype(65), Qtype(46));
+    let signature = |covered: u8| [&[0, covered][..], &[0; 16], b"\0signature"].concat();
+    let (v4, v6) = (&b"\0\x04\0\x04\xc0\0\x02\x01"[..], &[&b"\0\x06\0\x10"[..], &[1; 16]].concat());
+    let with = |hints: &[&[u8]]| [&b"\0\x01\0"[..], &hints.concat()].concat();
+    let cases = [
+        // (types that are taken out, hints that are left, whether the record is still signed)
+        ("AAAA", vec![v4], false),
+        ("A", vec![v6], false),
+        ("AAAA, A", vec![], false),
+        ("TXT", vec![v4, v6], true),
+    ];
+
+    for (types, hints, is_signed) in cases {
+        let rules = rules(&format!(
+            "{{name: r, match: {{names: {{zone: [.]}}}}, response: {{removeTypes: [{types}]}}}}"
+        ));
+        let decision = decide(&rules, "a.example. HTTPS");
+        let mut response = Response::empty(question("a.example. HTTPS"));
+        response.sections[0] = vec![
+            record("a.example.", https, &with(&[v4, v6])),
+            record("a.example.", rrsig, &signature(65)),
+            record("b.example.", rrsig, &signature(65)),
+            record("a.example.", rrsig, &signature(5)),
+        ];
+
+        let mut rcode = Rcode::NOERROR;
+        undo(&decision.steps, &mut response, &mut rcode).unwrap();
+
+        let [answers, authorities, _] = response.sections;
+        assert_eq!(answers[0], record("a.example.", https, &with(&hints)), "{types}");
+        assert_eq!(answers.len(), if is_signed { 4 } else { 3 }, "{types}: others stay signed");
+        assert_eq!(authorities, [], "{types}: it is no denial");
+    }
+}
+
+#[test]
 fn templates_take_the_name_and_its_groups() {
     let rules = rules(
         "{name: synth, match: {names: {regex: ['^ip-(\\d+)-(\\d+)\\.example\\.$']}}, \
