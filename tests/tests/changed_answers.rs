@@ -56,6 +56,17 @@ async fn what_an_alias_leads_to_after_a_change_of_its_target_has_that_name() {
     assert_eq!(chain(&reply), ["x.leg.example. y.leg.example.", "y.leg.example."]);
 }
 
+#[tokio::test]
+async fn no_name_is_an_alias_of_itself() {
+    let rule = rewrite(json!({"exact": ["self.source"]}), json!({"name": "selfb.target"}));
+    let script =
+        always(&["selfb.target. 60 IN CNAME self.source.", "self.source. 60 IN A 192.0.2.1"]);
+
+    let reply = changed(rule, script, ("self.source.", types::A)).await;
+
+    assert_eq!(chain(&reply), ["self.source."]);
+}
+
 /// Caches below look for an SOA record of the name, or of one above it.
 #[tokio::test]
 async fn the_zone_of_a_denial_is_one_of_the_name_that_was_asked() {

@@ -150,8 +150,9 @@ impl Restoring {
         let denied = was_denied.map(|was| Denied { is: self.end(&was, response, &renamed), was });
         let has_renamed_owner = self.rename_owners(response, denied.as_ref(), &renamed)?;
         if has_renamed_owner || !renamed.is_empty() {
-            // They are for other names, and verify nothing any more.
-            response.sections.iter_mut().for_each(|section| section.retain(|it| it.rtype != RRSIG));
+            // Signatures are for other names, and verify nothing any more.
+            let is_left = |it: &Record| it.rtype != RRSIG && !is_own_alias(it);
+            response.sections.iter_mut().for_each(|section| section.retain(is_left));
         }
         // Nobody has said that this is the authentic answer to the question before.
         response.header.flags &= !Header::AD;
@@ -251,6 +252,12 @@ impl Restoring {
             .and_then(|ending| ending.undo(name))
             .transpose()
     }
+}
+
+/// A CNAME record that led back to the name that was asked for leads to itself by now: what is there is the answer.
+fn is_own_alias(record: &Record) -> bool {
+    let target = record.data.names.first().filter(|_| record.rtype == Qtype::CNAME);
+    target.is_some_and(|target| target.eq_ignore_case(&record.owner))
 }
 
 /// The types with names in their data that rules may change.

@@ -430,6 +430,26 @@ fn names_of_services_go_back_and_none_stays_none() {
     assert_eq!(restored(&rules, "old.example.", answer), expected);
 }
 
+#[test]
+fn an_alias_that_leads_back_to_what_was_asked_is_none() {
+    let back = || record("selfb.target.", Qtype::CNAME, b"\x04self\x06source\0");
+    let address = || record("self.source.", Qtype::A, &[10, 0, 0, 1]);
+    let cases = [
+        // (answers, the answer, what comes back)
+        ("Restore", vec![back(), address()], vec!["self.source."]),
+        ("Restore", vec![back()], vec![]),
+        ("RestoreAll", vec![back(), address()], vec!["self.source."]),
+        ("Keep", vec![back(), address()], vec!["selfb.target. self.source.", "self.source."]),
+    ];
+
+    for (answers, answer, expected) in cases {
+        let rules = rules(&format!(
+            "{{name: r, match: {{names: {{exact: [self.source]}}}}, rewrite: {{name: selfb.target, answers: {answers}}}}}"
+        ));
+        assert_eq!(restored(&rules, "self.source.", answer), expected, "{answers}");
+    }
+}
+
 /// With the old ending they would have an empty label, and no answer at all would come of it.
 #[test]
 fn names_that_nobody_can_have_asked_for_do_not_go_back() {
