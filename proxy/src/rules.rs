@@ -26,6 +26,7 @@ use crate::message::{Qclass, Qtype, Question};
 pub mod answer;
 mod block;
 mod compile;
+mod hints;
 pub mod metrics;
 mod names;
 mod restore;
@@ -68,7 +69,7 @@ struct Rule {
     action: Action,
     /// Whether later rules of the same kind are looked at.
     goes_on: bool,
-    /// A hash of the content of the action.
+    /// A hash of all that the action does: of its content, and of the patterns that a rewrite puts back.
     fingerprint: u64,
 }
 

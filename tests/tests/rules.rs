@@ -380,6 +380,30 @@ async fn aliases_that_are_made_of_other_parts_of_a_name_are_other_answers() {
 }
 
 #[tokio::test]
+async fn names_go_back_as_the_rule_says_that_made_the_question_cached_or_not() {
+    let made = |name: &str, names: Value, client: &str| {
+        let to = json!({"name": "new.example", "answers": "RestoreAll"});
+        let mut made = rule(name, names, "rewrite", to);
+        made["match"]["clients"] = json!([client]);
+        made
+    };
+    let ruled = Ruled::cached(json!([
+        made("zone", json!({"zone": ["old.example"]}), "127.0.0.2/32"),
+        made("part", json!({"substring": ["old.example"]}), "127.0.0.3/32"),
+    ]))
+    .await;
+
+    for (client, expected) in
+        [(2, "www.old.example."), (3, "www.new.example."), (2, "www.old.example.")]
+    {
+        let client = ruled.proxy.client().from(dnsproxy_tests::proxy::loopback(client));
+        let reply = client.ask("alias.old.example.", types::CNAME).await;
+        assert_eq!(reply.answers[0].target.as_deref(), Some(expected));
+    }
+    assert_eq!(ruled.asked(), ["alias.new.example."], "once for both");
+}
+
+#[tokio::test]
 async fn a_target_that_a_rule_has_an_alias_for_is_followed() {
     let steer =
         json!({"cnameTarget": {"regex": r"^edge\.cdn\.example\.$", "to": "b.cdn.example."}});

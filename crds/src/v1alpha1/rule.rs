@@ -187,7 +187,8 @@ pub struct Rewrite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
 
-    /// Which names of the answer become those that the client asked for; the question always does.
+    /// Which names of the answer become those that the client asked for; the question always does. Unless it is
+    /// `Keep`, the SOA record of a negative answer is of the name that was asked for, or of one above it.
     #[serde(default)]
     pub answers: Answers,
 
@@ -198,7 +199,8 @@ pub struct Rewrite {
     pub answer_names: Option<Vec<NameChange>>,
 
     /// Further changes of the names inside of record data (CNAME, DNAME, SOA, SRV, MX, NAPTR, NS, PTR,
-    /// SVCB, HTTPS), the first that matches.
+    /// SVCB, HTTPS), the first that matches. Unless `answers` is `Keep`, owners that such a name leads to become
+    /// what it became.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::RULE_CHANGES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -212,7 +214,7 @@ pub enum Answers {
     #[default]
     Restore,
     /// The same, and inside of record data as well. After a `suffix` or `zone` rule this holds for every name
-    /// with the new ending.
+    /// with the new ending; where that begins with a dot, for the zone itself, too.
     RestoreAll,
     /// It stays.
     Keep,
@@ -326,13 +328,15 @@ pub struct ResponseChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<TtlRange>,
 
-    /// Response codes that become others.
+    /// Response codes that become others. What becomes a negative answer gets an SOA record where it has none, so that
+    /// caches keep it for 60 seconds, or as `ttl` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::RULE_CHANGES))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub rcodes: Option<Vec<RcodeChange>>,
 
-    /// Records of these types are taken out of the answer.
+    /// Records of these types are taken out of the answer; with `A` and `AAAA` also the hints of SVCB and HTTPS records
+    /// that are such addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::RULE_TYPES), inner(length(min = 1, max = QueryType::MAX_LENGTH), pattern(QueryType::PATTERN)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -2,13 +2,15 @@
 //!
 //! | filter | names |
 //! |---|---|
-//! | `\|\|name^` | the name and all below it |
-//! | `\|name^`, `\|name\|`, `name`, `0.0.0.0 name` | the name |
+//! | `\|\|name^`, `\|\|name/*` | the name and all below it |
+//! | `\|name^`, `\|name\|`, `http://name^`, `name`, `0.0.0.0 name` | the name |
 //! | `*.name^`, `\|\|*.name^` | what is below it |
-//! | `\|\|ads*.name^`, `ad-.name^`, `/regex/` | patterns, at most 1,024 |
+//! | `\|\|ads*.name^`, `ad-.name^`, `_ads_`, `/regex/` | patterns, at most 1,024 |
 //! | `@@...` | an exception; `@@name` for the name and all below it |
 //! | `...$important` | above exceptions; `@@...$important` above those |
 //! | `...$badfilter` | takes the same filter out |
+//! | `... # text` | a comment: where a space stands before it |
+//! | `site##...` and its like | about what is inside of a page: passed over |
 
 use std::net::IpAddr;
 
@@ -19,7 +21,7 @@ use super::{
 
 /// One filter.
 pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
-    let text = line.trim();
+    let text = uncommented(line.trim());
     if is_about_pages(text) {
         return Ok(());
     }
@@ -54,13 +56,21 @@ pub(super) fn line(line: &str, builder: &mut Builder) -> Result<(), String> {
     }
 }
 
+/// Without what stands behind a space and `#`: lists of hosts and of names have comments there.
+fn uncommented(text: &str) -> &str {
+    let is_behind_space = |at| text.get(..at).is_some_and(|it| it.ends_with(char::is_whitespace));
+    let comment = text.match_indices('#').find(|(at, _)| is_behind_space(*at));
+    comment.and_then(|(at, _)| text.get(..at)).unwrap_or(text).trim_end()
+}
+
 /// Comments, headers, and filters for elements and scripts of pages.
 fn is_about_pages(text: &str) -> bool {
     const MARKS: [&str; 7] = ["##", "#@#", "#?#", "#$#", "#%#", "$$", "$@$"];
+    // A mark follows the names of sites, which have no space: behind an address and a name it begins a comment.
+    let start = text.split_whitespace().next().unwrap_or_default();
     text.is_empty()
-        || text.starts_with(['!', '['])
-        || (text.starts_with('#') && !text.starts_with("##"))
-        || MARKS.iter().any(|mark| text.contains(mark))
+        || text.starts_with(['!', '[', '#'])
+        || MARKS.iter().any(|mark| start.contains(mark))
 }
 
 /// What is matched, and the modifiers behind it. In a regular expression `$` is the end.
@@ -119,30 +129,37 @@ fn filter(text: &str) -> Result<Filter<'_>, String> {
         return Ok(Filter::Hosts);
     }
     let (start, rest) = Start::read(text);
-    if rest.contains('/') {
+    let (name, is_ended) = without_end(start, rest);
+    if name.contains('/') {
         return Err("about an address of the web, which is more than a name".into());
     }
-    // What stands behind the end of a name matches anything.
-    let rest = rest.strip_suffix(['*', '|']).filter(|rest| rest.ends_with('^')).unwrap_or(rest);
-    let ended = rest.strip_suffix(['^', '|']);
-    let name = ended.unwrap_or(rest);
     let is_plain = |name: &str| !name.is_empty() && !name.contains(['*', '^', '|', ':']);
     let below = name.strip_prefix("*.").filter(|name| is_plain(name));
-    match (start, ended.is_some(), below) {
+    match (start, is_ended, below) {
         (_, true, Some(below)) => Ok(Filter::Name(below, Reach::Below)),
         (Start::Anywhere, false, Some(below)) => Ok(Filter::Name(below, Reach::Below)),
         (Start::Label, true, None) if is_plain(name) => Ok(Filter::Name(name, Reach::Zone)),
         (Start::Name, true, None) if is_plain(name) => Ok(Filter::Name(name, Reach::Name)),
         (Start::Anywhere, false, None) if is_name(name) => Ok(Filter::Plain(name)),
-        _ => pattern(start, rest).map(Filter::Pattern),
+        _ => pattern(start, name, is_ended).map(Filter::Pattern),
     }
+}
+
+/// What is looked for, and whether a name ends with it. What stands behind its end matches anything, and so does `/*`, the
+/// pages of a site.
+fn without_end(start: Start, text: &str) -> (&str, bool) {
+    if let Some(name) = text.strip_suffix("/*").filter(|_| start == Start::Label) {
+        return (name, true);
+    }
+    let text = text.strip_suffix(['*', '|']).filter(|text| text.ends_with('^')).unwrap_or(text);
+    text.strip_suffix(['^', '|']).map_or((text, false), |name| (name, true))
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Start {
     /// `||`
     Label,
-    /// `|`, and `://` as if the name were an address of the web.
+    /// `|`, and `://` or `http://` as if the name were an address of the web.
     Name,
     Anywhere,
 }
@@ -150,7 +167,8 @@ enum Start {
 impl Start {
     /// How a filter begins, and the rest of it.
     fn read(text: &str) -> (Self, &str) {
-        let known = [("||", Self::Label), ("|", Self::Name), ("://", Self::Name)];
+        let known =
+            [("||", Self::Label), ("|", Self::Name), ("://", Self::Name), ("http://", Self::Name)];
         let found = known
             .into_iter()
             .find_map(|(mark, start)| text.strip_prefix(mark).map(|rest| (start, rest)));
@@ -160,22 +178,25 @@ impl Start {
 
 /// A whole name, rather than a part that is looked for.
 fn is_name(text: &str) -> bool {
-    text.contains('.')
-        && !text.starts_with(['.', '-'])
-        && !text.ends_with(['.', '-'])
-        && !text.contains(['*', '^', '|'])
+    if !text.contains('.') {
+        return is_label(text);
+    }
+    !text.starts_with(['.', '-']) && !text.ends_with(['.', '-']) && !text.contains(['*', '^', '|'])
 }
 
-/// The regular expression for a text with `*` and `^`, which in a name is its end.
-fn pattern(start: Start, text: &str) -> Result<String, String> {
+/// A name of one label. What has other characters than most of those, `ads-` and `_ads_`, is looked for.
+fn is_label(text: &str) -> bool {
+    let encoded = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"));
+    let is_usual = |octet: u8| octet.is_ascii_alphanumeric() || (encoded && octet == b'-');
+    !text.is_empty() && !text.ends_with('-') && text.bytes().all(is_usual)
+}
+
+/// The regular expression for a text with `*`, which may be the end of a name.
+fn pattern(start: Start, text: &str, is_ended: bool) -> Result<String, String> {
     let mut regex = match start {
         Start::Label => "(?:^|\\.)".to_owned(),
         Start::Name => "^".to_owned(),
         Start::Anywhere => String::new(),
-    };
-    let (text, is_ended) = match text.strip_suffix(['^', '|']) {
-        Some(rest) => (rest, true),
-        None => (text, false),
     };
     if text.chars().filter(|c| *c != '*').count() < 2 {
         return Err("it would match nearly every name".into());
@@ -207,7 +228,7 @@ mod tests {
 
     #[test]
     fn filters_match_the_names_that_ad_blockers_say() {
-        let cases: [(&[&str], &[&str], &[&str]); 24] = [
+        let cases: [(&[&str], &[&str], &[&str]); 36] = [
             (
                 &["||ads.example^", "@@ads.example", "b.example$important"],
                 &["x.b.example"],
@@ -238,14 +259,57 @@ mod tests {
                 &["bads.example", "example"],
             ),
             (&["||ads.example^*"], &["ads.example"], &["ads.example.net"]),
+            (&["||ads.example/*"], &["ads.example", "x.ads.example"], &["bads.example"]),
+            (
+                &["||a.example^", "@@||b.a.example/*"],
+                &["a.example"],
+                &["b.a.example", "x.b.a.example"],
+            ),
+            (
+                &["http://ads.example^", "http://ad*.net^"],
+                &["ads.example", "ad1.net"],
+                &["x.ads.example", "x.ad1.net"],
+            ),
             (&["||*.ads.example^"], &["x.ads.example"], &["ads.example"]),
             (&["*.ads.example"], &["x.ads.example"], &["ads.example"]),
             (&["|ads.example^", "|a.example|"], &["ads.example", "a.example"], &["x.ads.example"]),
             (&["ads.example"], &["ads.example"], &["x.ads.example"]),
             (&["0.0.0.0 ads.example b.example"], &["ads.example", "b.example"], &["x.ads.example"]),
+            (
+                &[
+                    "0.0.0.0 a.example  ## phishing",
+                    "0.0.0.0 b.example\t#$# x",
+                    "::1 c.example # d##e",
+                    "0.0.0.0 f.example##g",
+                ],
+                &["a.example", "b.example", "c.example", "f.example"],
+                &["phishing", "x", "d", "g"],
+            ),
+            (
+                &[
+                    "a.example # x##y",
+                    "||b.example^ ## z",
+                    "/^c\\./ # w",
+                    "@@d.example #@#",
+                    "||d.example^",
+                ],
+                &["a.example", "x.b.example", "c.example"],
+                &["x.a.example", "d.example"],
+            ),
+            (
+                &["a.example##div #b", "b.example#?#p:has(> #x)", "## c.example", "c.example$$p"],
+                &[],
+                &["a.example", "b.example", "c.example"],
+            ),
             (&["||ads"], &["ads.example", "x.adserver.example"], &["bads.example"]),
             (&["||ads*.example^"], &["ads7.example", "x.ads.y.example"], &["ads.example.net"]),
             (&["-ads."], &["my-ads.example"], &["ads.example"]),
+            (&["zip"], &["zip", "ZIP"], &["downloads.zipper.com", "x.zip", "zips"]),
+            (&["xn--p1ai"], &["xn--p1ai"], &["a.xn--p1ai", "xn--p1ai.example"]),
+            (&["||a.zip^", "@@zip"], &[], &["zip", "a.zip"]),
+            (&["zip$important"], &["zip", "a.zip"], &["zipper.example"]),
+            (&["_ads_", "-ads-"], &["a_ads_b.example", "a-ads-b.example"], &["ads", "ads.example"]),
+            (&["ads.", ".ad"], &["x.myads.example", "x.adserver.example"], &["ads", "ad.example"]),
             (&["tracker^"], &["x.tracker", "tracker"], &["tracker.example"]),
             (
                 &["/^ad[0-9]+\\./"],
@@ -302,6 +366,10 @@ mod tests {
             ("||a.example^$third-party", "$third-party"),
             ("||a.example^$dnsrewrite=1.2.3.4", "$dnsrewrite"),
             ("||a.example/banner", "more than a name"),
+            ("||a.example/banner/*", "more than a name"),
+            ("a.example/*", "more than a name"),
+            ("http://a.example/", "more than a name"),
+            ("https://a.example^", "more than a name"),
             ("https://a.example/", "more than a name"),
             ("/(?=x)/", "regular expression"),
             ("*", "every name"),

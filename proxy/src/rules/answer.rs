@@ -90,3 +90,10 @@ pub fn open_end(response: &Response) -> Option<Name<'static>> {
     // More steps than records: they lead in a circle.
     None
 }
+
+/// The name that a negative answer is about: that at the end of its CNAME records, or else the question's (RFC 2308
+/// section 2). `None` when there is an answer.
+pub fn denied(response: &Response) -> Option<Name<'static>> {
+    let [answers, ..] = &response.sections;
+    open_end(response).or_else(|| answers.is_empty().then(|| response.question.name.clone()))
+}

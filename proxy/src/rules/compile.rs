@@ -65,7 +65,10 @@ impl Rules {
         }
         let names = names.as_ref();
         let (action, fingerprint) = match (rewrite, answer, block, forward, allow, response) {
-            (Some(it), ..) => (Action::Rewrite(Arc::new(rewriting(it, names)?)), content(it)),
+            // How names go back depends on the part that matched.
+            (Some(it), ..) => {
+                (Action::Rewrite(Arc::new(rewriting(it, names)?)), content(&(it, names)))
+            }
             (_, Some(it), ..) => (Action::Answer(Arc::new(statics(it, names)?)), content(it)),
             (_, _, Some(it), ..) => (Action::Block(blocking(it)?), content(it)),
             (_, _, _, Some(it), ..) => (Action::Forward(Arc::from(&*it.route)), content(it)),

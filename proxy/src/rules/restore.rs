@@ -1,10 +1,11 @@
 //! What is done to an answer: names go back to those that were asked for, TTLs and response codes change.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use dnsproxy_api::units::{DEFAULT_TTL, Regex, Template};
 
 use super::{
+    answer, hints,
     rewrite::{parse, replace_zone},
     subject::text_of,
 };
@@ -68,6 +69,15 @@ pub struct Changes {
     /// Types of which the records are taken out.
     pub(super) removed: Vec<Qtype>,
     pub(super) cname_target: Option<Change>,
+}
+
+/// Names of the answer that became others, by their folded wire form.
+type Renamed = HashMap<Box<[u8]>, Name<'static>>;
+
+/// The name that a negative answer is about, and what it is for the client.
+struct Denied {
+    was: Name<'static>,
+    is: Name<'static>,
 }
 
 /// A text that a rule made and that is no name.
@@ -135,27 +145,80 @@ impl fmt::Display for Changes {
 
 impl Restoring {
     fn apply(&self, response: &mut Response) -> Result<(), NoName> {
-        let Self { asked, new_name: _, ending: _, restore } = self;
-        let mut is_changed = false;
-        for record in response.records_mut() {
-            let Record { owner, rtype, data, class: _, ttl: _ } = record;
-            is_changed |= set(owner, self.back(owner, restore.owners, &restore.owner_changes)?);
-            if has_values(*rtype) {
-                // "." is no name there, but says that there is none, or that it is the owner's (RFC 7505, RFC 9460).
-                for name in data.names.iter_mut().filter(|name| name.label_count() > 0) {
-                    is_changed |=
-                        set(name, self.back(name, restore.values, &restore.value_changes)?);
-                }
-            }
-        }
-        if is_changed {
-            // They are for other names, and verify nothing any more.
-            response.sections.iter_mut().for_each(|section| section.retain(|it| it.rtype != RRSIG));
+        let was_denied = answer::denied(response);
+        let renamed = self.rename_values(response)?;
+        let denied = was_denied.map(|was| Denied { is: self.end(&was, response, &renamed), was });
+        let has_renamed_owner = self.rename_owners(response, denied.as_ref(), &renamed)?;
+        if has_renamed_owner || !renamed.is_empty() {
+            // Signatures are for other names, and verify nothing any more.
+            let is_left = |it: &Record| it.rtype != RRSIG && !is_own_alias(it);
+            response.sections.iter_mut().for_each(|section| section.retain(is_left));
         }
         // Nobody has said that this is the authentic answer to the question before.
         response.header.flags &= !Header::AD;
-        response.question = asked.clone();
+        response.question = self.asked.clone();
         Ok(())
+    }
+
+    /// Changes the names in data. Returns those that became others.
+    fn rename_values(&self, response: &mut Response) -> Result<Renamed, NoName> {
+        let Restore { owners: _, values, owner_changes: _, value_changes } = &*self.restore;
+        let mut renamed = Renamed::new();
+        let records = response.records_mut().filter(|record| has_values(record.rtype));
+        // "." is no name there, but says that there is none, or that it is the owner's (RFC 7505, RFC 9460).
+        let names = records.flat_map(|record| &mut record.data.names);
+        for name in names.filter(|name| name.label_count() > 0) {
+            if let Some(new) = self.back(name, *values, value_changes, &renamed)? {
+                renamed.insert(name.to_folded(), new.clone());
+                *name = new;
+            }
+        }
+        Ok(renamed)
+    }
+
+    /// What the name at the end of the aliases is now.
+    fn end(&self, was: &Name<'_>, response: &Response, renamed: &Renamed) -> Name<'static> {
+        if was.eq_ignore_case(&response.question.name) {
+            return self.asked.name.clone();
+        }
+        renamed.get(&was.to_folded()).cloned().unwrap_or_else(|| was.clone().into_owned())
+    }
+
+    /// Changes the owners of records. Tells whether there was anything to change.
+    fn rename_owners(
+        &self,
+        response: &mut Response,
+        denied: Option<&Denied>,
+        renamed: &Renamed,
+    ) -> Result<bool, NoName> {
+        let Restore { owners, values: _, owner_changes, value_changes: _ } = &*self.restore;
+        let denied = denied.filter(|_| *owners);
+        let mut is_changed = false;
+        for Record { owner, rtype, .. } in response.records_mut() {
+            let back = self.back(owner, *owners, owner_changes, renamed)?;
+            let zone = denied.filter(|denied| *rtype == Qtype::SOA && denied.was.is_within(owner));
+            let zone = zone.and_then(|it| self.zone(it, owner, back.as_ref().unwrap_or(owner)));
+            if let Some(new) = zone.or(back) {
+                *owner = new;
+                is_changed = true;
+            }
+        }
+        Ok(is_changed)
+    }
+
+    /// Whose the SOA record of a denial is, when it would have an owner that is not above what is denied: caches keep no
+    /// such denial (RFC 2308 section 3: it is the SOA record of the zone).
+    fn zone(
+        &self,
+        denied: &Denied,
+        owner: &Name<'_>,
+        restored: &Name<'_>,
+    ) -> Option<Name<'static>> {
+        if denied.is.is_within(restored) {
+            return None;
+        }
+        let old = self.ending.as_ref().and_then(|ending| ending.undo(owner)?.ok());
+        Some(old.filter(|old| denied.is.is_within(old)).unwrap_or_else(|| denied.is.clone()))
     }
 
     /// What a name of the answer becomes, when it becomes another one.
@@ -164,6 +227,7 @@ impl Restoring {
         name: &Name<'_>,
         is_restored: bool,
         changes: &[Change],
+        renamed: &Renamed,
     ) -> Result<Option<Name<'static>>, NoName> {
         if !changes.is_empty() {
             let text = text_of(name);
@@ -177,7 +241,11 @@ impl Restoring {
         if self.new_name.as_ref().is_some_and(|new| new.eq_ignore_case(name)) {
             return Ok(Some(self.asked.name.clone()));
         }
-        // An owner alone goes back only when it is the name itself: else a chain of CNAME records would break.
+        // What data leads to is found there: the next record of a chain, the address of a server.
+        if let Some(new) = renamed.get(&name.to_folded()) {
+            return Ok(Some(new.clone()));
+        }
+        // An owner that nothing leads to goes back only when it is the name itself: else a chain would break.
         self.ending
             .as_ref()
             .filter(|_| self.restore.values)
@@ -186,9 +254,10 @@ impl Restoring {
     }
 }
 
-/// Sets a name, and tells whether that was to be done.
-fn set(name: &mut Name<'static>, new: Option<Name<'static>>) -> bool {
-    new.map(|new| *name = new).is_some()
+/// A CNAME record that led back to the name that was asked for leads to itself by now: what is there is the answer.
+fn is_own_alias(record: &Record) -> bool {
+    let target = record.data.names.first().filter(|_| record.rtype == Qtype::CNAME);
+    target.is_some_and(|target| target.eq_ignore_case(&record.owner))
 }
 
 /// The types with names in their data that rules may change.
@@ -207,12 +276,22 @@ impl Ending {
     fn undo(&self, name: &Name<'_>) -> Option<Result<Name<'static>, NoName>> {
         match self {
             Self::Zone { new, old } => replace_zone(name, new, old),
-            Self::Text { new, old } => {
-                let text = text_of(name);
-                text.strip_suffix(&**new).map(|rest| parse(format!("{rest}{old}")))
-            }
+            Self::Text { new, old } => old_text(&text_of(name), new, old).map(parse),
         }
     }
+}
+
+/// Two endings that begin with a dot are about two zones, and then those themselves stand for each other.
+fn old_text(text: &str, new: &str, old: &str) -> Option<String> {
+    if let (Some(new), Some(old)) = (new.strip_prefix('.'), old.strip_prefix('.'))
+        && text.trim_end_matches('.') == new.trim_end_matches('.')
+    {
+        return Some(if old.is_empty() { ".".to_owned() } else { old.to_owned() });
+    }
+    let rest = text.strip_suffix(new)?;
+    // It would have an empty label: no name that a client asks for becomes this one.
+    let is_name = !old.starts_with('.') || !(rest.is_empty() || rest.ends_with('.'));
+    is_name.then(|| format!("{rest}{old}"))
 }
 
 impl Change {
@@ -233,16 +312,21 @@ impl Changes {
     fn apply(&self, response: &mut Response, rcode: &mut Rcode) {
         let Self { ttl, rcodes, removed, cname_target: _ } = self;
         if !removed.is_empty() {
-            remove(removed, response, *rcode);
+            remove(removed, response);
+        }
+        let new = rcodes.iter().find(|(from, _)| from == rcode).map(|(_, to)| *to);
+        if let Some(to) = new {
+            *rcode = to;
+            response.header.flags &= !Header::AD;
+        }
+        let is_emptied = *rcode == Rcode::NOERROR && removed.contains(&response.question.qtype);
+        if is_emptied || new.is_some() {
+            deny(response, *rcode);
         }
         if let Some((least, most)) = *ttl {
             for record in response.records_mut() {
                 record.ttl = record.ttl.clamp(least, most);
             }
-        }
-        if let Some((_, to)) = rcodes.iter().find(|(from, _)| from == rcode) {
-            *rcode = *to;
-            response.header.flags &= !Header::AD;
         }
     }
 }
@@ -251,22 +335,34 @@ impl Changes {
 const RRSIG: Qtype = Qtype(46);
 
 /// Whether a record is the signature of one of these types.
-fn signs(record: &Record, types: &[Qtype]) -> bool {
+pub(super) fn signs(record: &Record, types: &[Qtype]) -> bool {
     let covered = crate::message::u16_at(&record.data.head, 0).map(Qtype);
     record.rtype == RRSIG && covered.is_some_and(|covered| types.contains(&covered))
 }
 
-/// Takes the records of some types out. Where nothing is left of what was asked for, the answer says so for a while.
-fn remove(types: &[Qtype], response: &mut Response, rcode: Rcode) {
-    let question = &response.question;
-    let [answers, authorities, additionals] = &mut response.sections;
-    for section in [&mut *answers, additionals] {
+/// Takes the records of some types out, and what other records say of them.
+fn remove(types: &[Qtype], response: &mut Response) {
+    let [answers, _, additionals] = &mut response.sections;
+    for section in [answers, additionals] {
         section.retain(|record| !types.contains(&record.rtype) && !signs(record, types));
     }
+    hints::remove(types, response);
     response.header.flags &= !Header::AD;
-    let is_asked_for = types.contains(&question.qtype);
-    let has_soa = authorities.iter().any(|record| record.rtype == Qtype::SOA);
-    if is_asked_for && rcode == Rcode::NOERROR && !has_soa {
-        authorities.push(super::denial(question, DEFAULT_TTL));
+}
+
+/// Where nothing is left of what was asked for, or the code says so by now, the answer says so for a while: of the name at
+/// the end of the aliases (RFC 2308 section 2).
+fn deny(response: &mut Response, rcode: Rcode) {
+    let denied = answer::denied(response);
+    let asked = &response.question;
+    let name = match rcode {
+        Rcode::NOERROR => denied,
+        Rcode::NXDOMAIN => Some(denied.unwrap_or_else(|| asked.name.clone())),
+        _ => None,
+    };
+    let denial = name.map(|name| super::denial(&Question { name, ..asked.clone() }, DEFAULT_TTL));
+    let [_, authorities, _] = &mut response.sections;
+    if !authorities.iter().any(|record| record.rtype == Qtype::SOA) {
+        authorities.extend(denial);
     }
 }

@@ -9,6 +9,8 @@ use crate::message::{
     response::{Data, Record, Response},
 };
 
+mod denials;
+
 /// Compiles `spec.rules`, in YAML's flow style, without its outer brackets.
 fn rules(text: &str) -> Rules {
     let manifest = format!(
@@ -233,6 +235,43 @@ fn records_that_are_taken_out_take_their_signatures_along() {
 }
 
 #[test]
+fn hints_of_addresses_that_are_taken_out_go_with_the_signatures_of_their_records() {
+    let (https, rrsig) = (Qtype(65), Qtype(46));
+    let signature = |covered: u8| [&[0, covered][..], &[0; 16], b"\0signature"].concat();
+    let (v4, v6) = (&b"\0\x04\0\x04\xc0\0\x02\x01"[..], &[&b"\0\x06\0\x10"[..], &[1; 16]].concat());
+    let with = |hints: &[&[u8]]| [&b"\0\x01\0"[..], &hints.concat()].concat();
+    let cases = [
+        // (types that are taken out, hints that are left, whether the record is still signed)
+        ("AAAA", vec![v4], false),
+        ("A", vec![v6], false),
+        ("AAAA, A", vec![], false),
+        ("TXT", vec![v4, v6], true),
+    ];
+
+    for (types, hints, is_signed) in cases {
+        let rules = rules(&format!(
+            "{{name: r, match: {{names: {{zone: [.]}}}}, response: {{removeTypes: [{types}]}}}}"
+        ));
+        let decision = decide(&rules, "a.example. HTTPS");
+        let mut response = Response::empty(question("a.example. HTTPS"));
+        response.sections[0] = vec![
+            record("a.example.", https, &with(&[v4, v6])),
+            record("a.example.", rrsig, &signature(65)),
+            record("b.example.", rrsig, &signature(65)),
+            record("a.example.", rrsig, &signature(5)),
+        ];
+
+        let mut rcode = Rcode::NOERROR;
+        undo(&decision.steps, &mut response, &mut rcode).unwrap();
+
+        let [answers, authorities, _] = response.sections;
+        assert_eq!(answers[0], record("a.example.", https, &with(&hints)), "{types}");
+        assert_eq!(answers.len(), if is_signed { 4 } else { 3 }, "{types}: others stay signed");
+        assert_eq!(authorities, [], "{types}: it is no denial");
+    }
+}
+
+#[test]
 fn templates_take_the_name_and_its_groups() {
     let rules = rules(
         "{name: synth, match: {names: {regex: ['^ip-(\\d+)-(\\d+)\\.example\\.$']}}, \
@@ -323,7 +362,19 @@ fn names_in_the_answer_go_back_as_the_rule_says() {
         ),
         (
             ", answerValues: [{regex: '(.*)\\.new\\.', to: \"{1}.works.\"}]",
-            ["foo.old.example. bar.works.", "bar.new.example."],
+            ["foo.old.example. bar.works.", "bar.works."],
+        ),
+        (
+            ", answers: RestoreAll, answerValues: [{regex: '^bar\\.', to: bar.works.}]",
+            ["foo.old.example. bar.works.", "bar.works."],
+        ),
+        (
+            ", answers: Keep, answerValues: [{regex: '^bar\\.', to: bar.works.}]",
+            ["foo.new.example. bar.works.", "bar.new.example."],
+        ),
+        (
+            ", answerNames: [{regex: '^bar\\.', to: own.}], answerValues: [{regex: '^bar\\.', to: bar.works.}]",
+            ["foo.old.example. bar.works.", "own."],
         ),
     ];
 
@@ -342,6 +393,26 @@ fn names_in_the_answer_go_back_as_the_rule_says() {
     }
 }
 
+/// Else nobody finds the address of the server.
+#[test]
+fn an_owner_is_what_the_data_that_leads_to_it_became() {
+    let rules = rules(
+        "{name: r, match: {names: {suffix: [.leg.example]}}, rewrite: {name: .new.example, \
+          answerValues: [{regex: '^(.*)\\.new\\.example\\.$', to: '{1}.leg.example.'}]}}",
+    );
+    let srv = Qtype(33);
+    let answer = || {
+        vec![
+            record("x.new.example.", srv, b"\0\0\0\0\0\x35\x03SRV\x03new\x07example\0"),
+            record("srv.new.example.", Qtype::A, &[10, 0, 0, 1]),
+            record("other.new.example.", Qtype::A, &[10, 0, 0, 2]),
+        ]
+    };
+
+    let expected = ["x.leg.example. srv.leg.example.", "srv.leg.example.", "other.new.example."];
+    assert_eq!(restored(&rules, "x.leg.example. SRV", answer()), expected);
+}
+
 #[test]
 fn names_of_services_go_back_and_none_stays_none() {
     let rules = rules(
@@ -357,6 +428,42 @@ fn names_of_services_go_back_and_none_stays_none() {
 
     let expected = ["old.example. www.old.example.", "old.example. .", "old.example. ."];
     assert_eq!(restored(&rules, "old.example.", answer), expected);
+}
+
+#[test]
+fn an_alias_that_leads_back_to_what_was_asked_is_none() {
+    let back = || record("selfb.target.", Qtype::CNAME, b"\x04self\x06source\0");
+    let address = || record("self.source.", Qtype::A, &[10, 0, 0, 1]);
+    let cases = [
+        // (answers, the answer, what comes back)
+        ("Restore", vec![back(), address()], vec!["self.source."]),
+        ("Restore", vec![back()], vec![]),
+        ("RestoreAll", vec![back(), address()], vec!["self.source."]),
+        ("Keep", vec![back(), address()], vec!["selfb.target. self.source.", "self.source."]),
+    ];
+
+    for (answers, answer, expected) in cases {
+        let rules = rules(&format!(
+            "{{name: r, match: {{names: {{exact: [self.source]}}}}, rewrite: {{name: selfb.target, answers: {answers}}}}}"
+        ));
+        assert_eq!(restored(&rules, "self.source.", answer), expected, "{answers}");
+    }
+}
+
+/// With the old ending they would have an empty label, and no answer at all would come of it.
+#[test]
+fn names_that_nobody_can_have_asked_for_do_not_go_back() {
+    let rules = rules(
+        "{name: r, match: {names: {suffix: [.in.test]}}, rewrite: {name: nginx.org, answers: RestoreAll}}",
+    );
+    let answer = vec![
+        record("corenginx.org.", Qtype::CNAME, b"\x01a\x05nginx\x03org\0"),
+        record("a.nginx.org.", Qtype::CNAME, b"\x05nginx\x03org\0"),
+        record("nginx.org.", Qtype::A, &[0; 4]),
+    ];
+
+    let expected = ["core.in.test. a.nginx.org.", "a.nginx.org. nginx.org.", "nginx.org."];
+    assert_eq!(restored(&rules, "core.in.test.", answer), expected);
 }
 
 #[test]
@@ -404,6 +511,23 @@ fn what_is_decided_alike_has_the_same_fingerprint_and_nothing_else_has() {
     assert_ne!(of(&one), of(&kept));
     assert_ne!(of(&one), of(&other));
     assert_eq!(decide(&one, "x.example.").fingerprint(), 0, "nothing was decided");
+}
+
+/// The question that they make is the same one, but other names in data go back.
+#[test]
+fn rewrites_by_other_patterns_have_other_fingerprints() {
+    let of = |names: &str| {
+        let rules = rules(&format!(
+            "{{name: r, match: {{names: {{{names}}}}}, rewrite: {{name: new.example, answers: RestoreAll}}}}"
+        ));
+        let decision = decide(&rules, "a.old.example.");
+        assert_eq!(verdict(&rules, "a.old.example."), "pass a.new.example. A", "{names}");
+        decision.fingerprint()
+    };
+
+    assert_ne!(of("suffix: [old.example]"), of("zone: [old.example]"));
+    assert_ne!(of("suffix: [old.example]"), of("substring: [old.example]"));
+    assert_eq!(of("zone: [old.example]"), of("zone: [old.example]"));
 }
 
 #[test]
