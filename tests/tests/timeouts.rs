@@ -88,16 +88,13 @@ async fn no_reason_is_given_to_a_client_without_edns() {
 #[tokio::test]
 async fn a_server_that_drips_its_answer_is_left() {
     let authority = Authority::default();
-    let dripping =
-        Upstream::tls(&authority.server()).script(|_| vec![Action::Raw(vec![0])]).start().await;
+    let drop = |_: &Received| vec![Action::Raw(vec![0])];
+    let dripping = Upstream::tls(&authority.server()).script(drop).checks(drop).start().await;
     let entry = merged(dripping.entry("slow", &authority), json!({"timeouts": {"query": "300ms"}}));
     let (_, text, took) = said(entry).await;
 
-    assert!(text.contains("no answer within"), "{text}");
-    assert!(
-        took < Duration::from_secs(5),
-        "{took:?}: nobody else is left, and it answers health checks"
-    );
+    assert!(text.contains("300ms"), "{text}");
+    assert!(took < Duration::from_secs(4));
 }
 
 #[tokio::test]

@@ -62,12 +62,14 @@ struct State {
     /// Whether it has been silent for too long.
     is_suspect: bool,
     last_used: Instant,
-    /// Since when somebody waits; of no meaning while nobody does.
+    /// Since when the server has questions; of no meaning while it has none.
     waiting_since: Instant,
     last_received: Option<Instant>,
     /// Ours, and what there is of it when the server has said something about it.
     longest_idle: Duration,
     idle_limit: Duration,
+    /// Whether the server has asked for its end.
+    is_unwanted: bool,
     /// How long nothing had happened on it when it ended.
     idle_at_end: Option<Duration>,
 }
@@ -78,8 +80,10 @@ pub(super) struct Load {
     /// Questions that wait.
     pub(super) in_flight: usize,
     pub(super) is_open: bool,
-    /// How long nothing has come while questions wait, where the one that has waited longest may be the reason.
+    /// How long nothing has come while the server has questions, where one of them may be the reason.
     pub(super) silence: Duration,
+    /// Whether the server has answered out of order.
+    pub(super) is_unordered: bool,
     /// Whether it is about to be replaced.
     pub(super) is_old: bool,
 }
@@ -98,6 +102,7 @@ impl Connection {
             last_received: None,
             longest_idle: limits.idle_timeout,
             idle_limit: limits.idle_timeout,
+            is_unwanted: false,
             idle_at_end: None,
         };
         let age = OLD.mul_f64(0.75 + random::fraction() / 2.0);
@@ -116,7 +121,7 @@ impl Connection {
         if !state.is_taking {
             return Err(ExchangeError::Closed);
         }
-        let was_idle = state.pending.is_idle();
+        let was_idle = state.pending.is_empty();
         let id = state.pending.insert(request, reply)?;
         state.last_used = now;
         if was_idle {
@@ -136,6 +141,7 @@ impl Connection {
             in_flight: state.pending.live(),
             is_open: matches!(state.phase, Phase::Open { .. }),
             silence: state.silence(now),
+            is_unordered: state.pending.is_unordered(),
             is_old: self.expires <= now,
         })
     }
@@ -214,9 +220,15 @@ impl Connection {
         self.wake.wake();
     }
 
-    /// Whether it may be idle for so short a time that it is meant to be closed.
-    pub(super) fn is_brief(&self) -> bool {
-        self.state().idle_limit < LEAST_IDLE
+    /// Whether it may be idle for so short a time that it is meant to be closed; `None` where the server has said nothing at all.
+    pub(super) fn is_brief(&self) -> Option<bool> {
+        let state = self.state();
+        state.last_received.map(|_| state.is_unwanted || state.idle_limit < LEAST_IDLE)
+    }
+
+    /// How many questions wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().pending.live()
     }
 
     /// How long it had been open and nothing had happened on it when it ended.
@@ -263,6 +275,7 @@ impl State {
 
     /// The server's wish about idle connections (RFC 7828 section 3.2.2): zero asks to close, and the last one counts.
     fn heed_keepalive(&mut self, value: u16) {
+        self.is_unwanted = value == 0;
         if value == 0 {
             self.is_taking = false;
         } else {
@@ -273,7 +286,8 @@ impl State {
 
     fn silence(&self, now: Instant) -> Duration {
         let Phase::Open { since } = self.phase else { return Duration::ZERO };
-        if self.pending.is_idle() || self.pending.has_overtaken() {
+        // One that was given up is in the way all the same.
+        if self.pending.is_empty() || self.pending.is_unordered() {
             return Duration::ZERO;
         }
         let begun = since.max(self.waiting_since);

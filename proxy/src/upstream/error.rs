@@ -180,17 +180,12 @@ impl ExchangeError {
         }
     }
 
-    /// Whether it may be because of what was asked: others may have been answered meanwhile.
-    pub(super) fn may_be_of_the_name(&self) -> bool {
-        self.is_garbled() || matches!(self, Self::Timeout(_) | Self::Truncated)
-    }
-
     /// Whether something came that is no answer to the question.
     pub(super) fn is_garbled(&self) -> bool {
         matches!(self, Self::Malformed | Self::Mismatch)
     }
 
-    /// Whether an open connection ended under the question, or because of what came on it.
+    /// Whether an open connection ended under the question, or what came on it was no answer.
     pub(super) fn is_end_of_connection(&self) -> bool {
         matches!(
             self,

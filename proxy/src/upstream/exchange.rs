@@ -1,7 +1,7 @@
 //! One question to one server, from the first octet to an answer or a failure.
 //!
 //! What belongs to the server alone is done here: over UDP a truncated answer is fetched over TCP (RFC 7766
-//! section 5), a server that does not know EDNS is asked again without (RFC 6891 section 7), and a question
+//! section 5), a plain server that does not know EDNS is asked again without (RFC 6891 section 7), and a question
 //! whose connection died unanswered is asked once more on a fresh one (RFC 7766 section 6.2.4), and more often where
 //! others that waited there may be the reason, or were answered meanwhile; one that was put on a connection that could not be
 //! made goes to one that there is. How long to wait, and who is asked next, is decided in [`super::search`].
@@ -183,16 +183,20 @@ impl Exchange {
 
     /// What a failure says about the connection, and the part of the question in it.
     fn kind_of_end(&self, error: &ExchangeError) -> End {
-        let was_heard = || matches!(&self.way, Way::Stream(asked) if asked.is_heard_since());
         match error {
             ExchangeError::ClosedFirst => End::First,
-            ExchangeError::Closed if was_heard() => End::Last,
-            ExchangeError::ClosedAround if was_heard() => End::Ride,
+            ExchangeError::Closed if self.was_heard() => End::Last,
+            ExchangeError::ClosedAround if self.was_heard() => End::Ride,
             ExchangeError::ClosedAround => End::Around,
             ExchangeError::Closed => End::Alone,
             error if error.is_refusal() && !self.server.is_udp() => End::Unmade,
             _ => End::None,
         }
+    }
+
+    /// Whether something has come on the connection since it was asked.
+    fn was_heard(&self) -> bool {
+        matches!(&self.way, Way::Stream(asked) if asked.is_heard_since())
     }
 
     fn patience(&self) -> Patience {
@@ -271,11 +275,8 @@ impl Exchange {
 
     fn ask_on_stream(&mut self, now: Instant) {
         let edns = self.with_edns.then(|| self.server.edns_of_streams());
-        let wanted = match self.firsts {
-            _ if self.ends + self.rides >= ENDS_TOGETHER => Wanted::InTurn,
-            0 => Wanted::Best,
-            _ => Wanted::New,
-        };
+        let is_apart = self.ends + self.rides >= ENDS_TOGETHER;
+        let wanted = if is_apart { Wanted::InTurn } else { Wanted::Best };
         let asked =
             self.server.connection(wanted, now).and_then(|way| way.ask(&self.request, edns, now));
         self.way = asked.map_or_else(Way::Failed, Way::Stream);

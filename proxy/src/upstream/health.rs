@@ -61,8 +61,6 @@ struct Inner {
     since: Timestamp,
     /// When something came from it last.
     heard: Option<Instant>,
-    /// When it last answered a client's question.
-    answered: Option<Instant>,
     /// When a failure was counted last, and which.
     failure: Option<(Instant, ExchangeError)>,
     /// Failures in a row.
@@ -95,7 +93,6 @@ impl Health {
             state: State::Unknown,
             since: Timestamp::now(),
             heard: None,
-            answered: None,
             failure: None,
             failures: 0,
             due: Instant::now(),
@@ -120,7 +117,6 @@ impl Health {
     pub(super) fn answered(&self, is_client: bool, now: Instant) -> bool {
         let mut inner = self.inner();
         inner.heard = Some(now);
-        inner.answered = if is_client { Some(now) } else { inner.answered };
         if is_client && inner.unanswered > 0 {
             inner.unanswered = 0;
             inner.unanswered_at = None;
@@ -245,11 +241,6 @@ impl Health {
     /// Whether nothing has come from the server since then.
     pub(super) fn is_silent_since(&self, then: Instant) -> bool {
         self.heard().is_none_or(|heard| heard < then)
-    }
-
-    /// Whether it has answered another client's question since then, so that it knows its way to the names.
-    pub(super) fn has_answered_since(&self, then: Instant) -> bool {
-        self.inner().answered.is_some_and(|answered| answered >= then)
     }
 
     /// Where the server stands among the others.

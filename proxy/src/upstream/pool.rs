@@ -2,9 +2,9 @@
 //!
 //! The first one carries everything until it is half full; then another one is made. One that is old goes
 //! when there is another one in its place, one that is suspect is replaced at once. Where a server has never
-//! answered out of order, and nothing comes for longer than usual, one question may hold up those behind it: the next ones go elsewhere. Whoever needs a connection that is
-//! still being made waits for that one: there is never more than one attempt at a time, but for questions that are to
-//! be apart.
+//! answered out of order, and nothing comes for longer than usual, one question may hold up those behind it: another
+//! connection is made, and the next ones go there. Whoever needs a connection that is still being made waits for that one:
+//! there is never more than one attempt at a time, but for questions that are to be apart.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -35,6 +35,8 @@ struct Inner {
     idle_ends: IdleEnds,
     /// Whether the last connection was not to be idle for long, as the server had said.
     is_brief: bool,
+    /// Whether the server has answered out of order, so that no question holds up others.
+    is_unordered: bool,
 }
 
 /// After how long the server closes a connection on which nothing happens, which few tell (RFC 7828).
@@ -50,8 +52,6 @@ struct IdleEnds {
 pub(super) enum Wanted {
     /// The one where it is answered soonest.
     Best,
-    /// One more, so that nobody is behind it.
-    New,
     /// Another one than the question before, of those that want the same.
     InTurn,
 }
@@ -87,7 +87,6 @@ impl Pool {
         let mut inner = self.lock();
         let place = match wanted {
             Wanted::Best => None,
-            Wanted::New => inner.place_on_one_more(terms, &may_open),
             Wanted::InTurn => inner.place_in_turn(terms, &may_open),
         };
         place.map_or_else(|| inner.place_on_best(terms, &may_open), Ok)
@@ -130,7 +129,8 @@ impl Pool {
 
     /// A connection has ended: what the server let it be idle holds for the next one, until that one has other news.
     pub(super) fn note_end(&self, connection: &Connection) {
-        self.lock().is_brief = connection.is_brief();
+        let mut inner = self.lock();
+        inner.is_brief = connection.is_brief().unwrap_or(inner.is_brief);
     }
 
     /// The server has closed a connection on which nothing had happened for so long.
@@ -181,6 +181,12 @@ impl Pool {
         connections.iter().filter_map(|connection| connection.load(now)).any(|load| load.is_open)
     }
 
+    /// Whether half of the questions wait that there may be.
+    pub(super) fn is_half_full(&self, limits: &ConnectionLimits) -> bool {
+        let waiting: usize = self.lock().connections.iter().map(|known| known.waiting()).sum();
+        waiting >= limits.max * limits.max_in_flight / 2
+    }
+
     /// Whether there are connections, and nothing happens on any of them.
     pub(super) fn is_quiet_for(&self, interval: Duration, now: Instant) -> bool {
         let Inner { connections, idle_ends, .. } = &*self.lock();
@@ -214,30 +220,15 @@ impl Inner {
             }
             return place_on_new(connections, limits, may_open, now);
         };
-        let is_held_up = load.silence >= terms.held_up_after;
+        self.is_unordered |= load.is_unordered;
+        let is_held_up = load.silence >= terms.held_up_after && !self.is_unordered;
         // An old one goes when there is another one in its place.
         let is_wanted = load.is_old
             || ((is_crowded(load, limits) || is_held_up) && count_taking(connections) < limits.max);
         let is_being_made = || connections.iter().any(|connection| connection.is_connecting());
         let to_open = (is_wanted && may_add && !is_being_made() && may_open().is_ok())
             .then(|| open(connections, limits, now));
-        let connection = to_open.as_ref().filter(|_| is_held_up).unwrap_or(&best);
-        Ok(Place { connection: Arc::clone(connection), to_open })
-    }
-
-    /// For a question that others should not be behind: on a connection of its own, if there may be one more.
-    fn place_on_one_more(
-        &mut self,
-        Terms { limits, now, .. }: Terms<'_>,
-        may_open: impl Fn() -> Result<(), ExchangeError>,
-    ) -> Option<Place> {
-        self.connections.retain(|connection| !connection.is_ended());
-        let may_grow = self.connections.is_empty() || self.may_add(now);
-        let may_be_made = may_grow && count_taking(&self.connections) < limits.max;
-        (may_be_made && may_open().is_ok()).then(|| {
-            let connection = open(&mut self.connections, limits, now);
-            Place { connection: Arc::clone(&connection), to_open: Some(connection) }
-        })
+        Ok(Place { connection: best, to_open })
     }
 
     /// For a question that connections were closed under: one after the other goes to another connection, of as many
@@ -262,7 +253,12 @@ impl Inner {
         if let Some(connection) = usable.nth(nth).map(Arc::clone) {
             return Some(Place { connection, to_open: None });
         }
-        self.place_on_one_more(terms, may_open)
+        let may_grow = connections.is_empty() || self.may_add(now);
+        let may_be_made = may_grow && count_taking(&self.connections) < limits.max;
+        (may_be_made && may_open().is_ok()).then(|| {
+            let connection = open(&mut self.connections, limits, now);
+            Place { connection: Arc::clone(&connection), to_open: Some(connection) }
+        })
     }
 
     /// Whether one connection more may be tried for, beside others.
@@ -284,7 +280,7 @@ impl IdleEnds {
 /// How long a server that gave us no further connection is not asked for one: our guess. Those that there are go on.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// The connection for the next question: not held up, open, not old, not crowded, and then the first one, so that questions
+/// The connection for the next question: open, not held up, not old, not crowded, and then the first one, so that questions
 /// that leave together leave in one record.
 fn best(connections: &[Arc<Connection>], terms: Terms<'_>) -> Option<(Arc<Connection>, Load)> {
     let Terms { limits, held_up_after, now } = terms;
@@ -293,7 +289,7 @@ fn best(connections: &[Arc<Connection>], terms: Terms<'_>) -> Option<(Arc<Connec
     let (connection, load) = with_room.min_by_key(|(_, load)| {
         let (is_held_up, is_crowded) = (load.silence >= held_up_after, is_crowded(*load, limits));
         let in_flight = if is_held_up || is_crowded { load.in_flight } else { 0 };
-        (is_held_up, !load.is_open, load.is_old, is_crowded, in_flight)
+        (!load.is_open, is_held_up, load.is_old, is_crowded, in_flight)
     })?;
     Some((Arc::clone(connection), load))
 }

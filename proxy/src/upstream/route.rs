@@ -86,6 +86,11 @@ impl Route {
         self.in_flight.enter(self.settings.max_in_flight)
     }
 
+    /// Whether so many wait that places are dear.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.in_flight.count() >= self.settings.max_in_flight / 2
+    }
+
     pub(super) fn in_flight(&self) -> &Arc<InFlight> {
         &self.in_flight
     }

@@ -57,8 +57,6 @@ struct Try<'s> {
     gave_nothing: bool,
     /// Whether what it gave was no answer.
     is_garbled: bool,
-    /// Whether it failed with this question alone: it has answered others since.
-    is_alive: bool,
 }
 
 /// What is considered next while a server has not answered.
@@ -70,7 +68,7 @@ enum Step {
     Suspect,
     /// Whether its time is over.
     TimeOut,
-    /// Nothing: its time is over, but it is alive, and nobody else is left. It has until the deadline.
+    /// Nothing: its time is over, but it is the last hope. It has until the deadline.
     Stay,
 }
 
@@ -151,9 +149,6 @@ impl<'s> Search<'s> {
         let is_final = result.as_ref().is_ok_and(|(response, rcode)| is_final(*rcode, response));
         attempt.gave_nothing = result.as_ref().is_err_and(ExchangeError::is_end_of_connection);
         attempt.is_garbled = result.as_ref().is_err_and(ExchangeError::is_garbled);
-        attempt.is_alive = result
-            .as_ref()
-            .is_err_and(|error| error.may_be_of_the_name() && answers_others(server, &exchange));
         server.note(outcome, is_final, exchange.started(), now);
         if result.is_err() && server.is_suspect() {
             server.probe();
@@ -266,7 +261,9 @@ impl<'s> Search<'s> {
                         self.fail_over(server, SILENCE, now);
                     }
                 }
-                Step::TimeOut | Step::Stay => self.time_out(index, now),
+                Step::TimeOut => self.time_out(index, now),
+                // Only the deadline ends it.
+                Step::Stay => {}
             }
         }
     }
@@ -283,11 +280,8 @@ impl<'s> Search<'s> {
         let Some(exchange) = attempt.exchange.take() else { return };
         attempt.gave_nothing = true;
         let (server, has_stayed) = (attempt.server, attempt.next == Step::Stay);
-        let started = exchange.started();
-        attempt.is_alive = server.health().has_answered_since(started);
-        let may_answer = !server.health().is_silent_since(started);
-        if now < self.deadline && may_answer && self.next_server(now).is_none() {
-            return self.stay(index, exchange);
+        if now < self.deadline && self.is_last_hope(server, &exchange, now) {
+            return self.stay(index, exchange, now);
         }
         let waited = now.saturating_duration_since(exchange.started());
         let limit = if has_stayed { waited } else { server.limits().query };
@@ -296,11 +290,25 @@ impl<'s> Search<'s> {
         self.note_failure(server, error, now);
     }
 
-    /// Goes on to wait for a slow answer: there is no other one to be had.
-    fn stay(&mut self, index: usize, exchange: Exchange) {
-        if let Some(attempt) = self.tries.get_mut(index) {
-            attempt.exchange = Some(exchange);
-            attempt.next = Step::Stay;
+    /// Whether a slow answer is all that there may be: the server is alive, nobody else is left, and nobody waits for the places
+    /// that are kept for it.
+    fn is_last_hope(&self, server: &Server, exchange: &Exchange, now: Instant) -> bool {
+        self.bad.is_none()
+            && self.once_garbled().is_none()
+            && !server.health().is_silent_since(exchange.started())
+            && self.next_server(now).is_none()
+            && !self.route.is_half_full()
+            && !server.is_half_full()
+    }
+
+    /// Goes on to wait, until the deadline. Of two datagrams both may have been lost.
+    fn stay(&mut self, index: usize, exchange: Exchange, now: Instant) {
+        let Some(attempt) = self.tries.get_mut(index) else { return };
+        attempt.exchange = Some(exchange);
+        attempt.next = Step::Stay;
+        let server = attempt.server;
+        if server.is_udp() && self.tries.len() < MAX_TRIES {
+            self.ask(server, false, now);
         }
     }
 
@@ -347,15 +355,14 @@ impl<'s> Search<'s> {
         self.route.next(servers, self.draw, worst, is_excluded, now)
     }
 
-    /// After transport failures of all servers, never for an rcode, and never because of one name: names are slow or broken, and
-    /// a fallback may be weaker.
+    /// After transport failures of all servers, never for an rcode; and never because of one silence: names
+    /// are slow, and a fallback may be weaker.
     fn may_fall_back(&self) -> bool {
         let has_failed = |server: &Arc<Server>| {
             server.is_out_of_reach()
                 || self.tries.iter().any(|tried| {
                     Arc::ptr_eq(tried.server, server)
-                        && ((tried.exchange.is_none() && !tried.is_alive)
-                            || (tried.gave_nothing && server.is_deaf()))
+                        && (tried.is_over() || (tried.gave_nothing && server.is_deaf()))
                 })
         };
         self.bad.is_none()
@@ -382,7 +389,6 @@ impl<'s> Search<'s> {
             has_moved_on: false,
             gave_nothing: false,
             is_garbled: false,
-            is_alive: false,
         });
     }
 
@@ -431,6 +437,11 @@ impl Try<'_> {
         Some(if is_in_time { look } else { look.min(exchange.due()) })
     }
 
+    /// Whether it has had its time.
+    fn is_over(&self) -> bool {
+        self.exchange.is_none() || self.next == Step::Stay
+    }
+
     /// Whether its time is over, whatever else might be considered.
     fn is_due(&self, now: Instant) -> bool {
         self.exchange.as_ref().is_some_and(|exchange| exchange.due() <= now)
@@ -450,13 +461,6 @@ impl Try<'_> {
 fn answer_of(server: &Server, message: Vec<u8>, layout: Layout) -> Answer {
     let (upstream, is_secure) = (Arc::clone(server.upstream()), server.is_secured());
     Answer { message, layout, upstream, server: server.address(), is_secure }
-}
-
-/// Whether the server has answered others about when it failed with this question.
-fn answers_others(server: &Server, failed: &Exchange) -> bool {
-    let started = failed.started();
-    let since = started.checked_sub(server.limits().query).unwrap_or(started);
-    server.health().has_answered_since(since)
 }
 
 /// How much an answer that is none says: why the name has none, that it has none, that this server is not to be asked.

@@ -153,6 +153,11 @@ impl Server {
         self.is_udp() || self.pool.is_warm(now)
     }
 
+    /// Whether half of the questions wait that its connections may have.
+    pub(super) fn is_half_full(&self) -> bool {
+        !self.is_udp() && self.pool.is_half_full(&self.core.connections)
+    }
+
     /// Whether nothing it is asked is answered, as far as is known. One that is merely silent is no reason to
     /// give questions to a fallback, which may be weaker.
     pub(super) fn is_out_of_reach(&self) -> bool {

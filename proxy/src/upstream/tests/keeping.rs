@@ -71,9 +71,11 @@ async fn a_connection_is_kept_alive_where_the_server_closes_those_that_are_idle(
 /// A server that has no connections to spare tells us so (RFC 7828 section 3.2.2).
 #[tokio::test(start_paused = true)]
 async fn what_may_be_idle_for_a_moment_only_is_closed_and_not_made_again_before_somebody_asks() {
-    for (why, units, idle_timeout) in
-        [("granted", 3, Duration::from_secs(30)), ("set", 300, Duration::from_secs(1))]
-    {
+    for (why, units, idle_timeout) in [
+        ("granted", 3, Duration::from_secs(30)),
+        ("not even that", 0, Duration::from_secs(30)),
+        ("set", 300, Duration::from_secs(1)),
+    ] {
         let set =
             |upstream: &mut UpstreamSettings| upstream.connections.idle_timeout = idle_timeout;
         let network = Network::with(1, 0, |upstream, _| set(upstream));

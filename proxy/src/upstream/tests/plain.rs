@@ -179,24 +179,6 @@ async fn a_plain_server_without_edns_is_asked_again_without() {
     }
 }
 
-/// As one behind a terminator of TLS.
-#[tokio::test]
-async fn a_server_without_edns_is_asked_again_without_over_tls_as_well() {
-    let authority = Authority::new("the lab's");
-    let script = |_: usize, mut wire: Counted| async move {
-        while let Some(query) = read_frame(&mut wire).await {
-            let has_edns = query[11] > 0;
-            let answer = if has_edns { response_to(&query, 1) } else { answer_to(&query) };
-            write_frame(&mut wire, &answer).await;
-        }
-    };
-    let server = DotServer::scripted(authority.issue(&[NAME]), script).await;
-    let fixture = Fixture::new(lab(&authority), &[server.address]);
-
-    assert!(fixture.ask("www.example.").await.is_ok());
-    assert_eq!(server.log.accepted(), 1, "on the same connection");
-}
-
 #[tokio::test]
 async fn a_closed_udp_port_is_noticed_at_once() {
     // A connected socket takes nothing from others, so that they meet a closed port.

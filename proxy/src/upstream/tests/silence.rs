@@ -140,6 +140,21 @@ async fn a_name_that_nobody_answers_fails_at_the_deadline_and_a_dead_server_befo
 }
 
 #[tokio::test(start_paused = true)]
+async fn slow_names_are_not_waited_for_where_their_places_are_wanted() {
+    let network = Network::with(1, 0, |_, route| route.max_in_flight = 8).warm().await;
+    network.servers[0].script(|query| {
+        if is_slow(query) { Reply::Never } else { Reply::After(Duration::from_millis(5), 0) }
+    });
+    for (count, least, most) in [(2, 3900, 4100), (6, 1900, 2200)] {
+        let places: Vec<_> =
+            (0..count).map(|_| network.upstreams.routing.routes[0].enter().unwrap()).collect();
+        let slow = network.ask("slow.example.").await;
+        let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
+        assert!(least <= slow.took && slow.took <= most, "{} places: {slow:?}", places.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn broken_names_do_not_take_a_server_out() {
     let network = Network::of(2).warm().await;
     for server in &network.servers {

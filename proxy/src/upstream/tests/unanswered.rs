@@ -104,21 +104,28 @@ async fn a_server_that_answers_probes_alone_is_asked_after_the_others_and_found_
     assert!(network.ask("back.example.").await.is_by(first));
 }
 
+/// As where all have lost their way to the names at once.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_answers_probes_alone_costs_nobody_all_his_time_before_the_fallback() {
-    let network = by(Policy::Fastest, 1, 1).warm().await;
-    let ([server], [spare]) = (&network.servers[..], &network.spares[..]) else { unreachable!() };
-    network.ask_many(50, Duration::from_millis(10)).await;
-    server.script(is_deaf);
-    network.ask_many(3, Duration::from_millis(10)).await;
+async fn servers_that_answer_probes_alone_cost_nobody_all_his_time_before_the_fallback() {
+    for count in 1..=3 {
+        let network = by(Policy::Fastest, count, 1).warm().await;
+        let [spare] = &network.spares[..] else { unreachable!() };
+        network.ask_many(50, Duration::from_millis(10)).await;
+        network.servers.iter().for_each(|server| server.script(is_deaf));
+        for asked in network.ask_many(3, Duration::from_millis(10)).await {
+            let limit = Duration::from_secs(2) + PATIENCE * u32::from(count);
+            assert!(asked.is_by(spare) && asked.took < limit, "{count} servers: {asked:?}");
+        }
 
-    for asked in spread(&network, 100, Duration::from_millis(20)).await {
-        assert!(asked.is_by(spare) && asked.took < PATIENCE, "{asked:?}");
+        for asked in spread(&network, 100, Duration::from_millis(20)).await {
+            let limit = PATIENCE * u32::from(count);
+            assert!(asked.is_by(spare) && asked.took < limit, "{count} servers: {asked:?}");
+        }
+
+        network.servers.iter().for_each(|server| server.answer_after(5));
+        let back = network.ask("back.example.").await;
+        assert!(!back.is_by(spare) && back.took == USUAL, "one answer is enough: {back:?}");
     }
-
-    server.answer_after(5);
-    let back = network.ask("back.example.").await;
-    assert!(back.is_by(server) && back.took == USUAL, "the first answer is enough: {back:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,6 +149,28 @@ async fn names_that_connections_are_closed_on_send_nobody_else_to_the_fallback()
             assert!(good.took < Duration::from_millis(20), "in round {round}: {good:?}");
         }
     }
+}
+
+/// Of one zone, say, that a forwarder hands on as it is.
+#[tokio::test(start_paused = true)]
+async fn names_with_broken_answers_disturb_nobody_else() {
+    let network = by(Policy::Fastest, 1, 1).warm().await;
+    let ([server], [spare]) = (&network.servers[..], &network.spares[..]) else { unreachable!() };
+    server.script(|query| match query.name.starts_with("bad") {
+        true => Reply::Garbled,
+        false => Reply::After(Duration::from_millis(150), 0),
+    });
+    network.ask_many(20, Duration::from_millis(10)).await;
+    let (dials, asked) = (server.dials().len(), server.asked().len());
+
+    let bad: Vec<_> = (0..120).map(|it| network.start(format!("bad{it}.example."))).collect();
+    for good in spread(&network, 100, Duration::from_millis(40)).await {
+        assert!(good.is_by(server) && good.took < Duration::from_millis(200), "{good:?}");
+    }
+
+    assert_eq!(server.dials().len(), dials, "the connection stays");
+    assert!(server.asked().len() - asked <= 100 + 2 * bad.len(), "nobody asks again for others");
+    assert!(spare.asked().iter().all(|query| query.name.starts_with("bad")));
 }
 
 #[tokio::test(start_paused = true)]
