@@ -167,8 +167,13 @@ enum Start {
 impl Start {
     /// How a filter begins, and the rest of it.
     fn read(text: &str) -> (Self, &str) {
-        let known =
-            [("||", Self::Label), ("|", Self::Name), ("://", Self::Name), ("http://", Self::Name)];
+        let known = [
+            ("||", Self::Label),
+            ("|http://", Self::Name),
+            ("|", Self::Name),
+            ("://", Self::Name),
+            ("http://", Self::Name),
+        ];
         let found = known
             .into_iter()
             .find_map(|(mark, start)| text.strip_prefix(mark).map(|rest| (start, rest)));
@@ -266,8 +271,8 @@ mod tests {
                 &["b.a.example", "x.b.a.example"],
             ),
             (
-                &["http://ads.example^", "http://ad*.net^"],
-                &["ads.example", "ad1.net"],
+                &["http://ads.example^", "http://ad*.net^", "|http://b.example^"],
+                &["ads.example", "ad1.net", "b.example"],
                 &["x.ads.example", "x.ad1.net"],
             ),
             (&["||*.ads.example^"], &["x.ads.example"], &["ads.example"]),
