@@ -171,8 +171,8 @@ pub struct Timeouts {
     #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::CONNECT_TIMEOUT.to_string()))]
     pub connect: Option<String>,
 
-    /// For an answer, on an open connection, before the next server is asked. Where no other one is left and this one is
-    /// alive, it is waited for until `limits.queryDeadline`.
+    /// For an answer, on an open connection. Where no other server is left and this one is alive, it is waited for until
+    /// `limits.queryDeadline`, as long as less than half of all places are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::DURATION), pattern(Duration::PATTERN), extend("default" = defaults::QUERY_TIMEOUT.to_string()))]
     pub query: Option<String>,

@@ -242,7 +242,9 @@ impl Restoring {
             return Ok(Some(self.asked.name.clone()));
         }
         // What data leads to is found there: the next record of a chain, the address of a server.
-        if let Some(new) = renamed.get(&name.to_folded()) {
+        if !renamed.is_empty()
+            && let Some(new) = renamed.get(&name.to_folded())
+        {
             return Ok(Some(new.clone()));
         }
         // An owner that nothing leads to goes back only when it is the name itself: else a chain would break.

@@ -62,7 +62,7 @@ struct State {
     /// Whether it has been silent for too long.
     is_suspect: bool,
     last_used: Instant,
-    /// Since when the server has questions; of no meaning while it has none.
+    /// Since when the server has questions to answer; of no meaning while it has none.
     waiting_since: Instant,
     last_received: Option<Instant>,
     /// Ours, and what there is of it when the server has said something about it.
@@ -82,8 +82,6 @@ pub(super) struct Load {
     pub(super) is_open: bool,
     /// How long nothing has come while the server has questions, where one of them may be the reason.
     pub(super) silence: Duration,
-    /// Whether the server has answered out of order.
-    pub(super) is_unordered: bool,
     /// Whether it is about to be replaced.
     pub(super) is_old: bool,
 }
@@ -121,7 +119,7 @@ impl Connection {
         if !state.is_taking {
             return Err(ExchangeError::Closed);
         }
-        let was_idle = state.pending.is_empty();
+        let was_idle = !state.pending.is_behind();
         let id = state.pending.insert(request, reply)?;
         state.last_used = now;
         if was_idle {
@@ -141,7 +139,6 @@ impl Connection {
             in_flight: state.pending.live(),
             is_open: matches!(state.phase, Phase::Open { .. }),
             silence: state.silence(now),
-            is_unordered: state.pending.is_unordered(),
             is_old: self.expires <= now,
         })
     }
@@ -226,6 +223,11 @@ impl Connection {
         state.last_received.map(|_| state.is_unwanted || state.idle_limit < LEAST_IDLE)
     }
 
+    /// Whether the server has answered out of order on it.
+    pub(super) fn is_unordered(&self) -> bool {
+        self.state().pending.is_unordered()
+    }
+
     /// How many questions wait.
     pub(super) fn waiting(&self) -> usize {
         self.state().pending.live()
@@ -286,8 +288,8 @@ impl State {
 
     fn silence(&self, now: Instant) -> Duration {
         let Phase::Open { since } = self.phase else { return Duration::ZERO };
-        // One that was given up is in the way all the same.
-        if self.pending.is_empty() || self.pending.is_unordered() {
+        // One that was given up is in the way all the same, until a later one is answered.
+        if !self.pending.is_behind() || self.pending.is_unordered() {
             return Duration::ZERO;
         }
         let begun = since.max(self.waiting_since);

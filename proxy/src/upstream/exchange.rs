@@ -183,20 +183,16 @@ impl Exchange {
 
     /// What a failure says about the connection, and the part of the question in it.
     fn kind_of_end(&self, error: &ExchangeError) -> End {
+        let was_heard = || matches!(&self.way, Way::Stream(asked) if asked.is_heard_since());
         match error {
             ExchangeError::ClosedFirst => End::First,
-            ExchangeError::Closed if self.was_heard() => End::Last,
-            ExchangeError::ClosedAround if self.was_heard() => End::Ride,
+            ExchangeError::Closed if was_heard() => End::Last,
+            ExchangeError::ClosedAround if was_heard() => End::Ride,
             ExchangeError::ClosedAround => End::Around,
             ExchangeError::Closed => End::Alone,
             error if error.is_refusal() && !self.server.is_udp() => End::Unmade,
             _ => End::None,
         }
-    }
-
-    /// Whether something has come on the connection since it was asked.
-    fn was_heard(&self) -> bool {
-        matches!(&self.way, Way::Stream(asked) if asked.is_heard_since())
     }
 
     fn patience(&self) -> Patience {
@@ -283,7 +279,9 @@ impl Exchange {
     }
 
     fn is_about_edns(&self, rcode: Rcode) -> bool {
-        self.with_edns && matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS)
+        self.with_edns
+            && !self.server.is_secured()
+            && matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS)
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) type Answered = oneshot::Receiver<Result<Response, ExchangeError>>;
 #[derive(Debug)]
 pub(super) struct Pending {
     next: u16,
-    /// The ID of the question that was asked last, of those that were answered.
+    /// The ID of the question that was asked last, of all and of those that were answered.
+    last_asked: Option<u16>,
     last_answered: Option<u16>,
     /// Whether an answer came after that of a later question.
     is_unordered: bool,
@@ -69,9 +70,10 @@ impl Pending {
 
     fn starting_at(next: u16, max_live: usize) -> Self {
         let questions = HashMap::default();
-        let (last_answered, is_unordered) = (None, false);
+        let (last_asked, last_answered, is_unordered) = (None, None, false);
         Self {
             next,
+            last_asked,
             last_answered,
             is_unordered,
             questions,
@@ -95,6 +97,7 @@ impl Pending {
         }
         let id = self.next;
         self.next = self.next.wrapping_add(1);
+        self.last_asked = Some(id);
         self.questions.insert(id, Waiting { request: Arc::clone(request), reply: Some(reply) });
         self.live += 1;
         Ok(id)
@@ -167,9 +170,9 @@ impl Pending {
         self.is_unordered
     }
 
-    /// Whether the server has no question, not even one that nobody waits for any more.
-    pub(super) fn is_empty(&self) -> bool {
-        self.questions.is_empty()
+    /// Whether a question is out, be it one that nobody waits for any more, and no later one was answered.
+    pub(super) fn is_behind(&self) -> bool {
+        self.last_asked != self.last_answered
     }
 
     /// Of what can be for nobody else.
@@ -330,6 +333,12 @@ mod tests {
                 pending.receive(&answer("a.example.", *id)).unwrap();
             }
             assert_eq!(pending.is_unordered(), expected, "{why}");
+            let is_last_answered = answered.contains(&3);
+            assert_eq!(
+                pending.is_behind(),
+                !is_last_answered,
+                "{why}: one is out behind the others"
+            );
         }
     }
 

@@ -83,8 +83,9 @@ impl Pool {
         may_open: impl Fn() -> Result<(), ExchangeError>,
         now: Instant,
     ) -> Result<Place, ExchangeError> {
-        let terms = Terms { limits, held_up_after, now };
         let mut inner = self.lock();
+        let held_up_after = if inner.is_unordered { Duration::MAX } else { held_up_after };
+        let terms = Terms { limits, held_up_after, now };
         let place = match wanted {
             Wanted::Best => None,
             Wanted::InTurn => inner.place_in_turn(terms, &may_open),
@@ -100,7 +101,7 @@ impl Pool {
         now: Instant,
     ) -> Option<Arc<Connection>> {
         let mut inner = self.lock();
-        if inner.is_brief || limits.idle_timeout < LEAST_IDLE {
+        if inner.is_brief(limits) {
             return None;
         }
         let may_add = inner.may_add(now);
@@ -131,6 +132,7 @@ impl Pool {
     pub(super) fn note_end(&self, connection: &Connection) {
         let mut inner = self.lock();
         inner.is_brief = connection.is_brief().unwrap_or(inner.is_brief);
+        inner.is_unordered |= connection.is_unordered();
     }
 
     /// The server has closed a connection on which nothing had happened for so long.
@@ -181,6 +183,11 @@ impl Pool {
         connections.iter().filter_map(|connection| connection.load(now)).any(|load| load.is_open)
     }
 
+    /// Whether connections are closed as soon as they are idle.
+    pub(super) fn is_brief(&self, limits: &ConnectionLimits) -> bool {
+        self.lock().is_brief(limits)
+    }
+
     /// Whether half of the questions wait that there may be.
     pub(super) fn is_half_full(&self, limits: &ConnectionLimits) -> bool {
         let waiting: usize = self.lock().connections.iter().map(|known| known.waiting()).sum();
@@ -220,7 +227,7 @@ impl Inner {
             }
             return place_on_new(connections, limits, may_open, now);
         };
-        self.is_unordered |= load.is_unordered;
+        self.is_unordered |= connections.iter().any(|known| known.is_unordered());
         let is_held_up = load.silence >= terms.held_up_after && !self.is_unordered;
         // An old one goes when there is another one in its place.
         let is_wanted = load.is_old
@@ -259,6 +266,10 @@ impl Inner {
             let connection = open(&mut self.connections, limits, now);
             Place { connection: Arc::clone(&connection), to_open: Some(connection) }
         })
+    }
+
+    fn is_brief(&self, limits: &ConnectionLimits) -> bool {
+        self.is_brief || limits.idle_timeout < LEAST_IDLE
     }
 
     /// Whether one connection more may be tried for, beside others.

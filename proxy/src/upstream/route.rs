@@ -179,7 +179,7 @@ impl Route {
     ) -> Option<&'r Arc<Server>> {
         let count = servers.len();
         let key = |index: usize, server: &Server| match self.settings.policy {
-            Policy::Fastest => (!server.is_warm(now), server.latency().expected(now), index),
+            Policy::Fastest => (!server.is_ready(now), server.latency().expected(now), index),
             Policy::Sequential => (false, None, index),
             // Each server has its turn first; after it the others in a circle.
             Policy::RoundRobin | Policy::Random => {

@@ -168,6 +168,7 @@ impl<'s> Search<'s> {
                     return Some(answer);
                 }
                 self.keep_best(answer, rcode);
+                self.end_those_that_stay(now);
                 self.look_for_those_out_of_reach(now);
                 self.fail_over(server, word_of(rcode), now);
             }
@@ -294,21 +295,32 @@ impl<'s> Search<'s> {
     /// that are kept for it.
     fn is_last_hope(&self, server: &Server, exchange: &Exchange, now: Instant) -> bool {
         self.bad.is_none()
-            && self.once_garbled().is_none()
+            && (self.tries.len() >= MAX_TRIES || self.once_garbled().is_none())
             && !server.health().is_silent_since(exchange.started())
-            && self.next_server(now).is_none()
+            && self.next_server(now).is_none_or(|next| next.standing(now) == Standing::Down)
             && !self.route.is_half_full()
             && !server.is_half_full()
     }
 
-    /// Goes on to wait, until the deadline. Of two datagrams both may have been lost.
+    /// Goes on to wait, until the deadline. One that is down is tried beside it; and of two datagrams both may have been lost.
     fn stay(&mut self, index: usize, exchange: Exchange, now: Instant) {
         let Some(attempt) = self.tries.get_mut(index) else { return };
         attempt.exchange = Some(exchange);
         attempt.next = Step::Stay;
         let server = attempt.server;
-        if server.is_udp() && self.tries.len() < MAX_TRIES {
+        if self.next_server(now).is_some() {
+            self.fail_over(server, SILENCE, now);
+        } else if server.is_udp() && self.tries.len() < MAX_TRIES {
             self.ask(server, false, now);
+        }
+    }
+
+    /// There is something to be given, if nobody else has anything better at once.
+    fn end_those_that_stay(&mut self, now: Instant) {
+        for index in 0..self.tries.len() {
+            if self.tries.get(index).is_some_and(|tried| tried.next == Step::Stay) {
+                self.time_out(index, now);
+            }
         }
     }
 

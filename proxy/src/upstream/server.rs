@@ -153,6 +153,11 @@ impl Server {
         self.is_udp() || self.pool.is_warm(now)
     }
 
+    /// Whether it is connected to, or is not before somebody asks: that it is not says nothing about it then.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.is_warm(now) || self.pool.is_brief(&self.core.connections)
+    }
+
     /// Whether half of the questions wait that its connections may have.
     pub(super) fn is_half_full(&self) -> bool {
         !self.is_udp() && self.pool.is_half_full(&self.core.connections)

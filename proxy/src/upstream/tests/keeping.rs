@@ -94,6 +94,20 @@ async fn what_may_be_idle_for_a_moment_only_is_closed_and_not_made_again_before_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fast_server_that_spares_its_connections_is_asked_first_all_the_same() {
+    let network = Network::with(2, 0, |_, route| route.policy = Policy::Fastest).warm().await;
+    let [fast, slow] = &network.servers[..] else { unreachable!() };
+    fast.grant(0);
+    slow.answer_after(100);
+    network.ask_many(100, Duration::from_secs(1)).await;
+
+    let asked = network.ask_many(100, Duration::from_secs(1)).await;
+
+    let by_fast = asked.iter().filter(|asked| asked.is_by(fast)).count();
+    assert!(by_fast >= 90, "{by_fast} of 100");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_idle_time_that_a_server_grants_is_the_one_that_holds() {
     let network = Network::of(1).warm().await;
     let [server] = &network.servers[..] else { unreachable!() };

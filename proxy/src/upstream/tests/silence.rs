@@ -140,6 +140,41 @@ async fn a_name_that_nobody_answers_fails_at_the_deadline_and_a_dead_server_befo
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_on_for_a_slow_answer_with_a_bad_one_in_hand() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    first.script(|query| {
+        if is_slow(query) { Reply::Never } else { Reply::After(Duration::from_millis(5), 0) }
+    });
+    second.script(|query| match is_slow(query) {
+        true => Reply::After(Duration::from_millis(2000), 2),
+        false => Reply::After(Duration::from_millis(5), 0),
+    });
+
+    let slow = network.ask("slow.example.").await;
+
+    assert!(slow.result.is_ok() && slow.took < Duration::from_millis(2200), "{slow:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_down_is_nobody_who_is_left() {
+    let network = Network::of(2).warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    second.door(Door::Refuses);
+    second.close_connections();
+    first.script(|query| {
+        Reply::After(Duration::from_millis(if is_slow(query) { 2500 } else { 5 }), 0)
+    });
+    network.ask_many(50, Duration::from_millis(100)).await;
+
+    let slow = network.start("slow.example.");
+    network.ask_many(60, Duration::from_millis(50)).await;
+
+    let slow = slow.await.unwrap();
+    assert!(slow.is_by(first) && slow.took < Duration::from_millis(2700), "{slow:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_names_are_not_waited_for_where_their_places_are_wanted() {
     let network = Network::with(1, 0, |_, route| route.max_in_flight = 8).warm().await;
     network.servers[0].script(|query| {
