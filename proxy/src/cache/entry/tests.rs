@@ -110,7 +110,8 @@ fn authentic_data_is_told_only_where_it_means_something() {
         assert_eq!(Header::read(&reply).unwrap().has(Header::AD), expected, "{why}");
     }
     let (stored, asked) = (Instant::now(), Asked::with_flags(NAME, Qtype::A, Header::AD, None));
-    let entry = upstream().entry(&Bounds::NONE, stored);
+    let authoritative = Upstream { flags: !(Header::TC | 0xf), ..upstream() };
+    let entry = authoritative.entry(&Bounds::NONE, stored);
     let reply = written(&entry, &asked.query(), How::Stale { ttl: 30 }, stored + after(65));
     let header = Header::read(&reply).unwrap();
     assert!(!header.has(Header::AD), "signatures may have ended as well");

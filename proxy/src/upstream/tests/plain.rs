@@ -180,6 +180,28 @@ async fn a_plain_server_without_edns_is_asked_again_without() {
 }
 
 #[tokio::test]
+async fn a_question_of_which_both_datagrams_were_lost_is_asked_again_where_nobody_else_is_left() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let _served = Tasks::default().spawn(async move {
+        let mut count = 0;
+        loop {
+            let mut query = [0; 4096];
+            let (len, client) = socket.recv_from(&mut query).await.unwrap();
+            // Health checks are answered.
+            let is_lost = query[13..16] == *b"www" && count < 2;
+            count += u8::from(is_lost);
+            if !is_lost {
+                socket.send_to(&answer_to(&query[..len]), client).await.unwrap();
+            }
+        }
+    });
+    let fixture = Fixture::new(Transport::Udp, &[address]);
+
+    assert!(fixture.ask("www.example.").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_closed_udp_port_is_noticed_at_once() {
     // A connected socket takes nothing from others, so that they meet a closed port.
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
