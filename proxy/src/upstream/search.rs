@@ -2,8 +2,11 @@
 //!
 //! One server is asked; the next one when that one fails or gives an answer that is none, when it is silent for
 //! longer than a live server would be, or, within a budget, when it is merely late. Whoever answers first has
-//! answered. Servers that are up come first; then the fallback, when none of the others can be reached; then
-//! those that failed before. SERVFAIL and its like are answers of last resort.
+//! answered.
+//!
+//! - `choice`: who is next, and whether anybody is.
+//! - `tried`: when to look again at one that was asked and has not answered.
+//! - `worth`: which answers are none, and which of those is given where there is nothing better.
 //!
 //! The future reads the clock and one timer; every decision is made of what [`super::health`],
 //! [`super::latency`] and [`super::route`] say.
@@ -25,7 +28,14 @@ use super::{
     Answer, Attempt, Failure, error::ExchangeError, exchange::Exchange, health::Standing,
     metrics::word_of, pending::Response, route::Route, server::Server,
 };
-use crate::message::{Layout, Rcode, Request};
+use crate::message::{Rcode, Request};
+
+mod choice;
+mod tried;
+mod worth;
+
+use tried::{Step, Try};
+use worth::{is_final, worth};
 
 /// One question on its way through the servers of a route.
 pub(super) struct Search<'s> {
@@ -39,37 +49,6 @@ pub(super) struct Search<'s> {
     failures: Vec<Attempt>,
     /// The best answer that is none, to be given when nobody has one, and what it is worth.
     bad: Option<(u8, Answer)>,
-}
-
-/// A server that was asked.
-struct Try<'s> {
-    server: &'s Arc<Server>,
-    /// `None` once it has ended.
-    exchange: Option<Exchange>,
-    started: Instant,
-    is_hedge: bool,
-    next: Step,
-    /// When its silence was looked at last.
-    looked: Instant,
-    /// Whether the question has gone to another server because of its silence.
-    has_moved_on: bool,
-    /// Whether it gave nothing where it could: silence, or the end of the connection.
-    gave_nothing: bool,
-    /// Whether what it gave was no answer.
-    is_garbled: bool,
-}
-
-/// What is considered next while a server has not answered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Step {
-    /// Whether its answer is late.
-    Hedge,
-    /// Whether it is silent.
-    Suspect,
-    /// Whether its time is over.
-    TimeOut,
-    /// Nothing: its time is over, but it is the last hope. It has until the deadline.
-    Stay,
 }
 
 /// What happened.
@@ -145,47 +124,29 @@ impl<'s> Search<'s> {
         let attempt = self.tries.get_mut(index)?;
         let exchange = attempt.exchange.take()?;
         let (server, is_hedge) = (attempt.server, attempt.is_hedge);
-        let outcome = result.as_ref().map(|(_, rcode)| *rcode);
         let is_final = result.as_ref().is_ok_and(|(response, rcode)| is_final(*rcode, response));
         attempt.gave_nothing = result.as_ref().is_err_and(ExchangeError::is_end_of_connection);
         attempt.is_garbled = result.as_ref().is_err_and(ExchangeError::is_garbled);
+        let outcome = result.as_ref().map(|(_, rcode)| *rcode);
         server.note(outcome, is_final, exchange.started(), now);
         if result.is_err() && server.is_suspect() {
             server.probe();
         }
-        let result = result.and_then(|(response, rcode)| match rcode.0 {
-            0..=15 => Ok((response, rcode)),
-            _ => Err(ExchangeError::Rcode(rcode)),
-        });
         match result {
-            Ok((Response { message, layout }, rcode)) => {
-                let answer = answer_of(server, message, layout);
-                if is_final {
-                    if is_hedge {
-                        server.upstream_series().count_won_hedge();
-                    }
-                    self.note_those_of_no_use(server, now);
-                    return Some(answer);
-                }
-                self.keep_best(answer, rcode);
-                self.end_those_that_stay(now);
-                self.look_for_those_out_of_reach(now);
-                self.fail_over(server, word_of(rcode), now);
+            Ok((_, rcode)) if rcode.0 > 15 => {
+                self.note_failure(server, ExchangeError::Rcode(rcode), now);
             }
+            Ok((response, _)) if is_final => {
+                if is_hedge {
+                    server.upstream_series().count_won_hedge();
+                }
+                self.note_those_of_no_use(server, now);
+                return Some(answer_of(server, response));
+            }
+            Ok((response, rcode)) => self.heed_bad(server, response, rcode, now),
             Err(error) => self.note_failure(server, error, now),
         }
         None
-    }
-
-    /// A server that gave a message that was no answer, once. Where nobody else has anything, that need not be all that it has
-    /// to say.
-    fn once_garbled(&self) -> Option<&'s Arc<Server>> {
-        let times =
-            |server| self.tries.iter().filter(|tried| Arc::ptr_eq(tried.server, server)).count();
-        self.tries
-            .iter()
-            .find(|tried| tried.is_garbled && times(tried.server) == 1)
-            .map(|tried| tried.server)
     }
 
     /// Those that gave nothing for a question that another one has answered.
@@ -194,6 +155,14 @@ impl<'s> Search<'s> {
         for tried in self.tries.iter().filter(|tried| tried.gave_nothing).filter(is_other) {
             tried.server.note_unanswered(tried.started, now);
         }
+    }
+
+    /// An answer that is none: somebody else may have a better one.
+    fn heed_bad(&mut self, server: &Server, response: Response, rcode: Rcode, now: Instant) {
+        self.keep_best(answer_of(server, response), rcode);
+        self.end_those_that_stay(now);
+        self.look_for_those_out_of_reach(now);
+        self.fail_over(server, word_of(rcode), now);
     }
 
     /// Keeps the answer that says most about why there is none; the first one of those that say the same.
@@ -217,10 +186,7 @@ impl<'s> Search<'s> {
         debug!(%upstream, server = %server.address(), name = %question.name, qtype = %question.qtype, reason, %error, "no answer");
         self.failures.push(Attempt { upstream, server: server.address(), error });
         self.fail_over(server, reason, now);
-        let may_again = !self.is_waiting()
-            && self.bad.is_none()
-            && self.tries.len() < MAX_TRIES
-            && now < self.deadline;
+        let may_again = !self.is_waiting() && self.bad.is_none() && self.may_ask_another(now);
         if let Some(server) = self.once_garbled().filter(|_| may_again) {
             self.ask(server, false, now);
         }
@@ -240,32 +206,29 @@ impl<'s> Search<'s> {
             return self.end(now);
         }
         for index in 0..self.tries.len() {
-            let Some(attempt) = self.tries.get_mut(index) else { continue };
-            if attempt.next_at().is_none_or(|at| at > now) {
-                continue;
+            if self.tries.get(index).and_then(Try::next_at).is_some_and(|at| at <= now) {
+                self.consider(index, now);
             }
-            match attempt.next {
-                _ if attempt.is_due(now) => self.time_out(index, now),
-                Step::Hedge => {
-                    attempt.next = Step::Suspect;
-                    self.hedge(now);
-                }
-                Step::Suspect => {
-                    let server = attempt.server;
-                    // A way that is still being made is looked at again.
-                    attempt.looked = now;
-                    if attempt.suspect() {
-                        attempt.next = Step::TimeOut;
-                        attempt.gave_nothing = true;
-                    }
-                    if !mem::replace(&mut attempt.has_moved_on, true) {
-                        self.fail_over(server, SILENCE, now);
-                    }
-                }
-                Step::TimeOut => self.time_out(index, now),
-                // Only the deadline ends it.
-                Step::Stay => {}
+        }
+    }
+
+    fn consider(&mut self, index: usize, now: Instant) {
+        let Some(attempt) = self.tries.get_mut(index) else { return };
+        let server = attempt.server;
+        match attempt.next {
+            _ if attempt.is_due(now) => self.time_out(index, now),
+            Step::Hedge => {
+                attempt.next = Step::Suspect;
+                self.hedge(now);
             }
+            Step::Suspect => {
+                if attempt.heed_silence(now) {
+                    self.fail_over(server, SILENCE, now);
+                }
+            }
+            Step::TimeOut => self.time_out(index, now),
+            // Only the deadline ends it.
+            Step::Stay => {}
         }
     }
 
@@ -295,7 +258,7 @@ impl<'s> Search<'s> {
     /// that are kept for it.
     fn is_last_hope(&self, server: &Server, exchange: &Exchange, now: Instant) -> bool {
         self.bad.is_none()
-            && (self.tries.len() >= MAX_TRIES || self.once_garbled().is_none())
+            && (!self.may_ask_another(now) || self.once_garbled().is_none())
             && !server.health().is_silent_since(exchange.started())
             && self.next_server(now).is_none_or(|next| next.standing(now) == Standing::Down)
             && !self.route.is_half_full()
@@ -310,7 +273,7 @@ impl<'s> Search<'s> {
         let server = attempt.server;
         if self.next_server(now).is_some() {
             self.fail_over(server, SILENCE, now);
-        } else if server.is_udp() && self.tries.len() < MAX_TRIES {
+        } else if server.is_udp() && self.may_ask_another(now) {
             self.ask(server, false, now);
         }
     }
@@ -334,54 +297,6 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// The next server, as long as there may be one more.
-    fn next_server(&self, now: Instant) -> Option<&'s Arc<Server>> {
-        let route = self.route;
-        let may_try = self.tries.len() < MAX_TRIES && now < self.deadline;
-        // The fallback gets a try even where the route's own servers have used up all.
-        let has_fallen_back = self.tries.iter().any(|tried| route.is_fallback(tried.server));
-        let may_fall_back = now < self.deadline
-            && (may_try || !has_fallen_back)
-            && !route.fallback.is_empty()
-            && self.may_fall_back();
-        // Where somebody has answered, however badly, nobody waits for those that cannot be reached.
-        let worst = if self.bad.is_some() { Standing::Doubtful } else { Standing::Down };
-        let own = |worst| may_try.then(|| self.next_of(&route.servers, worst, now)).flatten();
-        let spare =
-            |worst| may_fall_back.then(|| self.next_of(&route.fallback, worst, now)).flatten();
-        own(Standing::Up)
-            .or_else(|| spare(Standing::Up))
-            .or_else(|| own(worst))
-            .or_else(|| spare(Standing::Down))
-    }
-
-    fn next_of(
-        &self,
-        servers: &'s [Arc<Server>],
-        worst: Standing,
-        now: Instant,
-    ) -> Option<&'s Arc<Server>> {
-        let is_excluded = |server: &Arc<Server>| {
-            self.was_tried(server) || (self.bad.is_some() && server.is_out_of_reach())
-        };
-        self.route.next(servers, self.draw, worst, is_excluded, now)
-    }
-
-    /// After transport failures of all servers, never for an rcode; and never because of one silence: names
-    /// are slow, and a fallback may be weaker.
-    fn may_fall_back(&self) -> bool {
-        let has_failed = |server: &Arc<Server>| {
-            server.is_out_of_reach()
-                || self.tries.iter().any(|tried| {
-                    Arc::ptr_eq(tried.server, server)
-                        && (tried.is_over() || (tried.gave_nothing && server.is_deaf()))
-                })
-        };
-        self.bad.is_none()
-            && self.failures.iter().all(|failure| failure.error.is_transport())
-            && self.route.servers.iter().all(has_failed)
-    }
-
     fn ask(&mut self, server: &'s Arc<Server>, is_hedge: bool, now: Instant) {
         let exchange = Exchange::start(server, &self.request, now);
         let next = if self.tries.is_empty() && server.hedge_after().is_some() {
@@ -391,21 +306,7 @@ impl<'s> Search<'s> {
         };
         server.latency().note_asked(now);
         server.health().asked(now);
-        self.tries.push(Try {
-            server,
-            exchange: Some(exchange),
-            started: now,
-            is_hedge,
-            next,
-            looked: now,
-            has_moved_on: false,
-            gave_nothing: false,
-            is_garbled: false,
-        });
-    }
-
-    fn was_tried(&self, server: &Arc<Server>) -> bool {
-        self.tries.iter().any(|tried| Arc::ptr_eq(tried.server, server))
+        self.tries.push(Try::new(server, exchange, next, is_hedge, now));
     }
 
     fn next_look(&self) -> Instant {
@@ -427,68 +328,10 @@ impl Drop for Search<'_> {
     }
 }
 
-impl Try<'_> {
-    /// When to look again; `None` when it has ended.
-    fn next_at(&self) -> Option<Instant> {
-        let exchange = self.exchange.as_ref()?;
-        let look = match self.next {
-            Step::Hedge => exchange.started() + self.server.hedge_after().unwrap_or_default(),
-            // Of a deaf one it says nothing that something comes: that is for probes.
-            Step::Suspect => {
-                let silent_since = match self.server.is_deaf() {
-                    true => self.started,
-                    false => exchange.silent_since(),
-                };
-                silent_since.max(self.looked) + self.server.patience()
-            }
-            Step::TimeOut => exchange.due(),
-            Step::Stay => return None,
-        };
-        // Its time is never over sooner, and to ask exactly when it is takes a lock.
-        let is_in_time = look <= self.started + self.server.limits().query;
-        Some(if is_in_time { look } else { look.min(exchange.due()) })
-    }
-
-    /// Whether it has had its time.
-    fn is_over(&self) -> bool {
-        self.exchange.is_none() || self.next == Step::Stay
-    }
-
-    /// Whether its time is over, whatever else might be considered.
-    fn is_due(&self, now: Instant) -> bool {
-        self.exchange.as_ref().is_some_and(|exchange| exchange.due() <= now)
-    }
-
-    /// Nothing at all came for longer than usual: the server is looked after, if that is its to explain.
-    fn suspect(&self) -> bool {
-        let is_its_own = self.exchange.as_ref().is_some_and(Exchange::suspect);
-        if is_its_own {
-            self.server.suspect();
-            self.server.probe();
-        }
-        is_its_own
-    }
-}
-
-fn answer_of(server: &Server, message: Vec<u8>, layout: Layout) -> Answer {
+fn answer_of(server: &Server, Response { message, layout }: Response) -> Answer {
     let (upstream, is_secure) = (Arc::clone(server.upstream()), server.is_secured());
     Answer { message, layout, upstream, server: server.address(), is_secure }
 }
-
-/// How much an answer that is none says: why the name has none, that it has none, that this server is not to be asked.
-fn worth(rcode: Rcode, layout: &Layout, message: &[u8]) -> u8 {
-    let gives_reason =
-        || layout.edns(message).is_some_and(|edns| edns.extended_errors().next().is_some());
-    match rcode {
-        Rcode::SERVFAIL if gives_reason() => 3,
-        Rcode::SERVFAIL => 2,
-        Rcode::REFUSED => 1,
-        _ => 0,
-    }
-}
-
-/// How many servers one query may ask: so that no query is multiplied without bound.
-const MAX_TRIES: usize = 3;
 
 /// Up to a whole number of milliseconds: people read it.
 fn in_millis(time: Duration) -> Duration {
@@ -497,12 +340,3 @@ fn in_millis(time: Duration) -> Duration {
 
 /// The reason of those that move on without a failure.
 pub(super) const SILENCE: &str = "silence";
-
-/// Whether no other server is asked: it is an answer, or the refusal to give a forged one, which must not be
-/// shopped around until somebody gives it (RFC 8914 section 4).
-fn is_final(rcode: Rcode, Response { message, layout }: &Response) -> bool {
-    rcode.is_answer()
-        || layout
-            .edns(message)
-            .is_some_and(|edns| edns.extended_errors().any(|error| error.is_validation_failure()))
-}
