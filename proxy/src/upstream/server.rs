@@ -1,7 +1,8 @@
 //! One address of an upstream: its connections, its health and its speed.
 //!
-//! A server is told what came of each question and draws its conclusions: [`super::health`] from failures of
-//! the transport, [`super::latency`] from answers. It makes connections when somebody needs one or will.
+//! A server says where it stands and how long to wait for it, and has connections made when somebody needs one or will:
+//! by the task in `opening`. It is told what came of each question and draws its conclusions, in `judgement`:
+//! [`super::health`] from failures of the transport, [`super::latency`] from answers.
 
 use std::{
     net::SocketAddr,
@@ -9,26 +10,25 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tokio::time::Instant;
 
 use super::{
-    connection::{Connection, drive},
-    dial::{Dialer, Security, Stream},
+    connection::Connection,
+    dial::{Dialer, Security},
     error::ExchangeError,
     health::{Health, Standing, State},
     latency::Latency,
     metrics::{ServerSeries, UpstreamSeries},
-    pending::Response,
     placement::Placement,
     pool::{Pool, Wanted},
     settings::{ConnectionLimits, HealthCheck},
 };
-use crate::{
-    message::{Rcode, request::RequestEdns},
-    shutdown::Tasks,
-};
+use crate::{message::request::RequestEdns, shutdown::Tasks};
+
+mod judgement;
+mod opening;
+
+use opening::Opening;
 
 /// One address of an upstream.
 #[derive(Debug)]
@@ -179,11 +179,6 @@ impl Server {
         self.core.health.is_deaf()
     }
 
-    /// It gave nothing for a client's question, begun at `begun`, that another one has answered.
-    pub(super) fn note_unanswered(&self, begun: Instant, now: Instant) {
-        self.core.health.left_unanswered(begun, now);
-    }
-
     /// How long after a question another server may be asked for a faster answer; `None` while too little is
     /// known.
     pub(super) fn hedge_after(&self) -> Option<Duration> {
@@ -235,81 +230,6 @@ impl Server {
         self.placement.spawn(&self.tasks, opening.run());
     }
 
-    /// Nothing came for longer than usual.
-    pub(super) fn suspect(&self) {
-        if self.core.health.suspected(true) {
-            info!(upstream = %self.core.upstream, server = %self.address(), "upstream server is silent");
-        }
-    }
-
-    /// A question of ours has come back to us: nobody is sent there.
-    pub(super) fn take_out(&self, now: Instant) {
-        if self.core.health.looped(now) {
-            self.core.set_healthy(false);
-            self.core.series.loops.inc();
-            warn!(
-                upstream = %self.core.upstream,
-                server = %self.address(),
-                "upstream server is taken out: what it is asked comes back to this proxy; change where it forwards to"
-            );
-        }
-    }
-
-    /// A question of ours that might have come back did not.
-    pub(super) fn note_no_loop(&self, begun: Instant) {
-        if self.core.health.did_not_loop(begun) {
-            self.core.tell_healthy();
-        }
-    }
-
-    /// Counts what came of a client's question, and draws from it what it says about the server. An answer `is_final` where
-    /// no other server is to have a better one: it may be the refusal to give a forged one.
-    pub(super) fn note(
-        &self,
-        result: Result<Rcode, &ExchangeError>,
-        is_final: bool,
-        started: Instant,
-        now: Instant,
-    ) {
-        self.core.series.count(result);
-        let Core { latency, health, limits, upstream_series, .. } = &*self.core;
-        let took = now.saturating_duration_since(started);
-        match result {
-            Ok(rcode) => {
-                upstream_series.observe(took);
-                if rcode.is_answer() {
-                    latency.observe(took, now);
-                } else {
-                    latency.observe_failure(is_final, limits.query, now);
-                }
-            }
-            Err(ExchangeError::Timeout(_)) => latency.observe_late(took, now),
-            // It may be because of the question: what becomes of a probe says whether it is.
-            Err(error) if error.is_end_of_connection() => {
-                if health.is_silent_since(started) && health.suspected(false) {
-                    let (upstream, server) = (&self.core.upstream, self.address());
-                    debug!(%upstream, %server, reason = error.reason(), "upstream server is suspect");
-                }
-                return;
-            }
-            Err(_) => {}
-        }
-        self.core.judge(result.map(|_| ()), true, started, now);
-    }
-
-    /// The same for a question of our own.
-    pub(super) fn note_probe(
-        &self,
-        result: Result<&Response, &ExchangeError>,
-        started: Instant,
-        now: Instant,
-    ) {
-        if result.is_ok() {
-            self.core.latency.observe_probe(now - started, now);
-        }
-        self.core.judge(result.map(|_| ()), false, started, now);
-    }
-
     /// What a question in a datagram says about us.
     pub(super) fn edns_of_datagrams(&self) -> RequestEdns {
         let udp_payload = self.core.udp_payload;
@@ -329,170 +249,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.pool.retire_all();
-    }
-}
-
-/// A connection that is being made.
-struct Opening {
-    core: Arc<Core>,
-    pool: Pool,
-    connection: Arc<Connection>,
-    tasks: Tasks,
-    placement: Placement,
-}
-
-impl Opening {
-    /// The task of a connection, from the first packet to the last.
-    async fn run(self) {
-        let begun = Instant::now();
-        let token = self.tasks.token().clone();
-        let dialled = tokio::select! {
-            dialled = self.dial(begun) => dialled,
-            () = token.cancelled() => return,
-        };
-        match dialled {
-            Ok(stream) => {
-                self.core.note_connected(&stream);
-                self.pool.note_opened(Instant::now());
-                // Over TLS 1.3 a server may refuse our certificate after the handshake; another one behind its address may take
-                // it. Whatever else ends a connection is judged by the questions that it took along.
-                let ended = self.drive(stream, token).await;
-                self.tell_end(ended.as_ref().err(), begun);
-                self.pool.note_end(&self.connection);
-                if matches!(ended, Err(ExchangeError::Closed))
-                    && let Some(idle) = self.connection.idle_at_end()
-                {
-                    self.pool.note_idle_end(idle);
-                }
-                if let Err(error) = ended
-                    && !error.was_reached()
-                    && self.core.health.is_silent_since(begun)
-                {
-                    self.core.note_failure(&error, begun, Instant::now());
-                }
-            }
-            Err(error) => {
-                self.tell_end(Some(&error), begun);
-                self.note_unmade(&error, begun, Instant::now());
-                self.connection.end(&error);
-            }
-        }
-    }
-
-    /// Says how a connection ended; no reason is ours.
-    fn tell_end(&self, error: Option<&ExchangeError>, begun: Instant) {
-        let (upstream, server, age) =
-            (&self.core.upstream, self.core.dialer.address, begun.elapsed());
-        let reason = error.map_or("not needed any more", ExchangeError::reason);
-        debug!(%upstream, %server, ?age, reason, "connection has ended");
-    }
-
-    /// One whose other connections answer is well, unless it is not who it should be: then those that are old end as well.
-    fn note_unmade(&self, error: &ExchangeError, begun: Instant, now: Instant) {
-        let is_further = self.pool.is_warm(now);
-        if is_further && self.pool.note_refused(now) {
-            let (upstream, server) = (&self.core.upstream, self.core.dialer.address);
-            info!(%upstream, %server, reason = error.reason(), %error, "upstream server gives no further connection");
-        }
-        // A server that is asked by datagrams lives, whether it has TCP or not.
-        if error.is_outage() && !self.core.is_udp && !(is_further && error.is_refusal()) {
-            self.pool.retire_old(now);
-            self.core.note_failure(error, begun, now);
-        }
-    }
-
-    /// Connects, after a pause where the server takes connections and answers nothing.
-    async fn dial(&self, now: Instant) -> Result<Stream, ExchangeError> {
-        sleep_until(self.core.health.next_connection(now)).await;
-        let core = Arc::clone(&self.core);
-        let dialled = self.placement.aside(&self.tasks, async move { core.dialer.dial().await });
-        dialled.await.map_err(|_| ExchangeError::Closed)??.moved_here()
-    }
-
-    async fn drive(&self, stream: Stream, token: CancellationToken) -> Result<(), ExchangeError> {
-        let (connection, series) = (Arc::clone(&self.connection), Arc::clone(&self.core.series));
-        match stream {
-            Stream::Plain(stream) => drive(connection, stream, series, token).await,
-            Stream::Tls { stream, .. } => drive(connection, stream, series, token).await,
-            #[cfg(test)]
-            Stream::Lab(stream) => drive(connection, stream, series, token).await,
-        }
-    }
-}
-
-/// Whatever happens to the task, nobody waits for ever.
-impl Drop for Opening {
-    fn drop(&mut self) {
-        self.connection.end(&ExchangeError::Closed);
-    }
-}
-
-impl Core {
-    fn note_connected(&self, stream: &Stream) {
-        debug!(upstream = %self.upstream, server = %self.dialer.address, "connection is open");
-        if let Stream::Tls { resumed, not_after, .. } = stream {
-            self.upstream_series.count_handshake(*resumed);
-            self.series.set_not_after(*not_after);
-        }
-        if self.health.connected() {
-            self.tell_healthy();
-        }
-    }
-
-    /// Draws from what came of a question what it says about the server.
-    fn judge(
-        &self,
-        result: Result<(), &ExchangeError>,
-        is_client: bool,
-        started: Instant,
-        now: Instant,
-    ) {
-        match result {
-            // Too long an answer is one.
-            Ok(()) | Err(ExchangeError::Truncated) => {
-                if self.health.answered(is_client, now) {
-                    self.tell_healthy();
-                }
-            }
-            // What was left of a query's deadline says nothing about the server.
-            Err(ExchangeError::Timeout(limit)) if *limit < self.limits.query => {}
-            // Neither does a slow name, while other answers come.
-            Err(ExchangeError::Timeout(_)) if !self.health.is_silent_since(started) => {}
-            Err(error @ ExchangeError::Timeout(_)) => self.note_failure(error, started, now),
-            // What is closed because of a question, or answered by what is no message, says nothing about others, as long as
-            // they are answered.
-            Err(error) if error.was_reached() && !self.health.is_silent_since(started) => {}
-            Err(error @ (ExchangeError::Malformed | ExchangeError::Mismatch)) => {
-                self.note_failure(error, started, now);
-            }
-            // The task of the connection has noted why there is none, if that says anything.
-            Err(error) if error.is_outage() && (self.is_udp || error.was_reached()) => {
-                self.note_failure(error, started, now);
-            }
-            Err(_) => {}
-        }
-    }
-
-    fn set_healthy(&self, is_healthy: bool) {
-        self.series.set_healthy(self.term, is_healthy);
-    }
-
-    fn tell_healthy(&self) {
-        self.set_healthy(true);
-        info!(upstream = %self.upstream, server = %self.dialer.address, "upstream server is reached");
-    }
-
-    pub(super) fn note_failure(&self, error: &ExchangeError, begun: Instant, now: Instant) {
-        if self.health.failed(error, begun, now) {
-            self.set_healthy(false);
-            warn!(
-                upstream = %self.upstream,
-                server = %self.dialer.address,
-                reason = error.reason(),
-                %error,
-                "upstream server fails"
-            );
-        }
     }
 }
 
