@@ -1,0 +1,165 @@
+//! Where a question goes: on one of the connections that there are, or on one that has to be made.
+//!
+//! The first good one carries everything until it is half full. Questions that connections were closed under are to be
+//! apart, and go round the connections (RFC 7766 section 6.2.4 has them asked again).
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::Inner;
+use crate::upstream::{
+    connection::{Connection, Load},
+    error::ExchangeError,
+    settings::ConnectionLimits,
+};
+
+/// What connection a question is to have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::upstream) enum Wanted {
+    /// The one where it is answered soonest.
+    Best,
+    /// Another one than the question before, of those that want the same.
+    InTurn,
+}
+
+/// What a place is chosen by.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'l> {
+    pub(super) limits: &'l ConnectionLimits,
+    pub(super) held_up_after: Duration,
+    pub(super) now: Instant,
+}
+
+/// Where a question goes.
+#[derive(Debug)]
+pub(in crate::upstream) struct Place {
+    pub(in crate::upstream) connection: Arc<Connection>,
+    /// A connection that somebody has to make: this one, or one more.
+    pub(in crate::upstream) to_open: Option<Arc<Connection>>,
+}
+
+impl Inner {
+    /// Where the answer comes soonest.
+    pub(super) fn place_on_best(
+        &mut self,
+        terms: Terms<'_>,
+        may_open: impl Fn() -> Result<(), ExchangeError>,
+    ) -> Result<Place, ExchangeError> {
+        let Terms { limits, now, .. } = terms;
+        if let Some(good) = self.connections.iter().find(|known| known.is_good(terms)) {
+            return Ok(Place::on(good));
+        }
+        self.forget_ended();
+        let may_add = self.may_add(now);
+        let Some((best, load)) = self.best(terms) else {
+            if !may_add && self.has_open(now) {
+                return Err(ExchangeError::InFlight(limits.max_in_flight));
+            }
+            return self.place_on_new(terms, may_open);
+        };
+        self.is_unordered |= self.connections.iter().any(|known| known.is_unordered());
+        let is_held_up = load.silence >= terms.held_up_after && !self.is_unordered;
+        // An old one goes when there is another one in its place.
+        let is_wanted = load.is_old
+            || ((is_crowded(load, limits) || is_held_up) && self.count_taking() < limits.max);
+        let to_open = (is_wanted && may_add && !self.is_opening() && may_open().is_ok())
+            .then(|| self.open(limits, now));
+        Ok(Place { connection: best, to_open })
+    }
+
+    /// For a question that connections were closed under: one after the other goes to another connection, of as many
+    /// as there may be. So one that connections are closed because of has fewer around it each time, as long as those
+    /// elsewhere are answered meanwhile.
+    pub(super) fn place_in_turn(
+        &mut self,
+        terms: Terms<'_>,
+        may_open: impl Fn() -> Result<(), ExchangeError>,
+    ) -> Option<Place> {
+        let Terms { limits, now, .. } = terms;
+        self.forget_ended();
+        // Else two might be put together on a new one each time.
+        if self.connections.is_empty() {
+            self.turn = 0;
+        }
+        let nth = self.turn % limits.max.max(1);
+        self.turn = self.turn.wrapping_add(1);
+        let has_room = |load: Load| load.in_flight < limits.max_in_flight;
+        let known = self.connections.iter();
+        let mut usable = known.filter(|known| known.load(now).is_some_and(has_room));
+        if let Some(connection) = usable.nth(nth) {
+            return Some(Place::on(connection));
+        }
+        (self.may_grow(limits, now) && may_open().is_ok())
+            .then(|| Place::on_new(self.open(limits, now)))
+    }
+
+    /// The connection for the next question: open, not held up, not old, not crowded, and then the first one, so that
+    /// questions that leave together leave in one record.
+    fn best(&self, terms: Terms<'_>) -> Option<(Arc<Connection>, Load)> {
+        let Terms { limits, held_up_after, now } = terms;
+        let loads = self.connections.iter().filter_map(|known| Some((known, known.load(now)?)));
+        let with_room = loads.filter(|(_, load)| load.in_flight < limits.max_in_flight);
+        let (connection, load) = with_room.min_by_key(|(_, load)| {
+            let is_held_up = load.silence >= held_up_after;
+            let is_crowded = is_crowded(*load, limits);
+            let in_flight = if is_held_up || is_crowded { load.in_flight } else { 0 };
+            (!load.is_open, is_held_up, load.is_old, is_crowded, in_flight)
+        })?;
+        Some((Arc::clone(connection), load))
+    }
+
+    /// A place where no connection is good: on a new one, instead of a suspect one where there are as many as there may
+    /// be. One that was made just now is not given up: a server that takes connections and says nothing must not be
+    /// sent one after the other.
+    fn place_on_new(
+        &mut self,
+        Terms { limits, now, .. }: Terms<'_>,
+        may_open: impl FnOnce() -> Result<(), ExchangeError>,
+    ) -> Result<Place, ExchangeError> {
+        if self.count_taking() >= limits.max {
+            let mut known = self.connections.iter().enumerate();
+            let Some((index, suspect)) = known.find(|(_, known)| known.is_suspect()) else {
+                return Err(ExchangeError::InFlight(limits.max_in_flight));
+            };
+            if suspect.is_younger_than(SPARED, now) {
+                return Ok(Place::on(suspect));
+            }
+            may_open()?;
+            // Who still waits there asks again on the new one.
+            self.connections.remove(index).end(&ExchangeError::ClosedAround);
+        } else {
+            may_open()?;
+        }
+        Ok(Place::on_new(self.open(limits, now)))
+    }
+}
+
+impl Place {
+    fn on(connection: &Arc<Connection>) -> Self {
+        Self { connection: Arc::clone(connection), to_open: None }
+    }
+
+    fn on_new(connection: Arc<Connection>) -> Self {
+        Self { connection: Arc::clone(&connection), to_open: Some(connection) }
+    }
+}
+
+impl Connection {
+    /// Whether it can have the next question, and nothing else need be thought of: which is the rule.
+    fn is_good(&self, Terms { limits, held_up_after, now }: Terms<'_>) -> bool {
+        self.load(now).is_some_and(|load| {
+            load.is_open
+                && !load.is_old
+                && load.silence < held_up_after
+                && !is_crowded(load, limits)
+        })
+    }
+}
+
+fn is_crowded(load: Load, limits: &ConnectionLimits) -> bool {
+    load.in_flight >= limits.max_in_flight.div_ceil(2)
+}
+
+/// How long a connection lives at least: our guess, so that no server is sent more than a few in a second.
+const SPARED: Duration = Duration::from_millis(500);
