@@ -7,10 +7,13 @@
 //!
 //! The connection ends when the server closes it, when it sends what no server should (RFC 7766 section 8),
 //! and when it is idle or old. One that is silent for too long becomes suspect: it gets no new questions unless
-//! it says something after all. Whoever waits is told; whether to ask again is decided in [`super::exchange`].
+//! it says something after all. With a server that closes connections after so many answers, questions beyond are held
+//! back. Whoever waits is told; whether to ask again is decided in [`super::exchange`].
 
 use std::{
+    collections::VecDeque,
     future::Future as _,
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -29,8 +32,11 @@ use super::{
 use crate::message::{Request, request::RequestEdns, u16_at};
 
 mod driver;
+mod ration;
 
 pub(super) use driver::drive;
+
+use ration::Ration;
 
 /// The part of a connection that all its users share.
 #[derive(Debug)]
@@ -57,6 +63,9 @@ struct State {
     pending: Pending,
     /// Frames that the driver has not taken yet.
     outgoing: Vec<u8>,
+    ration: Ration,
+    /// Questions that wait for others to be answered, the oldest one first.
+    held: VecDeque<Held>,
     /// Whether new questions are taken.
     is_taking: bool,
     /// Whether it has been silent for too long.
@@ -72,6 +81,16 @@ struct State {
     is_unwanted: bool,
     /// How long nothing had happened on it when it ended.
     idle_at_end: Option<Duration>,
+    /// Whether the server closed it on questions.
+    is_cut: bool,
+}
+
+/// A question that was not sent yet.
+#[derive(Debug)]
+struct Held {
+    id: u16,
+    request: Arc<Request>,
+    edns: Option<RequestEdns>,
 }
 
 /// What a connection is to somebody who looks for one.
@@ -79,6 +98,8 @@ struct State {
 pub(super) struct Load {
     /// Questions that wait.
     pub(super) in_flight: usize,
+    /// Whether some of them are held back.
+    pub(super) is_holding: bool,
     pub(super) is_open: bool,
     /// How long nothing has come while the server has questions, where one of them may be the reason.
     pub(super) silence: Duration,
@@ -87,12 +108,14 @@ pub(super) struct Load {
 }
 
 impl Connection {
-    /// A connection that is being made.
-    pub(super) fn new(limits: &ConnectionLimits, now: Instant) -> Self {
+    /// A connection that is being made, and that the server is expected to close after so many answers, if at all.
+    pub(super) fn new(limits: &ConnectionLimits, expected: Option<usize>, now: Instant) -> Self {
         let state = State {
             phase: Phase::Connecting,
             pending: Pending::new(limits.max_in_flight),
             outgoing: Vec::new(),
+            ration: Ration::new(expected),
+            held: VecDeque::new(),
             is_taking: true,
             is_suspect: false,
             last_used: now,
@@ -102,6 +125,7 @@ impl Connection {
             idle_limit: limits.idle_timeout,
             is_unwanted: false,
             idle_at_end: None,
+            is_cut: false,
         };
         let age = OLD.mul_f64(0.75 + random::fraction() / 2.0);
         Self { state: Mutex::new(state), wake: AtomicWaker::new(), begun: now, expires: now + age }
@@ -125,7 +149,7 @@ impl Connection {
         if was_idle {
             state.waiting_since = now;
         }
-        write_frame(request, id, edns, &mut state.outgoing);
+        state.send_or_hold(id, request, edns);
         drop(state);
         self.wake.wake();
         Ok(Asked { connection: Arc::clone(self), id: Some(id), sent: now, answer })
@@ -137,6 +161,7 @@ impl Connection {
         let is_usable = state.is_taking && !state.is_suspect;
         is_usable.then(|| Load {
             in_flight: state.pending.live(),
+            is_holding: !state.held.is_empty(),
             is_open: matches!(state.phase, Phase::Open { .. }),
             silence: state.silence(now),
             is_old: self.expires <= now,
@@ -206,12 +231,20 @@ impl Connection {
     /// Ends the connection, and every wait on it.
     pub(super) fn end(&self, error: &ExchangeError) {
         let mut state = self.state();
-        if matches!(state.phase, Phase::Open { .. }) && state.pending.is_idle() {
-            state.idle_at_end = Some(state.last_used.elapsed());
+        let was_open = matches!(state.phase, Phase::Open { .. });
+        if was_open {
+            state.note_end(error);
         }
+        // Where the server closes as it did before, it is about no question.
+        let error = match error {
+            ExchangeError::Closed if state.ration.is_met() => &ExchangeError::ClosedAround,
+            error => error,
+        };
+        // Those that were not sent have no part in the end of an open connection.
+        let unsent = mem::take(&mut state.held).len() * usize::from(was_open);
         state.phase = Phase::Ended;
         state.is_taking = false;
-        state.pending.fail_all(error);
+        state.pending.fail_all(error, unsent);
         state.outgoing = Vec::new();
         drop(state);
         self.wake.wake();
@@ -233,6 +266,17 @@ impl Connection {
         self.state().pending.live()
     }
 
+    /// Whether the server has answered as much on it as on the one before, so that it was about to close it.
+    pub(super) fn has_brought_all(&self) -> bool {
+        self.state().ration.is_met()
+    }
+
+    /// How many answers the next connection is expected to bring before the server closes it.
+    pub(super) fn expected_of_next(&self) -> Option<usize> {
+        let state = self.state();
+        state.ration.after(state.is_cut)
+    }
+
     /// How long it had been open and nothing had happened on it when it ended.
     pub(super) fn idle_at_end(&self) -> Option<Duration> {
         self.state().idle_at_end
@@ -240,12 +284,15 @@ impl Connection {
 
     fn give_up(&self, id: u16) {
         let mut state = self.state();
-        state.pending.give_up(id);
+        state.give_up(id);
         // One that takes no more questions ends with its last one.
         let is_over = state.pending.is_worn() || (!state.is_taking && state.pending.is_idle());
+        let is_waiting_to_leave = !state.outgoing.is_empty();
         drop(state);
         if is_over {
             self.retire();
+        } else if is_waiting_to_leave {
+            self.wake.wake();
         }
     }
 
@@ -261,8 +308,12 @@ impl State {
         while let Some((frame, len)) = first_frame(input.get(progress.octets..).unwrap_or_default())
         {
             match self.pending.receive(frame)? {
-                Received::Answer { keepalive: Some(value) } => self.heed_keepalive(value),
-                Received::Answer { keepalive: None } => {}
+                Received::Answer { keepalive } => {
+                    self.ration.note_answer();
+                    if let Some(value) = keepalive {
+                        self.heed_keepalive(value);
+                    }
+                }
                 Received::Unexpected => progress.unexpected += 1,
             }
             progress.octets += len;
@@ -272,7 +323,54 @@ impl State {
             self.last_received = Some(now);
             self.is_suspect = false;
         }
+        progress.has_released = self.release();
         Ok(progress)
+    }
+
+    /// Sends a question, unless as many are out as there may be.
+    fn send_or_hold(&mut self, id: u16, request: &Arc<Request>, edns: Option<RequestEdns>) {
+        if self.held.is_empty() && self.pending.live() <= self.ration.size() {
+            self.send(id, request, edns);
+        } else {
+            self.held.push_back(Held { id, request: Arc::clone(request), edns });
+        }
+    }
+
+    /// Sends what may be sent now, and tells whether there was any.
+    fn release(&mut self) -> bool {
+        let mut has_released = false;
+        while self.pending.live() - self.held.len() < self.ration.size()
+            && let Some(Held { id, request, edns }) = self.held.pop_front()
+        {
+            self.send(id, &request, edns);
+            has_released = true;
+        }
+        has_released
+    }
+
+    fn send(&mut self, id: u16, request: &Request, edns: Option<RequestEdns>) {
+        self.pending.note_sent(id);
+        write_frame(request, id, edns, &mut self.outgoing);
+    }
+
+    /// Nobody waits for this answer any more, and others may go instead.
+    fn give_up(&mut self, id: u16) {
+        match self.held.iter().position(|held| held.id == id) {
+            Some(place) => {
+                self.held.remove(place);
+                self.pending.take_back(id);
+            }
+            None => self.pending.give_up(id),
+        }
+        self.release();
+    }
+
+    /// What the end of an open connection says.
+    fn note_end(&mut self, error: &ExchangeError) {
+        if self.pending.is_idle() {
+            self.idle_at_end = Some(self.last_used.elapsed());
+        }
+        self.is_cut = matches!(error, ExchangeError::Closed) && !self.pending.is_idle();
     }
 
     /// The server's wish about idle connections (RFC 7828 section 3.2.2): zero asks to close, and the last one counts.
@@ -363,6 +461,8 @@ impl Drop for Asked {
 struct Progress {
     octets: usize,
     unexpected: u64,
+    /// Whether questions that were held back may leave.
+    has_released: bool,
 }
 
 /// The first message in a stream, and how many octets it has with its length (RFC 1035 section 4.2.2).

@@ -45,6 +45,11 @@ pub enum ExchangeError {
         "the connection was closed before the answer came, while others were awaited: see the server's log and its limits"
     )]
     ClosedAround,
+    /// The same, and it was not even sent.
+    #[error(
+        "the connection was closed before the query was sent: see the server's log and its limits"
+    )]
+    ClosedUnsent,
     /// The answer took too long.
     #[error("no answer within {0:?}: the server, or who it asks, is slow or gone")]
     Timeout(Duration),
@@ -97,7 +102,7 @@ impl ExchangeError {
             Self::Unreachable(_) => "unreachable",
             Self::ConnectTimeout(_) => "connect_timeout",
             Self::Handshake(error) => error.reason(),
-            Self::Closed | Self::ClosedFirst | Self::ClosedAround => "closed",
+            Self::Closed | Self::ClosedFirst | Self::ClosedAround | Self::ClosedUnsent => "closed",
             Self::Timeout(_) => "timeout",
             Self::Mismatch => "mismatch",
             Self::Malformed => "malformed",
@@ -154,7 +159,8 @@ impl ExchangeError {
     /// Whether nothing speaks against the way to the server and its identity.
     pub fn was_reached(&self) -> bool {
         match self {
-            Self::Closed | Self::ClosedFirst | Self::ClosedAround | Self::Timeout(_) => true,
+            Self::Closed | Self::ClosedFirst | Self::ClosedAround => true,
+            Self::ClosedUnsent | Self::Timeout(_) => true,
             Self::Mismatch | Self::Malformed | Self::Truncated => true,
             Self::Rcode(_) | Self::Local(_) | Self::InFlight(_) | Self::Loop => true,
             Self::Refused | Self::Unreachable(_) | Self::ConnectTimeout(_) => false,
@@ -192,6 +198,7 @@ impl ExchangeError {
             Self::Closed
                 | Self::ClosedFirst
                 | Self::ClosedAround
+                | Self::ClosedUnsent
                 | Self::Malformed
                 | Self::Mismatch
         )
@@ -255,6 +262,7 @@ mod tests {
             ExchangeError::Closed,
             ExchangeError::ClosedFirst,
             ExchangeError::ClosedAround,
+            ExchangeError::ClosedUnsent,
             ExchangeError::Timeout(limit),
             ExchangeError::Mismatch,
             ExchangeError::Malformed,
@@ -274,6 +282,7 @@ mod tests {
                 | ExchangeError::Closed
                 | ExchangeError::ClosedFirst
                 | ExchangeError::ClosedAround
+                | ExchangeError::ClosedUnsent
                 | ExchangeError::Timeout(_)
                 | ExchangeError::Mismatch
                 | ExchangeError::Malformed

@@ -78,8 +78,10 @@ enum End {
     First,
     /// It had waited among others.
     Around,
-    /// It had waited among others, some of which were answered.
+    /// It had waited among others, some of which were answered, or was sent to see whether the server answers more.
     Ride,
+    /// It was not even sent.
+    Unsent,
     /// The connection was never made.
     Unmade,
     /// It has not ended, or because of this question.
@@ -170,7 +172,9 @@ impl Exchange {
             End::Ride => self.rides < MAX_RIDES,
             End::Around => self.ends < self.patience().ends,
             End::None => false,
-            // It was not even sent.
+            // Only those that were sent are worn out.
+            End::Unsent => true,
+            // There was no place for it.
             End::Alone if matches!(self.way, Way::Failed(_)) => self.deaths < 1,
             // The others that may have been the reason are elsewhere.
             End::Alone if self.ends >= ENDS_TOGETHER => false,
@@ -184,11 +188,14 @@ impl Exchange {
     /// What a failure says about the connection, and the part of the question in it.
     fn kind_of_end(&self, error: &ExchangeError) -> End {
         let was_heard = || matches!(&self.way, Way::Stream(asked) if asked.is_heard_since());
+        let is_as_expected =
+            || matches!(&self.way, Way::Stream(asked) if asked.connection().has_brought_all());
         match error {
             ExchangeError::ClosedFirst => End::First,
             ExchangeError::Closed if was_heard() => End::Last,
-            ExchangeError::ClosedAround if was_heard() => End::Ride,
+            ExchangeError::ClosedAround if was_heard() || is_as_expected() => End::Ride,
             ExchangeError::ClosedAround => End::Around,
+            ExchangeError::ClosedUnsent => End::Unsent,
             ExchangeError::Closed => End::Alone,
             error if error.is_refusal() && !self.server.is_udp() => End::Unmade,
             _ => End::None,
@@ -203,6 +210,7 @@ impl Exchange {
     fn note_end(&mut self, end: End, now: Instant) {
         match end {
             End::Ride => self.rides += 1,
+            End::Unsent => {}
             End::Alone | End::Last | End::Unmade | End::None => self.deaths += 1,
             end @ (End::First | End::Around) => {
                 self.ends += 1;

@@ -35,8 +35,8 @@ pub(super) type Answered = oneshot::Receiver<Result<Response, ExchangeError>>;
 #[derive(Debug)]
 pub(super) struct Pending {
     next: u16,
-    /// The ID of the question that was asked last, of all and of those that were answered.
-    last_asked: Option<u16>,
+    /// The ID of the question that was sent last, of all and of those that were answered.
+    last_sent: Option<u16>,
     last_answered: Option<u16>,
     /// Whether an answer came after that of a later question.
     is_unordered: bool,
@@ -70,10 +70,10 @@ impl Pending {
 
     fn starting_at(next: u16, max_live: usize) -> Self {
         let questions = HashMap::default();
-        let (last_asked, last_answered, is_unordered) = (None, None, false);
+        let (last_sent, last_answered, is_unordered) = (None, None, false);
         Self {
             next,
-            last_asked,
+            last_sent,
             last_answered,
             is_unordered,
             questions,
@@ -97,7 +97,6 @@ impl Pending {
         }
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.last_asked = Some(id);
         self.questions.insert(id, Waiting { request: Arc::clone(request), reply: Some(reply) });
         self.live += 1;
         Ok(id)
@@ -107,6 +106,18 @@ impl Pending {
     pub(super) fn give_up(&mut self, id: u16) {
         if let Some(Waiting { reply, .. }) = self.questions.get_mut(&id) {
             self.live -= usize::from(reply.take().is_some());
+        }
+    }
+
+    /// It is on its way to the server; they go in the order in which they were taken in.
+    pub(super) fn note_sent(&mut self, id: u16) {
+        self.last_sent = Some(id);
+    }
+
+    /// Forgets one that was never sent.
+    pub(super) fn take_back(&mut self, id: u16) {
+        if let Some(Waiting { reply, .. }) = self.questions.remove(&id) {
+            self.live -= usize::from(reply.is_some());
         }
     }
 
@@ -172,29 +183,31 @@ impl Pending {
 
     /// Whether a question is out, be it one that nobody waits for any more, and no later one was answered.
     pub(super) fn is_behind(&self) -> bool {
-        self.last_asked != self.last_answered
+        self.last_sent != self.last_answered
     }
 
     /// Of what can be for nobody else.
     fn fail_the_only_one(&mut self, error: &ExchangeError) {
         if self.questions.len() == 1 {
-            self.fail_all(error);
+            self.fail_all(error, 0);
         }
     }
 
     /// Ends every wait with this error, those first that have waited longest: a worker asks again in that order. A
     /// connection that was closed may have been closed because of one of the questions: most servers take them in order,
-    /// so that is the first one.
-    pub(super) fn fail_all(&mut self, error: &ExchangeError) {
+    /// so that is the first one. The last `unsent` ones have never left.
+    pub(super) fn fail_all(&mut self, error: &ExchangeError, unsent: usize) {
         let next = self.next;
         // One that nobody waits for any more may be the reason as well.
-        let is_one_of_many = self.questions.len() > 1;
+        let is_one_of_many = self.questions.len().saturating_sub(unsent) > 1;
         let waiting = self.questions.drain();
         let mut waiting: Vec<_> =
             waiting.filter_map(|(id, waiting)| Some((id, waiting.reply?))).collect();
         waiting.sort_unstable_by_key(|(id, _)| Reverse(next.wrapping_sub(*id)));
+        let sent = waiting.len().saturating_sub(unsent);
         for (place, (_, reply)) in waiting.into_iter().enumerate() {
             let error = match error {
+                _ if place >= sent => &ExchangeError::ClosedUnsent,
                 ExchangeError::Closed if place > 0 => &ExchangeError::ClosedAround,
                 ExchangeError::Closed if is_one_of_many => &ExchangeError::ClosedFirst,
                 error => error,
@@ -270,7 +283,9 @@ mod tests {
 
     fn ask(pending: &mut Pending, name: &str) -> (u16, Answered) {
         let (reply, answered) = oneshot::channel();
-        (pending.insert(&request(name).into(), reply).unwrap(), answered)
+        let id = pending.insert(&request(name).into(), reply).unwrap();
+        pending.note_sent(id);
+        (id, answered)
     }
 
     fn answer(name: &str, id: u16) -> Vec<u8> {

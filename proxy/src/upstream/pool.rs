@@ -45,6 +45,8 @@ struct Inner {
     is_brief: bool,
     /// Whether the server has answered out of order, so that no question holds up others.
     is_unordered: bool,
+    /// How many answers the next connection is expected to bring before the server closes it.
+    expected: Option<usize>,
 }
 
 impl Pool {
@@ -202,13 +204,15 @@ impl Inner {
     }
 
     fn open(&mut self, limits: &ConnectionLimits, now: Instant) -> Arc<Connection> {
-        let connection = Arc::new(Connection::new(limits, now));
+        let connection = Arc::new(Connection::new(limits, self.expected, now));
         self.connections.push(Arc::clone(&connection));
         connection
     }
 
     fn forget_ended(&mut self) {
-        self.connections.retain(|known| !known.is_ended());
+        for ended in self.connections.extract_if(.., |known| known.is_ended()) {
+            self.expected = ended.expected_of_next();
+        }
     }
 }
 

@@ -156,7 +156,7 @@ mod tests {
     async fn who_has_answered_is_heard_no_more() {
         let now = Instant::now();
         let [gone, silent] =
-            [(); 2].map(|()| Arc::new(Connection::new(&ConnectionLimits::default(), now)));
+            [(); 2].map(|()| Arc::new(Connection::new(&ConnectionLimits::default(), None, now)));
         let asked =
             [&gone, &silent].map(|way| way.ask(&request("a.example.").into(), None, now).unwrap());
         let mut hails = Vec::from(asked);

@@ -176,8 +176,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(ExchangeError::broken(error)),
             }
-            if let Err(error) = self.take_frames() {
-                return Poll::Ready(error);
+            match self.take_frames() {
+                Ok(true) => cx.waker().wake_by_ref(),
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(error),
             }
         }
         // Others have their turn before the rest is read.
@@ -185,7 +187,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Pending
     }
 
-    fn take_frames(&mut self) -> Result<(), ExchangeError> {
+    /// Takes what is whole, and tells whether there is something to be sent now.
+    fn take_frames(&mut self) -> Result<bool, ExchangeError> {
         let progress = self.connection.state().receive(&self.inbound, Instant::now())?;
         if progress.unexpected > 0 {
             self.series.unexpected.inc_by(progress.unexpected);
@@ -194,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.inbound.is_empty() && self.inbound.capacity() > KEPT_LEN {
             self.inbound = Vec::new();
         }
-        Ok(())
+        Ok(progress.has_released)
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {

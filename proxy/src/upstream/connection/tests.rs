@@ -4,6 +4,7 @@ use futures::FutureExt;
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::*;
@@ -27,9 +28,14 @@ struct Lab {
 
 impl Lab {
     fn open() -> Self {
+        Self::expecting(None)
+    }
+
+    /// That the server closes it after so many answers.
+    fn expecting(answers: Option<usize>) -> Self {
         let (ours, wire) = duplex(1 << 20);
-        let tasks = Tasks::default();
-        let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
+        let (tasks, limits) = (Tasks::default(), ConnectionLimits::default());
+        let connection = Arc::new(Connection::new(&limits, answers, Instant::now()));
         let series = Self::series();
         let driver =
             drive(Arc::clone(&connection), ours, Arc::clone(&series), tasks.token().clone());
@@ -50,6 +56,15 @@ impl Lab {
 
     async fn read(&mut self) -> Vec<u8> {
         read_message(&mut self.wire).await
+    }
+
+    /// The names of all that was sent; it must have been flushed.
+    async fn read_all(&mut self) -> Vec<Vec<u8>> {
+        let mut queries = Vec::new();
+        while let Ok(query) = timeout(Duration::from_millis(10), self.read()).await {
+            queries.push(query);
+        }
+        queries
     }
 
     async fn write(&mut self, message: &[u8]) {
@@ -280,6 +295,57 @@ async fn what_came_before_the_server_hung_up_is_for_who_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_is_sent_than_the_server_answered_last_time_until_it_answers_more() {
+    let mut lab = Lab::expecting(Some(2));
+    let asked = ["a.", "b.", "c.", "d.", "e.", "f."].map(|name| lab.ask(name));
+    let mut sent = Vec::new();
+    for expected in [2, 0, 1, 2] {
+        let queries = lab.read_all().await;
+        assert_eq!(queries.len(), expected, "after {} others", sent.len());
+        sent.extend(queries);
+        let oldest = sent.remove(0);
+        lab.write(&answer_to(&oldest)).await;
+    }
+    assert_eq!(lab.connection.expected_of_next(), None, "it answers more");
+    let [a, b, c, d, e, f] = asked;
+    for answered in [a, b, c, d] {
+        answered.await.unwrap().unwrap();
+    }
+    drop((e, f));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_back_has_no_part_in_the_end() {
+    let mut lab = Lab::expecting(Some(1));
+    let [first, second, third] = ["a.", "b.", "c."].map(|name| lab.ask(name));
+    let query = lab.read().await;
+    assert!(lab.connection.load(Instant::now()).unwrap().is_holding);
+    lab.write(&answer_to(&query)).await;
+    first.await.unwrap().unwrap();
+    assert_eq!(name_of(&lab.read().await), "b.");
+    drop(lab.wire);
+
+    assert!(matches!(second.await.unwrap(), Err(ExchangeError::ClosedAround)), "as expected");
+    assert!(matches!(third.await.unwrap(), Err(ExchangeError::ClosedUnsent)));
+    lab.driver.await.unwrap();
+    assert_eq!(lab.connection.expected_of_next(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_makes_room_for_those_that_are_held_back() {
+    let mut lab = Lab::expecting(Some(1));
+    let now = Instant::now();
+    let ask = |name: &str| lab.connection.ask(&request(name).into(), None, now).unwrap();
+    let (first, second, _third) = (ask("a."), ask("b."), ask("c."));
+    assert_eq!(name_of(&lab.read().await), "a.");
+
+    drop(second);
+    drop(first);
+    assert_eq!(name_of(&lab.read().await), "c.", "the second one was never sent");
+    assert_eq!(lab.connection.waiting(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_connection_gets_no_new_questions_until_something_comes() {
     let mut lab = Lab::open();
     let now = Instant::now();
@@ -303,7 +369,7 @@ async fn a_silent_connection_gets_no_new_questions_until_something_comes() {
 
 #[tokio::test]
 async fn questions_are_taken_while_the_connection_is_made_and_leave_when_it_is_open() {
-    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
+    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), None, Instant::now()));
     let mut asked = connection.ask(&request("a.example.").into(), None, Instant::now()).unwrap();
     assert_eq!(asked.could_be_answered_from(), None);
     let (ours, mut wire) = duplex(1 << 20);
@@ -319,7 +385,7 @@ async fn questions_are_taken_while_the_connection_is_made_and_leave_when_it_is_o
 
 #[tokio::test(start_paused = true)]
 async fn the_time_that_a_connection_takes_to_be_made_is_no_silence_of_the_server() {
-    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
+    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), None, Instant::now()));
     let asked = connection.ask(&request("a.example.").into(), None, Instant::now()).unwrap();
     tokio::time::advance(Duration::from_millis(90)).await;
     let (ours, mut wire) = duplex(1 << 20);
@@ -333,7 +399,7 @@ async fn the_time_that_a_connection_takes_to_be_made_is_no_silence_of_the_server
 
 #[tokio::test]
 async fn who_waits_for_a_connection_that_cannot_be_made_learns_why() {
-    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), Instant::now()));
+    let connection = Arc::new(Connection::new(&ConnectionLimits::default(), None, Instant::now()));
     let mut asked = connection.ask(&request("a.example.").into(), None, Instant::now()).unwrap();
 
     connection.end(&ExchangeError::Refused);

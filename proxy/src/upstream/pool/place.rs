@@ -158,7 +158,7 @@ impl Connection {
 }
 
 fn is_crowded(load: Load, limits: &ConnectionLimits) -> bool {
-    load.in_flight >= limits.max_in_flight.div_ceil(2)
+    load.is_holding || load.in_flight >= limits.max_in_flight.div_ceil(2)
 }
 
 /// How long a connection lives at least: our guess, so that no server is sent more than a few in a second.

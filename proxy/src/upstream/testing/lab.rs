@@ -83,6 +83,8 @@ struct State {
     idle: Duration,
     /// Whether the next question of a connection is read when the one before was answered.
     is_in_order: bool,
+    /// After how many answers a connection is closed.
+    answers: usize,
     /// What answers grant (RFC 7828), in units of 100 ms.
     grant: Option<u16>,
     queries: Vec<Query>,
@@ -127,6 +129,7 @@ impl LabServer {
             dials: Vec::new(),
             idle: Duration::MAX,
             is_in_order: false,
+            answers: usize::MAX,
             grant: None,
             queries: Vec::new(),
         };
@@ -146,6 +149,13 @@ impl LabServer {
     /// From now on the questions of a connection are answered in order (RFC 7766 section 6.2.1.1 leaves it to servers).
     pub(crate) fn answer_in_order(&self) {
         self.state().is_in_order = true;
+    }
+
+    /// From now on a connection is closed after so many answers, which come in order.
+    pub(crate) fn close_after(&self, answers: usize) {
+        let mut state = self.state();
+        state.is_in_order = true;
+        state.answers = answers;
     }
 
     /// From now on connections are taken like this.
@@ -221,7 +231,8 @@ impl LabServer {
     async fn serve(self, connection: usize, stream: DuplexStream, closing: CancellationToken) {
         let (mut input, output) = split(stream);
         let output = Arc::new(tokio::sync::Mutex::new(output));
-        loop {
+        let mut answers = 0;
+        while answers < self.state().answers {
             let idle = self.state().idle;
             let query = tokio::select! {
                 query = read(&mut input) => query,
@@ -245,6 +256,7 @@ impl LabServer {
                 }
             };
             let answered = self.clone().answer(connection, answer, delay, Arc::clone(&output));
+            answers += 1;
             let is_in_order = self.state().is_in_order;
             if is_in_order {
                 answered.await;

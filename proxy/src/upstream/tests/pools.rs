@@ -46,6 +46,21 @@ async fn a_question_outlives_the_end_of_all_connections_that_were_there_before_i
     assert_eq!(server.dials().len(), 3);
 }
 
+/// However many wait: hundreds are in the way of each other for less than a second.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_closes_after_a_few_answers_loses_no_question() {
+    for answers in [1, 2, 3, 10, 100] {
+        let network = pool(2, 512).warm().await;
+        network.servers[0].close_after(answers);
+
+        for asked in start(&network, 300) {
+            let asked = asked.await.unwrap();
+            assert!(asked.result.is_ok(), "{answers} answers: {:?}", asked.result);
+            assert!(asked.took < Duration::from_secs(2), "{answers} answers: {:?}", asked.took);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn there_are_never_more_connections_than_allowed() {
     let network = pool(3, 400);
