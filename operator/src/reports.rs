@@ -2,7 +2,7 @@
 //!
 //! Asked over each pod's admin port. A pod that does not answer for a while is a pod without a report,
 //! never an error: what follows from that is decided in [`crate::status`]. Pods say what whoever runs them likes:
-//! no more is kept of it than a report can be.
+//! no more is kept of it than a report can be (`report`, `bounded`).
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use dnsproxy_api::{DnsProxy, bounds};
+use dnsproxy_api::DnsProxy;
 use futures::{StreamExt as _, future, stream};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::{
@@ -23,12 +23,17 @@ use kube::{
     ResourceExt as _,
     runtime::reflector::{ObjectRef, Store},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{apply::hasten, context::Context, render::names};
 
 mod bounded;
+mod report;
+
+pub use report::{
+    ConfigReport, FileReport, Rejected, Report, ServerReport, UpstreamReport, UpstreamsReport,
+};
 
 /// One pod, as the API server and the pod itself describe it.
 #[derive(Clone, Debug, Default)]
@@ -45,94 +50,6 @@ pub struct PodState {
     pub annotation: Option<String>,
     /// What it says about itself; only ready pods are asked.
     pub report: Option<Report>,
-}
-
-/// What a pod says about itself.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Its configuration.
-    pub config: Option<ConfigReport>,
-    /// Its upstreams.
-    pub upstreams: Option<UpstreamsReport>,
-    /// Whether it has not told its configuration for longer than a moment.
-    pub is_silent: bool,
-}
-
-/// `/config` of the proxy. What else it says is for people.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ConfigReport {
-    /// The hash of the configuration that it runs.
-    #[serde(deserialize_with = "bounded::optional_text::<_, WORD>")]
-    pub hash: Option<String>,
-    /// The configuration that it was given and did not take.
-    pub rejected: Option<Rejected>,
-    /// The files that its configuration refers to.
-    #[serde(deserialize_with = "bounded::items::<_, _, FILES>")]
-    pub files: Vec<FileReport>,
-}
-
-/// A file that a configuration refers to.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct FileReport {
-    /// Where it should be.
-    #[serde(deserialize_with = "bounded::text::<_, PATH>")]
-    pub path: String,
-    /// The hash of its content; none when it is not there. A private key is never told.
-    #[serde(deserialize_with = "bounded::optional_text::<_, WORD>")]
-    pub sha256: Option<String>,
-}
-
-/// A configuration that a pod did not take.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Rejected {
-    /// Its hash.
-    #[serde(deserialize_with = "bounded::optional_text::<_, WORD>")]
-    pub hash: Option<String>,
-    /// Why not.
-    #[serde(deserialize_with = "bounded::text::<_, ERROR>")]
-    pub error: String,
-}
-
-/// `/upstreams` of the proxy.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct UpstreamsReport {
-    /// All upstreams.
-    #[serde(deserialize_with = "bounded::items::<_, _, UPSTREAMS>")]
-    pub upstreams: Vec<UpstreamReport>,
-}
-
-/// One upstream as one pod sees it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct UpstreamReport {
-    /// The upstream's name.
-    #[serde(deserialize_with = "bounded::text::<_, WORD>")]
-    pub name: String,
-    /// Its servers.
-    #[serde(deserialize_with = "bounded::items::<_, _, SERVERS>")]
-    pub servers: Vec<ServerReport>,
-}
-
-/// One server as one pod sees it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ServerReport {
-    /// Where it is.
-    #[serde(deserialize_with = "bounded::text::<_, WORD>")]
-    pub address: String,
-    /// `Unknown`, `Healthy` or `Unhealthy`.
-    #[serde(deserialize_with = "bounded::text::<_, WORD>")]
-    pub state: String,
-    /// Why not, in one word.
-    #[serde(deserialize_with = "bounded::optional_text::<_, WORD>")]
-    pub reason: Option<String>,
-    /// Why not, for people.
-    #[serde(deserialize_with = "bounded::optional_text::<_, MESSAGE>")]
-    pub message: Option<String>,
 }
 
 /// Asks pods, and keeps what each said last.
@@ -289,19 +206,6 @@ const BUDGET: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Far more than the report of 64 upstreams with 16 servers each.
 const MAX_BODY: usize = 1 << 20;
-/// As many as a manifest may have.
-const UPSTREAMS: usize = bounds::UPSTREAMS as usize;
-const SERVERS: usize = bounds::ADDRESSES as usize;
-/// More than the references of any manifest that was seen; the kubelet is not hastened for what is left out. Our guess.
-const FILES: usize = 1024;
-/// In octets: an upstream's name, a SHA-256 in hexadecimal digits and an address with its port have no more.
-const WORD: usize = 64;
-/// The names of a reference's object and key, and where they are put.
-const PATH: usize = 1024;
-/// As much as an upstream's status tells.
-const MESSAGE: usize = 512;
-/// As much as a condition tells.
-const ERROR: usize = 4096;
 /// Pods of one object that are asked at the same time. Our guess.
 const CONCURRENCY: usize = 16;
 
@@ -310,7 +214,10 @@ mod tests {
     use axum::{Router, routing::get};
     use tokio::net::TcpListener;
 
-    use super::*;
+    use super::{
+        report::{ERROR, FILES, MESSAGE, SERVERS, UPSTREAMS, WORD},
+        *,
+    };
     use crate::fixtures;
 
     /// What is read of a pod that answers so.

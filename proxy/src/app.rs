@@ -3,37 +3,37 @@
 //! A configuration is applied as a whole or not at all: its listeners are bound first, since only that
 //! can fail. Listeners and upstreams that did not change are left alone.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, RateLimit},
     admin::{Admin, Readiness},
     args::RunArgs,
-    cache::{Cache, suspension},
-    cluster_dns::LoopGuard,
-    config::{
-        CacheSettings, Config, LoadError, Names, Notice, limit_of_process, reload::Watcher,
-        status::ConfigStatus,
-    },
-    limits::InFlight,
+    cache::suspension,
+    config::{Config, LoadError, Names, limit_of_process, reload::Watcher, status::ConfigStatus},
     listener::{
         Connections,
         bind::{self, BindError, Endpoint, Held, Sockets},
         holdings_limit,
     },
-    lists::{List, Problems},
     metrics::Metrics,
     open_files,
-    pipeline::{Caching, Flights, Pipeline},
-    query_log::QueryLog,
+    pipeline::Pipeline,
     shutdown::{Event, Signals, Tasks},
     telemetry::{Telemetry, text_of_panic},
-    upstream::{self, Placement, Surroundings, Upstreams},
+    upstream::{self, Placement, Surroundings},
     worker::{Shared, Workers},
 };
+
+mod announce;
+mod assembly;
+
+pub use assembly::pipeline_of;
+
+use assembly::{Lasting, cache_size, make_pipeline};
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +50,11 @@ pub enum StartError {
         /// The address.
         address: SocketAddr,
         /// What the kernel says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A thread or a signal handler cannot be had.
     #[error("cannot start")]
-    Resources(#[from] std::io::Error),
+    Resources(#[from] io::Error),
     /// A listener or a worker failed while running.
     #[error("a listener or a worker failed; the log says why")]
     ListenerFailed,
@@ -83,21 +83,6 @@ pub struct App {
     readiness: Arc<Readiness>,
 }
 
-/// What all configurations share, so that it outlives a reload.
-#[derive(Clone)]
-struct Lasting {
-    cache: Arc<Cache>,
-    flights: Arc<Flights>,
-    in_flight: Arc<InFlight>,
-}
-
-impl Lasting {
-    fn new(config: &Config, metrics: &Metrics) -> Self {
-        let cache = Arc::new(Cache::new(cache_size(config), metrics.cache.clone()));
-        Self { cache, flights: Arc::default(), in_flight: Arc::default() }
-    }
-}
-
 /// One address that is served.
 struct Listener {
     endpoint: Endpoint,
@@ -117,6 +102,22 @@ impl App {
             .await
             .map_err(|source| StartError::Admin { address: args.admin, source })?;
 
+        let mut app = Self::build(args, telemetry, config, metrics)?;
+        app.serve_admin(admin_listener, registry)?;
+        app.watch_for_suspension();
+        app.serve(sockets).await;
+        app.announce(&[], &Names::default());
+        app.readiness.set_serving();
+        Ok(app)
+    }
+
+    /// What decides, and the threads, while nothing is served yet.
+    fn build(
+        args: &RunArgs,
+        telemetry: Telemetry,
+        config: Config,
+        metrics: Metrics,
+    ) -> Result<Self, StartError> {
         let (serving, background) = (Tasks::default(), Tasks::default());
         let surroundings = Surroundings {
             metrics: metrics.upstream.clone(),
@@ -125,11 +126,10 @@ impl App {
         };
         let lasting = Lasting::new(&config, &metrics);
         let first = make_pipeline(&config, None, &lasting, &metrics, &surroundings);
-        let (pipeline, pipelines) = watch::channel(Arc::new(first));
-        let (status, statuses) = watch::channel(ConfigStatus::loaded(&config));
+        let pipeline = watch::Sender::new(Arc::new(first));
         let failed = CancellationToken::new();
         let shared = Shared {
-            pipeline: pipelines.clone(),
+            pipeline: pipeline.subscribe(),
             connections: Connections::new(
                 metrics.listener.clone(),
                 open_files::for_clients(config.limits.tcp_connections),
@@ -142,26 +142,13 @@ impl App {
         let workers = Workers::start(worker_count(args), &shared)?;
         surroundings.placement.use_threads(workers.runtimes(), workers.dialer());
         pipeline.borrow().upstreams.keep(&background);
-        let readiness = Arc::new(Readiness::default());
-        telemetry.announce(&format!("listening admin {}", admin_listener.local_addr()?));
-        let admin = Admin {
-            registry,
-            pipeline: pipelines,
-            cache: Arc::clone(&lasting.cache),
-            config: statuses,
-            readiness: Arc::clone(&readiness),
-        };
-        let stop = background.token().clone();
-        background.spawn(async move { admin.serve(admin_listener, stop).await.ok() });
-        let (stop, cache) = (background.token().clone(), Arc::clone(&lasting.cache));
-        background.spawn(async move { stop.run_until_cancelled(suspension::watch(cache)).await });
-        let mut app = Self {
+        Ok(Self {
             file: args.file.clone(),
             listen: args.listen.clone(),
             telemetry,
             metrics,
             pipeline,
-            status,
+            status: watch::Sender::new(ConfigStatus::loaded(&config)),
             config,
             listeners: Vec::new(),
             held: Held::default(),
@@ -171,12 +158,28 @@ impl App {
             surroundings,
             lasting,
             failed,
-            readiness,
+            readiness: Arc::default(),
+        })
+    }
+
+    fn serve_admin(&self, listener: TcpListener, registry: Arc<Registry>) -> io::Result<()> {
+        self.telemetry.announce(&format!("listening admin {}", listener.local_addr()?));
+        let admin = Admin {
+            registry,
+            pipeline: self.pipeline.subscribe(),
+            cache: Arc::clone(&self.lasting.cache),
+            config: self.status.subscribe(),
+            readiness: Arc::clone(&self.readiness),
         };
-        app.serve(sockets).await;
-        app.announce(&[], &Names::default());
-        app.readiness.set_serving();
-        Ok(app)
+        let stop = self.background.token().clone();
+        self.background.spawn(async move { admin.serve(listener, stop).await.ok() });
+        Ok(())
+    }
+
+    fn watch_for_suspension(&self) {
+        let (stop, cache) = (self.background.token().clone(), Arc::clone(&self.lasting.cache));
+        let watch = async move { stop.run_until_cancelled(suspension::watch(cache)).await };
+        self.background.spawn(watch);
     }
 
     /// Runs until a signal, following the files.
@@ -290,27 +293,6 @@ impl App {
         }
     }
 
-    /// Says what runs now; of the notices and names those that are not known from the last configuration.
-    fn announce(&self, known: &[Notice], known_names: &Names) {
-        let config = &self.config;
-        self.telemetry.follow(config.log_level);
-        self.metrics.config.set_running(config);
-        for notice in config.notices.iter().filter(|notice| !known.contains(notice)) {
-            match notice {
-                Notice::PartsOfTheOperator => tracing::info!("{notice}"),
-                Notice::NoClusterDns => tracing::warn!("{notice}"),
-            }
-        }
-        announce_names(&config.names, known_names);
-        for upstream in &config.upstreams {
-            for server in &upstream.servers {
-                let scheme = upstream.transport.scheme();
-                self.telemetry.announce(&format!("upstream {} {scheme}://{server}", upstream.name));
-            }
-        }
-        tracing::info!(hash = config.hash, "configuration loaded");
-    }
-
     /// Serves on while the endpoints of a Service change, then finishes what was taken, and last of all takes
     /// leave of upstreams and of readers of the admin endpoints.
     async fn drain(&self, delay: Duration) {
@@ -345,32 +327,6 @@ async fn retire(pipeline: Arc<Pipeline>, config: Config, end: CancellationToken)
     tokio::task::spawn_blocking(move || drop((pipeline, config))).await.ok();
 }
 
-/// Says what lists hold and what of them cannot be read.
-fn announce_names(names: &Names, known: &Names) {
-    for complaint in &names.complaints {
-        tracing::error!("{complaint}");
-    }
-    let is_known = |list: &Arc<List>| known.lists.iter().any(|known| Arc::ptr_eq(known, list));
-    for list in names.lists.iter().filter(|list| !is_known(list)) {
-        tracing::info!(list = &*list.name, entries = list.len(), "list loaded");
-        warn_of_lines(&list.name, list.problems());
-    }
-    if !Arc::ptr_eq(&names.hosts, &known.hosts) && !names.hosts.sources().is_empty() {
-        tracing::info!(entries = names.hosts.len(), "hosts loaded");
-        warn_of_lines("hosts", names.hosts.problems());
-    }
-}
-
-fn warn_of_lines(list: &str, problems: &Problems) {
-    for line in &problems.first {
-        tracing::warn!(list, "passed over: {line}");
-    }
-    let more = problems.count.saturating_sub(problems.first.len());
-    if more > 0 {
-        tracing::warn!(list, "passed over: {more} more lines");
-    }
-}
-
 /// Loads the files, on a thread of its own.
 async fn load(file: Option<PathBuf>, known: Names) -> Result<Config, LoadError> {
     match tokio::task::spawn_blocking(move || Config::load(file.as_deref(), &known)).await {
@@ -393,69 +349,6 @@ fn worker_count(args: &RunArgs) -> usize {
     args.workers.map_or_else(default, usize::from)
 }
 
-/// How much may be kept: nothing without a cache.
-fn cache_size(config: &Config) -> u64 {
-    config.cache.map_or(0, |cache| cache.size)
-}
-
 fn wanted(listen: &[SocketAddr], config: &Config) -> Vec<Endpoint> {
     Endpoint::all(if listen.is_empty() { &config.listen } else { listen })
-}
-
-/// What decides about queries by a configuration, without anything that runs.
-///
-/// # Errors
-/// When the system has no thread left.
-pub fn pipeline_of(config: &Config) -> std::io::Result<Pipeline> {
-    let (metrics, _) = Metrics::register()?;
-    let lasting = Lasting::new(config, &metrics);
-    Ok(make_pipeline(config, None, &lasting, &metrics, &Surroundings::default()))
-}
-
-/// What clients have asked by now outlives a reload: nobody's rate limit starts again, nor does the count of
-/// the query log.
-fn make_pipeline(
-    config: &Config,
-    previous: Option<&Pipeline>,
-    lasting: &Lasting,
-    metrics: &Metrics,
-    surroundings: &Surroundings,
-) -> Pipeline {
-    let rate_limit = config.rate_limit.map(|(per_second, burst)| {
-        previous
-            .and_then(|previous| previous.access.rate_limit(per_second, burst))
-            .unwrap_or_else(|| Arc::new(RateLimit::new(per_second, burst)))
-    });
-    let (mode, one_in) = (config.query_log, config.query_log_one_in);
-    let query_log = previous.map_or_else(
-        || QueryLog::new(mode, one_in, metrics.query_log.clone()),
-        |previous| previous.query_log.with(mode, one_in),
-    );
-    let upstreams = Upstreams::build(
-        previous.map(|previous| &*previous.upstreams),
-        config.upstreams.clone(),
-        config.routes.clone(),
-        surroundings,
-    );
-    let Lasting { cache, flights, in_flight } = lasting.clone();
-    // Destructured without `..`: what is new must be used. The size is the cache's own.
-    let caching = config.cache.map(|CacheSettings { size: _, bounds, policy, stale_after }| {
-        Caching::new(cache, bounds, policy, stale_after)
-    });
-    Pipeline {
-        access: Access::new(config.allow.clone(), config.deny.clone(), rate_limit),
-        checks: config.checks.clone(),
-        judge: config.judge(),
-        matches: metrics.rules.of(&config.rules),
-        caching,
-        upstreams: Arc::new(upstreams),
-        flights,
-        loop_guard: (!config.cluster_endpoints.is_empty())
-            .then(|| LoopGuard::new(config.cluster_endpoints.iter().copied())),
-        limits: config.limits,
-        in_flight,
-        metrics: metrics.pipeline.clone(),
-        query_log,
-        tasks: surroundings.tasks.clone(),
-    }
 }

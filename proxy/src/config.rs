@@ -6,17 +6,14 @@
 use std::{
     cell::OnceCell,
     collections::BTreeMap,
-    fmt,
     fs::File,
-    io,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
-    str::{FromStr, Utf8Error},
+    path::Path,
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
 
-use aws_lc_rs::digest;
 use dnsproxy_api::{
     DnsProxy, defaults, manifest,
     units::{self, Network},
@@ -24,7 +21,7 @@ use dnsproxy_api::{
         self as api, Access, AnyQuestions, LogLevel, Logging, PrivateNames, QueryLog, QueryLogMode,
         Shutdown,
     },
-    validate::{self, Place, Problem},
+    validate::{self, Place},
 };
 
 use crate::{
@@ -42,18 +39,29 @@ pub mod status;
 
 mod cache;
 mod cluster;
+mod digest;
+mod error;
 mod files;
 mod memory;
 mod names;
+mod notice;
 mod responses;
 mod upstreams;
 
 pub use cache::CacheSettings;
+pub use error::LoadError;
 pub use files::PublicFile;
-use files::Reader;
+pub use names::Names;
+pub use notice::Notice;
+
+pub(crate) use digest::{hex, sha256};
+pub(crate) use error::chain;
 pub(crate) use files::read_bounded;
 pub(crate) use memory::limit_of_process;
-pub use names::Names;
+
+use digest::hash;
+use files::Reader;
+use notice::notices;
 
 /// What runs.
 #[derive(Debug)]
@@ -108,81 +116,6 @@ pub struct Config {
     pub files: reload::Files,
     /// The files that anybody may see.
     pub public_files: Vec<PublicFile>,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The manifest's path.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file holds no text. Mending it would run a manifest that nobody wrote.
-    #[error("{} is not UTF-8", path.display())]
-    NotUtf8 {
-        /// The manifest's path.
-        path: PathBuf,
-        /// The hash of its octets.
-        hash: String,
-        /// Where.
-        source: Utf8Error,
-    },
-    /// The manifest has problems; each names its place.
-    #[error("{}", first_of(problems))]
-    Invalid {
-        /// The hash of its text.
-        hash: String,
-        /// All of them.
-        problems: Vec<Problem>,
-        /// The files of lists that it has: with others it might be valid.
-        files: reload::Files,
-    },
-    /// Reading it ended in a panic.
-    #[error("reading the manifest panicked, which is a defect of this program: {0}")]
-    Defect(String),
-    /// Valid, and still not to be read.
-    #[error("the manifest cannot be used")]
-    Unparsable {
-        /// The hash of its text.
-        hash: String,
-        /// What cannot be read.
-        source: Unparsable,
-    },
-    /// Its addresses cannot be bound.
-    #[error("the manifest cannot be used")]
-    Bind {
-        /// The hash of its text.
-        hash: String,
-        /// Which, and why.
-        source: crate::listener::bind::BindError,
-    },
-}
-
-impl LoadError {
-    /// The hash of what was refused, when it could be read.
-    pub fn hash(&self) -> Option<&str> {
-        match self {
-            Self::NotUtf8 { hash, .. }
-            | Self::Invalid { hash, .. }
-            | Self::Unparsable { hash, .. }
-            | Self::Bind { hash, .. } => Some(hash),
-            Self::Read { .. } | Self::Defect(_) => None,
-        }
-    }
-}
-
-/// A log line and `/config` show so many problems; `dnsproxy check` shows all.
-const MAX_SHOWN: usize = 20;
-
-fn first_of(problems: &[Problem]) -> String {
-    let shown: Vec<_> = problems.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
-    let more = problems.len().saturating_sub(MAX_SHOWN);
-    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
-    format!("{}{rest}", shown.join("; "))
 }
 
 /// What a manifest is read for.
@@ -375,38 +308,6 @@ fn listen(spec: &api::DnsProxySpec) -> Result<Vec<SocketAddr>, Unparsable> {
     }
 }
 
-/// What a valid manifest says and this program does not do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Notice {
-    /// Some parts are for the operator: nothing to be changed.
-    PartsOfTheOperator,
-    /// Names of the cluster go the way of all others, which is hardly meant.
-    NoClusterDns,
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PartsOfTheOperator => {
-                "spec.workload and spec.service are for the operator: not used here"
-            }
-            Self::NoClusterDns => {
-                "spec.clusterDNS has no addresses, which only the operator can discover: not used here"
-            }
-        })
-    }
-}
-
-fn notices(spec: &api::DnsProxySpec) -> Vec<Notice> {
-    let has_parts_of_the_operator = spec.workload.is_some() || spec.service.is_some();
-    let forwards_nowhere = |dns: &api::ClusterDns| {
-        dns.mode == api::ClusterDnsMode::Forward && dns.addresses.as_ref().is_none_or(Vec::is_empty)
-    };
-    let has_no_cluster_dns = spec.cluster_dns.as_ref().is_some_and(forwards_nowhere);
-    let parts = has_parts_of_the_operator.then_some(Notice::PartsOfTheOperator);
-    parts.into_iter().chain(has_no_cluster_dns.then_some(Notice::NoClusterDns)).collect()
-}
-
 /// A text that passed the validation and still cannot be read: the two disagree.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} cannot be read, though it is valid: this is a bug")]
@@ -426,59 +327,4 @@ fn count(given: Option<u32>, default: u32) -> usize {
 
 fn duration(text: Option<String>, default: units::Duration) -> Result<Duration, Unparsable> {
     Ok(text.map_or(Ok(default), |text| parse::<units::Duration>(&text))?.to_std())
-}
-
-/// What tells one manifest from another.
-fn hash(octets: &[u8]) -> String {
-    sha256(octets).chars().take(HASH_LEN).collect()
-}
-
-/// Sixteen digits tell configurations apart and still fit into a label.
-const HASH_LEN: usize = 16;
-
-/// The SHA-256 of octets, in hexadecimal.
-pub(crate) fn sha256(octets: &[u8]) -> String {
-    hex(&digest::digest(&digest::SHA256, octets))
-}
-
-/// A digest as text.
-pub(crate) fn hex(digest: &digest::Digest) -> String {
-    digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_that_is_refused_is_known_by_its_hash_whatever_the_reason() {
-        let hash = || "0123456789abcdef".to_owned();
-        let bind = crate::listener::bind::BindError {
-            address: ([192, 0, 2, 1], 53).into(),
-            transport: "udp",
-            source: io::ErrorKind::AddrInUse.into(),
-        };
-        let broken = str::from_utf8(&[0xff; 2][..]).unwrap_err();
-        let cases = [
-            LoadError::NotUtf8 { path: PathBuf::new(), hash: hash(), source: broken },
-            LoadError::Invalid { hash: hash(), problems: Vec::new(), files: BTreeMap::new() },
-            LoadError::Unparsable { hash: hash(), source: Unparsable("5 s".to_owned()) },
-            LoadError::Bind { hash: hash(), source: bind },
-        ];
-
-        for error in cases {
-            assert_eq!(error.hash(), Some(hash().as_str()), "{error:?}");
-        }
-    }
 }

@@ -25,6 +25,7 @@ use crate::message::{Qclass, Qtype, Question};
 
 pub mod answer;
 mod block;
+mod change;
 mod compile;
 mod hints;
 pub mod metrics;
@@ -32,13 +33,16 @@ mod names;
 mod restore;
 mod rewrite;
 mod statics;
+mod step;
 mod subject;
 mod walk;
 
 pub use block::{Blocking, denial};
+pub use change::Changes;
 pub use compile::Uncompilable;
-pub use restore::{Changes, Restoring, Step};
+pub use restore::Restoring;
 pub use statics::{Given, Statics};
+pub use step::Step;
 pub(crate) use subject::Subject;
 
 use names::{Hits, NameIndex, Patterns};

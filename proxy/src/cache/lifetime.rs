@@ -140,14 +140,13 @@ impl Facts {
 
 /// Gives all records of an RRset the shortest of their TTLs, however their owners are written and wherever they stand.
 fn unite(message: &[u8], records: &mut [Record]) {
-    const RRSIG: Qtype = Qtype(46);
     let is_even = |set: &mut [&mut Record]| match set {
         [first, rest @ ..] => rest.iter().all(|record| record.ttl == first.ttl),
         [] => true,
     };
     // Those of one type that differ are seldom many, and names are read for them alone.
     let mut sorted: SmallVec<[&mut Record; 8]> =
-        records.iter_mut().filter(|record| record.rtype != RRSIG).collect();
+        records.iter_mut().filter(|record| record.rtype != Qtype::RRSIG).collect();
     if is_even(&mut sorted) {
         return;
     }

@@ -31,6 +31,8 @@ impl Qtype {
     pub const OPT: Self = Self(41);
     /// The delegation signer, which belongs to the parent zone (RFC 4035 section 3.1.4.1).
     pub const DS: Self = Self(43);
+    /// A signature of other records (RFC 4034 section 3).
+    pub const RRSIG: Self = Self(46);
     /// The transaction signature (RFC 8945).
     pub const TSIG: Self = Self(250);
     /// An incremental zone transfer (RFC 1995).

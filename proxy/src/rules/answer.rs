@@ -1,6 +1,6 @@
 //! The answer side: what an upstream said becomes what the client gets.
 
-use super::{Step, restore::NoName};
+use super::{Step, change::NoName};
 use crate::message::{
     Header, Name, Qtype, Question, Rcode,
     response::{Record, Response},

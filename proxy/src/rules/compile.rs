@@ -16,8 +16,9 @@ use serde::Serialize;
 use super::{
     Action, Rule, Rules,
     block::Blocking,
+    change::{Change, Changes},
     names::{NameIndex, Patterns, with_dot},
-    restore::{Change, Changes, Restore},
+    restore::Restore,
     rewrite::{NewName, Rewriting},
     statics::{Static, Statics, Text},
 };

@@ -1,7 +1,7 @@
 //! Addresses inside of SVCB and HTTPS records: where a rule takes the records of a type of addresses out, the hints of the
 //! same addresses go as well (RFC 9460 section 7.3), or clients would connect to them all the same.
 
-use super::restore::signs;
+use super::change::signs;
 use crate::message::{
     Name, Qtype,
     response::{Record, Response},

@@ -1,27 +1,21 @@
-//! What is done to an answer: names go back to those that were asked for, TTLs and response codes change.
+//! How names of an answer go back to those that were asked for, after the question was rewritten.
+//!
+//! The question goes back, and the names that are the new one; what aliases and other data lead to becomes another
+//! name at both ends, so that no chain breaks. A denial stays one that caches keep: its SOA record is above what is
+//! denied (RFC 2308 section 3). What does not agree with its signatures any more goes without them, and without AD.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use dnsproxy_api::units::{DEFAULT_TTL, Regex, Template};
-
 use super::{
-    answer, hints,
+    answer,
+    change::{Change, NoName},
     rewrite::{parse, replace_zone},
     subject::text_of,
 };
 use crate::message::{
-    Header, Name, Qtype, Question, Rcode,
+    Header, Name, Qtype, Question,
     response::{Record, Response},
 };
-
-/// Something to be done to the answer, by one rule that matched.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// The answer to a rewritten question becomes one to the question before it.
-    Restore(Restoring),
-    /// The answer is changed.
-    Change(Arc<Changes>),
-}
 
 /// How the answer to one rewritten question becomes one to the question before it.
 #[derive(Clone, Debug)]
@@ -53,24 +47,6 @@ pub(super) struct Restore {
     pub(super) value_changes: Vec<Change>,
 }
 
-/// What a name that matches becomes.
-#[derive(Debug)]
-pub(super) struct Change {
-    pub(super) regex: Regex,
-    pub(super) to: Template,
-}
-
-/// What a rule changes in an upstream's answer.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// The least and the largest TTL, in seconds.
-    pub(super) ttl: Option<(u32, u32)>,
-    pub(super) rcodes: Vec<(Rcode, Rcode)>,
-    /// Types of which the records are taken out.
-    pub(super) removed: Vec<Qtype>,
-    pub(super) cname_target: Option<Change>,
-}
-
 /// Names of the answer that became others, by their folded wire form.
 type Renamed = HashMap<Box<[u8]>, Name<'static>>;
 
@@ -80,78 +56,38 @@ struct Denied {
     is: Name<'static>,
 }
 
-/// A text that a rule made and that is no name.
-pub(super) type NoName = String;
-
-impl Step {
-    /// Does it.
-    pub(super) fn apply(&self, response: &mut Response, rcode: &mut Rcode) -> Result<(), NoName> {
-        match self {
-            Self::Restore(restoring) => restoring.apply(response),
-            Self::Change(changes) => {
-                changes.apply(response, rcode);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Step {
+impl fmt::Display for Restoring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Restore(Restoring { asked, new_name, restore, ending: _ }) => {
-                let Some(new) = new_name else {
-                    return write!(f, "the question is {} again", asked.qtype);
-                };
-                match (restore.owners, restore.values) {
-                    (true, true) => {
-                        write!(f, "owners and names in data that are {new} become {}", asked.name)?
-                    }
-                    (true, false) => write!(f, "owners that are {new} become {}", asked.name)?,
-                    (false, _) => write!(f, "names stay {new}")?,
-                }
-                let own = [("owners", &restore.owner_changes), ("data", &restore.value_changes)];
-                own.iter().try_for_each(|(what, changes)| {
-                    changes.iter().try_for_each(|it| {
-                        write!(f, ", in {what} {} becomes {}", it.regex.as_str(), it.to)
-                    })
-                })
+        let Self { asked, new_name, restore, ending: _ } = self;
+        let Some(new) = new_name else {
+            return write!(f, "the question is {} again", asked.qtype);
+        };
+        match (restore.owners, restore.values) {
+            (true, true) => {
+                write!(f, "owners and names in data that are {new} become {}", asked.name)?
             }
-            Self::Change(changes) => changes.fmt(f),
+            (true, false) => write!(f, "owners that are {new} become {}", asked.name)?,
+            (false, _) => write!(f, "names stay {new}")?,
         }
-    }
-}
-
-impl fmt::Display for Changes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ttl, rcodes, removed, cname_target } = self;
-        let mut parts = Vec::new();
-        match ttl {
-            Some((least, u32::MAX)) => parts.push(format!("TTLs are at least {least} s")),
-            Some((0, most)) => parts.push(format!("TTLs are at most {most} s")),
-            Some((least, most)) => parts.push(format!("TTLs are {least} to {most} s")),
-            None => {}
-        }
-        parts.extend(rcodes.iter().map(|(from, to)| format!("{from} becomes {to}")));
-        parts.extend(removed.iter().map(|rtype| format!("{rtype} records are taken out")));
-        parts.extend(
-            cname_target
+        let own = [("owners", &restore.owner_changes), ("data", &restore.value_changes)];
+        own.iter().try_for_each(|(what, changes)| {
+            changes
                 .iter()
-                .map(|it| format!("a CNAME to {} goes to {}", it.regex.as_str(), it.to)),
-        );
-        f.write_str(&parts.join(", "))
+                .try_for_each(|it| write!(f, ", in {what} {} becomes {}", it.regex.as_str(), it.to))
+        })
     }
 }
 
 impl Restoring {
-    fn apply(&self, response: &mut Response) -> Result<(), NoName> {
+    /// Does it.
+    pub(super) fn apply(&self, response: &mut Response) -> Result<(), NoName> {
         let was_denied = answer::denied(response);
         let renamed = self.rename_values(response)?;
         let denied = was_denied.map(|was| Denied { is: self.end(&was, response, &renamed), was });
         let has_renamed_owner = self.rename_owners(response, denied.as_ref(), &renamed)?;
         if has_renamed_owner || !renamed.is_empty() {
             // Signatures are for other names, and verify nothing any more.
-            let is_left = |it: &Record| it.rtype != RRSIG && !is_own_alias(it);
+            let is_left = |it: &Record| it.rtype != Qtype::RRSIG && !is_own_alias(it);
             response.sections.iter_mut().for_each(|section| section.retain(is_left));
         }
         // Nobody has said that this is the authentic answer to the question before.
@@ -294,77 +230,4 @@ fn old_text(text: &str, new: &str, old: &str) -> Option<String> {
     // It would have an empty label: no name that a client asks for becomes this one.
     let is_name = !old.starts_with('.') || !(rest.is_empty() || rest.ends_with('.'));
     is_name.then(|| format!("{rest}{old}"))
-}
-
-impl Change {
-    /// What a name becomes, if it matches.
-    pub(super) fn apply(&self, text: &str) -> Option<Result<Name<'static>, NoName>> {
-        let captures = self.regex.captures(text)?;
-        let group = |index| captures.get(index);
-        Some(parse(self.to.fill(text, group)))
-    }
-}
-
-impl Changes {
-    /// Whether it leads CNAME records to other targets.
-    pub(super) fn has_target(&self) -> bool {
-        self.cname_target.is_some()
-    }
-
-    fn apply(&self, response: &mut Response, rcode: &mut Rcode) {
-        let Self { ttl, rcodes, removed, cname_target: _ } = self;
-        if !removed.is_empty() {
-            remove(removed, response);
-        }
-        let new = rcodes.iter().find(|(from, _)| from == rcode).map(|(_, to)| *to);
-        if let Some(to) = new {
-            *rcode = to;
-            response.header.flags &= !Header::AD;
-        }
-        let is_emptied = *rcode == Rcode::NOERROR && removed.contains(&response.question.qtype);
-        if is_emptied || new.is_some() {
-            deny(response, *rcode);
-        }
-        if let Some((least, most)) = *ttl {
-            for record in response.records_mut() {
-                record.ttl = record.ttl.clamp(least, most);
-            }
-        }
-    }
-}
-
-/// A signature of other records (RFC 4034 section 3).
-const RRSIG: Qtype = Qtype(46);
-
-/// Whether a record is the signature of one of these types.
-pub(super) fn signs(record: &Record, types: &[Qtype]) -> bool {
-    let covered = crate::message::u16_at(&record.data.head, 0).map(Qtype);
-    record.rtype == RRSIG && covered.is_some_and(|covered| types.contains(&covered))
-}
-
-/// Takes the records of some types out, and what other records say of them.
-fn remove(types: &[Qtype], response: &mut Response) {
-    let [answers, _, additionals] = &mut response.sections;
-    for section in [answers, additionals] {
-        section.retain(|record| !types.contains(&record.rtype) && !signs(record, types));
-    }
-    hints::remove(types, response);
-    response.header.flags &= !Header::AD;
-}
-
-/// Where nothing is left of what was asked for, or the code says so by now, the answer says so for a while: of the name at
-/// the end of the aliases (RFC 2308 section 2).
-fn deny(response: &mut Response, rcode: Rcode) {
-    let denied = answer::denied(response);
-    let asked = &response.question;
-    let name = match rcode {
-        Rcode::NOERROR => denied,
-        Rcode::NXDOMAIN => Some(denied.unwrap_or_else(|| asked.name.clone())),
-        _ => None,
-    };
-    let denial = name.map(|name| super::denial(&Question { name, ..asked.clone() }, DEFAULT_TTL));
-    let [_, authorities, _] = &mut response.sections;
-    if !authorities.iter().any(|record| record.rtype == Qtype::SOA) {
-        authorities.extend(denial);
-    }
 }

@@ -1,15 +1,14 @@
 //! What is known of a server: whether it answers, and when one that does not is tried again.
 //!
 //! Only the transport counts: whoever answers is healthy, whatever the answer. A server that cannot be
-//! connected to, and has no connection left, is unhealthy at once; a silence has to repeat itself, since names are slow, too. Then the server is
-//! left alone for a while that doubles with each further failure. Nothing latches: the first answer clears
-//! everything, and a server that is the last hope is tried all the same, a few times a second.
+//! connected to, and has no connection left, is unhealthy at once; a silence has to repeat itself, since names are
+//! slow, too. Then the server is left alone for a while that doubles with each further failure. Nothing latches: the
+//! first answer clears everything, and a server that is the last hope is tried all the same, a few times a second.
+//!
+//! One that answers probes alone is healthy, and `deaf`.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -18,6 +17,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{error::ExchangeError, random};
+
+mod deaf;
 
 /// Whether a server answers, as far as is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -117,10 +118,8 @@ impl Health {
     pub(super) fn answered(&self, is_client: bool, now: Instant) -> bool {
         let mut inner = self.inner();
         inner.heard = Some(now);
-        if is_client && inner.unanswered > 0 {
-            inner.unanswered = 0;
-            inner.unanswered_at = None;
-            self.is_deaf.store(false, Ordering::Relaxed);
+        if is_client {
+            self.forget_unanswered(&mut inner);
         }
         if inner.looped.is_some() {
             return false;
@@ -129,45 +128,6 @@ impl Health {
         inner.failure = None;
         let is_untold = inner.state == State::Suspect && !inner.is_told;
         inner.change(State::Healthy) && !is_untold
-    }
-
-    /// The server gave nothing for a client's question that was begun at `begun` and that another server has answered. One
-    /// that answers probes and nothing else has lost its own way to the names. What was going on already when the last one
-    /// was counted counts with it.
-    pub(super) fn left_unanswered(&self, begun: Instant, now: Instant) {
-        let mut inner = self.inner();
-        if inner.unanswered_at.is_none_or(|counted| counted <= begun) {
-            inner.unanswered = inner.unanswered.saturating_add(1);
-            inner.unanswered_at = Some(now);
-            self.is_deaf.store(inner.unanswered >= self.threshold, Ordering::Relaxed);
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn left_unanswered_in_a_row(&self) -> u32 {
-        self.inner().unanswered
-    }
-
-    /// A client's question goes to it. One is enough to find out whether it is still deaf.
-    pub(super) fn asked(&self, now: Instant) {
-        if self.is_deaf() {
-            self.inner().unanswered_at = Some(now);
-        }
-    }
-
-    /// Whether it answers no client's question that others answer.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.is_deaf.load(Ordering::Relaxed)
-    }
-
-    /// Whether it is deaf and was asked in vain a moment ago: for longer each time, up to half a minute.
-    pub(super) fn is_left_alone(&self, now: Instant) -> bool {
-        if !self.is_deaf() {
-            return false;
-        }
-        let inner = self.inner();
-        let pause = back_off(inner.unanswered, self.threshold, 0.5);
-        inner.unanswered_at.is_some_and(|asked| now < asked + pause)
     }
 
     /// Whether nobody can say whether it is still out of reach: it failed a moment ago or more.
@@ -401,30 +361,6 @@ mod tests {
             health.failed(&SILENCE, ended + millis(1000), later);
         }
         assert_eq!(health.snapshot().state, State::Suspect, "two failures, not two hundred");
-    }
-
-    #[test]
-    fn a_server_is_deaf_when_others_answer_what_it_leaves_three_times_in_a_row() {
-        let (health, start) = (Health::unknown(3), Instant::now());
-        let at = |number: u64| start + millis(number * 100);
-        let leave = |begun, count: usize| {
-            (0..count).for_each(|_| health.left_unanswered(at(begun), at(begun + 1)));
-        };
-        leave(0, 10);
-        leave(1, 10);
-        assert!(!health.is_deaf(), "ten at a time have one cause");
-        leave(2, 1);
-        assert!(health.is_deaf() && health.is_left_alone(at(12)));
-        assert!(!health.is_left_alone(at(13)), "it may have a question again");
-        leave(13, 1);
-        assert!(health.is_left_alone(at(33)), "for longer each time");
-
-        health.answered(false, at(14));
-        assert!(health.is_deaf(), "a probe's answer says nothing about names");
-        health.answered(true, at(14));
-        assert!(!health.is_deaf());
-        leave(20, 1);
-        assert!(!health.is_deaf(), "from the start");
     }
 
     #[test]

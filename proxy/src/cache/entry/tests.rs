@@ -1,11 +1,15 @@
-use super::*;
+use super::{make::MAX_RELAYED_ERRORS, *};
 use crate::{
-    cache::testing::{
-        Asked, ClientEdns, SELF, TERMS, Upstream, a, entry_for, key, record, relay, soa, written,
+    cache::{
+        Bounds, PrefetchPolicy,
+        testing::{
+            Asked, ClientEdns, SELF, TERMS, Upstream, a, entry_for, key, record, relay, soa,
+            written,
+        },
     },
     message::{
-        Question,
-        edns::{Edns, option},
+        Layout, Question,
+        edns::{Edns, ExtendedError, option},
         record::Record,
         truncate,
     },
