@@ -95,7 +95,7 @@ impl App {
         let random = tokio::task::spawn_blocking(upstream::prepare_random);
         let config = load(args.file.clone(), Names::default()).await?;
         random.await.ok();
-        let (metrics, registry) = Metrics::register()?;
+        let (metrics, registry) = Metrics::register(telemetry.dropped())?;
         let wanted = wanted(&args.listen, &config);
         let sockets = bind::bind(&wanted, worker_count(args), &Held::default())?;
         let admin_listener = crate::admin::bind(args.admin)
@@ -106,7 +106,7 @@ impl App {
         app.serve_admin(admin_listener, registry)?;
         app.watch_for_suspension();
         app.serve(sockets).await;
-        app.announce(&[], &Names::default());
+        app.announce(None);
         app.readiness.set_serving();
         Ok(app)
     }
@@ -276,7 +276,7 @@ impl App {
             gone.stop.cancel();
         }
         self.status.send_replace(ConfigStatus::loaded(&self.config));
-        self.announce(&known.notices, &known.names);
+        self.announce(Some(&known));
         let token = self.background.token().clone();
         self.background.spawn(retire(previous, known, token));
         Ok(())

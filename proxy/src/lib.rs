@@ -27,6 +27,7 @@ pub mod hosts;
 pub mod import;
 pub mod judge;
 pub mod limits;
+pub mod lines;
 pub mod listener;
 pub mod lists;
 pub mod message;

@@ -5,13 +5,13 @@ use std::{io, sync::Arc};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{gauge::ConstGauge, info::Info},
+    metrics::{counter::Counter, gauge::ConstGauge, info::Info},
     registry::Registry,
 };
 
 use crate::{
-    cache::CacheMetrics, config::metrics::ConfigMetrics, listener::ListenerMetrics,
-    pipeline::PipelineMetrics, query_log::QueryLogWriter, rules::metrics::RuleMetrics,
+    cache::CacheMetrics, config::metrics::ConfigMetrics, lines::LineWriter,
+    listener::ListenerMetrics, pipeline::PipelineMetrics, query_log, rules::metrics::RuleMetrics,
     upstream::Metrics as UpstreamMetrics,
 };
 
@@ -34,12 +34,12 @@ pub struct Metrics {
     /// Of the configuration.
     pub config: ConfigMetrics,
     /// The query log, which counts what it drops.
-    pub query_log: QueryLogWriter,
+    pub query_log: LineWriter,
 }
 
 impl Metrics {
-    /// Registers everything.
-    pub fn register() -> io::Result<(Self, Arc<Registry>)> {
+    /// Registers everything; `log_dropped` counts the lines that the log has lost.
+    pub fn register(log_dropped: &Counter) -> io::Result<(Self, Arc<Registry>)> {
         let mut registry = Registry::default();
         let metrics = Self {
             listener: ListenerMetrics::register(&mut registry),
@@ -48,8 +48,10 @@ impl Metrics {
             cache: CacheMetrics::register(&mut registry),
             upstream: UpstreamMetrics::register(&mut registry),
             config: ConfigMetrics::register(&mut registry),
-            query_log: QueryLogWriter::start(&mut registry)?,
+            query_log: query_log::start_writer(&mut registry)?,
         };
+        let help = "Lines of the log that could not be written in time";
+        registry.register("dnsproxy_log_dropped", help, log_dropped.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("dnsproxy_build", "The version of the program", build);
         registry.register_collector(Box::new(OpenFiles));

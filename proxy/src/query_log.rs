@@ -1,34 +1,26 @@
 //! The log of queries: one JSON line each, on standard output.
 //!
-//! Lines are written by a thread of their own; when it cannot keep up, lines are dropped and counted, and
-//! no query waits.
+//! No query waits for a line: see [`LineWriter`].
 
 use std::{
-    io::Write,
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{SyncSender, sync_channel},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use dnsproxy_api::v1alpha1::QueryLogMode;
-use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use prometheus_client::registry::Registry;
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use crate::{
+    lines::LineWriter,
     listener::Client,
     message::{Question, Rcode},
     pipeline::Source,
 };
-
-/// Lines that wait to be written: our guess, about a megabyte.
-const QUEUE: usize = 4096;
-
-/// How long the end of the process waits for whoever reads the lines: our guess.
-const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// What became of one query.
 #[derive(Clone, Copy, Debug)]
@@ -70,67 +62,23 @@ pub struct QueryLog {
     mode: QueryLogMode,
     one_in: u64,
     seen: Arc<AtomicU64>,
-    writer: QueryLogWriter,
+    writer: LineWriter,
 }
 
-/// The thread that writes; clones share it.
-#[derive(Clone, Debug)]
-pub struct QueryLogWriter {
-    queue: SyncSender<Item>,
-    dropped: Counter,
-}
-
-#[derive(Debug)]
-enum Item {
-    Line(Vec<u8>),
-    /// All before it is written.
-    Flush(oneshot::Sender<()>),
-}
-
-impl QueryLogWriter {
-    /// Starts the thread. It ends with the last clone.
-    pub fn start(registry: &mut Registry) -> std::io::Result<Self> {
-        Self::to(std::io::stdout(), registry)
-    }
-
-    fn to(mut out: impl Write + Send + 'static, registry: &mut Registry) -> std::io::Result<Self> {
-        let dropped = Counter::default();
-        registry.register(
-            "dnsproxy_query_log_dropped",
-            "Lines of the query log that could not be written in time",
-            dropped.clone(),
-        );
-        let (queue, items) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("query-log".to_owned()).spawn(move || {
-            for item in items {
-                match item {
-                    // Nobody reads standard output any more: there is nothing better to do than to go on.
-                    Item::Line(line) => drop(out.write_all(&line)),
-                    Item::Flush(done) => drop(done.send(())),
-                }
-            }
-        })?;
-        Ok(Self { queue, dropped })
-    }
-
-    /// Waits until all lines are written, unless nobody reads them.
-    pub async fn flush(&self) {
-        let (queue, (done, flushed)) = (self.queue.clone(), oneshot::channel());
-        // There may be no room yet.
-        tokio::task::spawn_blocking(move || queue.send(Item::Flush(done)));
-        tokio::time::timeout(FLUSH_LIMIT, flushed).await.ok();
-    }
-
-    fn write(&self, line: Vec<u8>) {
-        if self.queue.try_send(Item::Line(line)).is_err() {
-            self.dropped.inc();
-        }
-    }
+/// Starts the thread that writes the lines of all query logs.
+pub fn start_writer(registry: &mut Registry) -> io::Result<LineWriter> {
+    let writer = LineWriter::start("query-log", io::stdout())?;
+    registry.register(
+        "dnsproxy_query_log_dropped",
+        "Lines of the query log that could not be written in time",
+        writer.dropped().clone(),
+    );
+    Ok(writer)
 }
 
 impl QueryLog {
     /// Logs the queries of `mode`, one of `one_in`.
-    pub fn new(mode: QueryLogMode, one_in: u32, writer: QueryLogWriter) -> Self {
+    pub fn new(mode: QueryLogMode, one_in: u32, writer: LineWriter) -> Self {
         Self { mode, one_in: u64::from(one_in.max(1)), seen: Arc::default(), writer }
     }
 
@@ -179,48 +127,11 @@ fn line(record: &Record<'_>, now: SystemTime) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
-
     use super::*;
     use crate::{
         listener::Transport,
         message::{Qclass, Qtype},
     };
-
-    /// A reader that takes a line for each token.
-    struct Slow {
-        tokens: std::sync::mpsc::Receiver<()>,
-        taken: Arc<AtomicU64>,
-    }
-
-    impl Write for Slow {
-        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            self.tokens.recv().ok();
-            self.taken.fetch_add(1, Ordering::SeqCst);
-            Ok(octets.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn who_flushes_waits_for_all_lines_before() {
-        let ((give, tokens), taken) = (sync_channel(3), Arc::default());
-        let out = Slow { tokens, taken: Arc::clone(&taken) };
-        let writer = QueryLogWriter::to(out, &mut Registry::default()).unwrap();
-        for _ in 0..3 {
-            writer.write(b"{}\n".to_vec());
-        }
-        let mut flushing = Box::pin(writer.flush());
-        assert!((&mut flushing).now_or_never().is_none());
-
-        (0..3).for_each(|_| give.send(()).unwrap());
-        flushing.await;
-
-        assert_eq!(taken.load(Ordering::SeqCst), 3);
-    }
 
     #[test]
     fn a_line_is_json_whatever_the_name_holds() {

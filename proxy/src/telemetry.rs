@@ -1,11 +1,11 @@
 //! Logs on standard error, as text for people or as JSON lines for programs.
 //!
-//! The level follows the manifest, also over a reload, unless the command line sets it.
+//! The level follows the manifest, also over a reload, unless the command line sets it. Nobody waits for a line: see
+//! [`LineWriter`].
 
 use std::{
     any::Any,
-    io::Write,
-    panic,
+    io, panic,
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Instant,
@@ -13,8 +13,17 @@ use std::{
 
 use clap::ValueEnum;
 use dnsproxy_api::v1alpha1::LogLevel;
+use prometheus_client::metrics::counter::Counter;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Registry,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    reload,
+    util::SubscriberInitExt,
+};
+
+use crate::lines::LineWriter;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -32,20 +41,22 @@ pub struct Telemetry {
     format: LogFormat,
     fixed: Option<LevelFilter>,
     level: reload::Handle<LevelFilter, Registry>,
+    lines: LineWriter,
 }
 
 impl Telemetry {
     /// Starts logging. `fixed` wins over every manifest.
-    pub fn start(format: LogFormat, fixed: Option<LevelFilter>) -> Self {
+    pub fn start(format: LogFormat, fixed: Option<LevelFilter>) -> io::Result<Self> {
+        let lines = LineWriter::start("log", io::stderr())?;
         let (filter, level) = reload::Layer::new(fixed.unwrap_or(LevelFilter::INFO));
         let registry = tracing_subscriber::registry().with(filter);
-        let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+        let layer = fmt::layer().with_writer(lines.clone()).with_target(false);
         // A second start in one process, as in tests, keeps the first one's settings.
         match format {
-            LogFormat::Text => registry.with(lines.with_ansi(is_terminal())).try_init().ok(),
-            LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init().ok(),
+            LogFormat::Text => registry.with(layer.with_ansi(is_terminal())).try_init().ok(),
+            LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init().ok(),
         };
-        Self { format, fixed, level }
+        Ok(Self { format, fixed, level, lines })
     }
 
     /// Follows a manifest's level.
@@ -61,8 +72,25 @@ impl Telemetry {
             LogFormat::Text => line.to_owned(),
             LogFormat::Json => serde_json::json!({ "level": "INFO", "message": line }).to_string(),
         };
-        // Nobody reads the log any more: that is no reason to stop serving, as eprintln would.
-        writeln!(std::io::stderr(), "{line}").ok();
+        self.lines.write((line + "\n").into_bytes());
+    }
+
+    /// Counts the lines that were lost.
+    pub fn dropped(&self) -> &Counter {
+        self.lines.dropped()
+    }
+
+    /// Waits until all lines are written, unless nobody reads them.
+    pub async fn flush(&self) {
+        self.lines.flush().await;
+    }
+}
+
+impl<'w> MakeWriter<'w> for LineWriter {
+    type Writer = &'w Self;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        self
     }
 }
 
@@ -86,7 +114,7 @@ pub fn tell_panics() {
 }
 
 fn is_terminal() -> bool {
-    std::io::IsTerminal::is_terminal(&std::io::stderr())
+    io::IsTerminal::is_terminal(&io::stderr())
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

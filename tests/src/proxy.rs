@@ -100,6 +100,11 @@ impl Proxy {
         self.log.lines.borrow().clone()
     }
 
+    /// Reads what it says no more, or again: what it writes stays in the pipes, until they are full.
+    pub fn read_log(&self, is_read: bool) {
+        self.log.is_read.send_replace(is_read);
+    }
+
     /// Waits until it has said a line that is so.
     ///
     /// # Panics
@@ -334,18 +339,22 @@ pub fn folder() -> Arc<TempDir> {
 #[derive(Clone)]
 struct Log {
     lines: watch::Sender<Vec<String>>,
+    is_read: watch::Sender<bool>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { lines: watch::channel(Vec::new()).0 }
+        Self { lines: watch::channel(Vec::new()).0, is_read: watch::channel(true).0 }
     }
 }
 
 impl Log {
     async fn read(self, stream: impl AsyncRead + Unpin) {
         let mut lines = BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
+        let mut is_read = self.is_read.subscribe();
+        while is_read.wait_for(|is_read| *is_read).await.is_ok()
+            && let Ok(Some(line)) = lines.next_line().await
+        {
             self.lines.send_modify(|said| said.push(line));
         }
     }

@@ -1,36 +1,43 @@
 //! What a person is told when a configuration starts to run.
 //!
-//! After a reload only what is new is told again: notices, and lists with what of them cannot be read.
+//! After a reload only what is new is told: notices, servers, and lists with what of them cannot be read.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::App;
 use crate::{
-    config::{Names, Notice},
+    config::{Config, Names, Notice},
     lists::{List, Problems},
 };
 
 impl App {
-    /// Says what runs now; of the notices and names those that are not known from the last configuration.
-    pub(super) fn announce(&self, known: &[Notice], known_names: &Names) {
+    /// Says what runs now, unless it is known from the last configuration.
+    pub(super) fn announce(&self, known: Option<&Config>) {
         let config = &self.config;
         self.telemetry.follow(config.log_level);
         self.metrics.config.set_running(config);
-        for notice in config.notices.iter().filter(|notice| !known.contains(notice)) {
+        let is_known = |notice| known.is_some_and(|known| known.notices.contains(notice));
+        for notice in config.notices.iter().filter(|notice| !is_known(notice)) {
             match notice {
                 Notice::PartsOfTheOperator => tracing::info!("{notice}"),
                 Notice::NoClusterDns => tracing::warn!("{notice}"),
             }
         }
-        announce_names(&config.names, known_names);
-        for upstream in &config.upstreams {
-            for server in &upstream.servers {
-                let scheme = upstream.transport.scheme();
-                self.telemetry.announce(&format!("upstream {} {scheme}://{server}", upstream.name));
-            }
+        announce_names(&config.names, known.map_or(&Names::default(), |known| &known.names));
+        let known_servers: HashSet<_> = known.map(servers).into_iter().flatten().collect();
+        for server in servers(config).filter(|server| !known_servers.contains(server)) {
+            self.telemetry.announce(&server);
         }
         tracing::info!(hash = config.hash, "configuration loaded");
     }
+}
+
+/// The servers of all upstreams, in words.
+fn servers(config: &Config) -> impl Iterator<Item = String> {
+    config.upstreams.iter().flat_map(|upstream| {
+        let scheme = upstream.transport.scheme();
+        upstream.servers.iter().map(move |it| format!("upstream {} {scheme}://{it}", upstream.name))
+    })
 }
 
 /// Says what lists hold and what of them cannot be read.

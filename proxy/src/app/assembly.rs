@@ -5,6 +5,8 @@
 
 use std::{io, sync::Arc};
 
+use prometheus_client::metrics::counter::Counter;
+
 use crate::{
     access::{Access, RateLimit},
     cache::Cache,
@@ -37,7 +39,7 @@ impl Lasting {
 /// # Errors
 /// When the system has no thread left.
 pub fn pipeline_of(config: &Config) -> io::Result<Pipeline> {
-    let (metrics, _) = Metrics::register()?;
+    let (metrics, _) = Metrics::register(&Counter::default())?;
     let lasting = Lasting::new(config, &metrics);
     Ok(make_pipeline(config, None, &lasting, &metrics, &Surroundings::default()))
 }

@@ -15,12 +15,16 @@ use crate::{
 
 /// Exit code 0 after a signal, 1 when it cannot start or go on.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let telemetry = Telemetry::start(args.log_format, args.level());
+    let telemetry = Telemetry::start(args.log_format, args.level())?;
     tell_panics();
     open_files::raise_limit();
     // Queries are served by the workers; this one has the admin endpoints, reloads and signals.
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(args, telemetry));
+    let served = runtime.block_on(async {
+        let served = serve(args, telemetry.clone()).await;
+        telemetry.flush().await;
+        served
+    });
     // Whatever is still being read is not waited for.
     runtime.shutdown_background();
     match served {

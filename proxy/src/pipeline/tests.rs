@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     cache::{Bounds, Cache, CacheMetrics, Policy, PrefetchPolicy, StalePolicy},
     message::{Layout, Qclass, Question, record::Record, request::RequestEdns},
-    query_log::QueryLogWriter,
+    query_log,
     upstream::testing::lab::{Network, Reply},
 };
 
@@ -59,7 +59,7 @@ impl Lab {
             stale: Some(StalePolicy { max_age: 86_400, ttl: 30 }),
             prefetch: Some(PrefetchPolicy { min_hits: 3, remaining_percent: 10 }),
         };
-        let writer = QueryLogWriter::start(registry).unwrap();
+        let writer = query_log::start_writer(registry).unwrap();
         let pipeline = Pipeline {
             access: Access::new(vec!["127.0.0.0/8".parse().unwrap()], vec![], None),
             judge: Judge::for_all(),
