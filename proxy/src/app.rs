@@ -232,10 +232,7 @@ impl App {
     /// Runs what was loaded; what is wrong with it is told, and changes nothing.
     async fn reload(&mut self, loaded: Result<Config, LoadError>, watcher: &mut Option<Watcher>) {
         let result = match loaded {
-            Ok(config) => {
-                let hash = config.hash.clone();
-                self.apply(config).await.map_err(|source| LoadError::Bind { hash, source })
-            }
+            Ok(config) => self.apply(config).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &result {
@@ -245,18 +242,24 @@ impl App {
         self.metrics.config.count_reload(result.is_ok());
         if let Some(watcher) = watcher {
             let mut files = self.config.files.clone();
-            if let Err(LoadError::Invalid { files: wanted, .. }) = result {
-                files.extend(wanted);
+            if let Err(Some(wanted)) = result.as_ref().map_err(LoadError::files) {
+                files.extend(wanted.clone());
             }
             watcher.follow(&files);
         }
     }
 
-    async fn apply(&mut self, config: Config) -> Result<(), BindError> {
+    async fn apply(&mut self, config: Config) -> Result<(), LoadError> {
+        let hash = || config.hash.clone();
+        if let Some((upstream, source)) = self.config.spoiled_by(&config) {
+            let (upstream, files) = (Arc::clone(upstream), config.files.clone());
+            return Err(LoadError::Material { hash: hash(), upstream, source, files });
+        }
         let wanted = wanted(&self.listen, &config);
         let is_served = |wanted| self.listeners.iter().any(|listener| listener.endpoint == wanted);
         let new: Vec<_> = wanted.iter().copied().filter(|&wanted| !is_served(wanted)).collect();
-        let sockets = bind::bind(&new, self.workers.count(), &self.held)?;
+        let sockets = bind::bind(&new, self.workers.count(), &self.held)
+            .map_err(|source| LoadError::Bind { hash: hash(), source })?;
 
         self.lasting.cache.set_capacity(cache_size(&config));
         let previous = self.pipeline.borrow().clone();

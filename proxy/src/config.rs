@@ -42,6 +42,7 @@ mod cluster;
 mod digest;
 mod error;
 mod files;
+mod material;
 mod memory;
 mod names;
 mod notice;

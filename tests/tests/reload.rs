@@ -262,6 +262,39 @@ async fn a_renewed_client_certificate_is_shown_on_the_next_connection() {
     .await;
 }
 
+/// Written in two steps, or by mistake: the last one is as good as it was.
+#[tokio::test]
+async fn a_file_that_has_become_useless_changes_nothing_and_is_told() {
+    let authority = Authority::default();
+    let upstream = Upstream::tls(&authority.server()).start().await;
+    let mut entry = upstream.entry("scripted", &authority);
+    entry["tls"]["ca"] = json!({"file": "ca.pem"});
+    let launch = Launch::new(&upstreams([entry]));
+    let ca = launch.folder().join("ca.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    let proxy = launch.start().await;
+    rcode_is(&proxy, rcodes::NOERROR).await;
+
+    fs::write(&ca, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let rejected = eventually("the file refused", async || {
+        let rejected = proxy.admin.json("/config").await["rejected"]["error"].clone();
+        rejected.as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(rejected.contains("scripted") && rejected.contains("tls.ca"), "{rejected}");
+    assert_eq!(
+        proxy.admin.sum("dnsproxy_config_reloads_total", &["result=\"failure\""]).await,
+        1.0
+    );
+    upstream.cut_connections();
+    rcode_is(&proxy, rcodes::NOERROR).await;
+
+    fs::write(&ca, Authority::new("The next root").pem()).unwrap();
+    upstream.cut_connections();
+    rcode_is(&proxy, rcodes::SERVFAIL).await;
+    assert!(proxy.admin.json("/config").await["rejected"].is_null());
+}
+
 #[tokio::test]
 async fn a_ca_file_that_comes_later_is_awaited_and_nothing_is_trusted_meanwhile() {
     let authority = Authority::default();

@@ -2,12 +2,12 @@
 //!
 //! What was refused is known by the hash of its text, as what runs is; so the operator sees which one a pod refuses.
 
-use std::{io, path::PathBuf, str::Utf8Error};
+use std::{io, path::PathBuf, str::Utf8Error, sync::Arc};
 
 use dnsproxy_api::validate::Problem;
 
 use super::{Unparsable, reload};
-use crate::listener::bind::BindError;
+use crate::{listener::bind::BindError, upstream::MaterialError};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,18 @@ pub enum LoadError {
         /// What cannot be read.
         source: Unparsable,
     },
+    /// A file of an upstream's TLS settings has become useless. A missing one is no reason: it fails closed.
+    #[error("a file of upstream {upstream} is useless, the last one is used on")]
+    Material {
+        /// The hash of its text.
+        hash: String,
+        /// Whose file.
+        upstream: Arc<str>,
+        /// What is wrong with it.
+        source: MaterialError,
+        /// The files that it names: with others it might be used.
+        files: reload::Files,
+    },
     /// Its addresses cannot be bound.
     #[error("the manifest cannot be used")]
     Bind {
@@ -68,8 +80,21 @@ impl LoadError {
             Self::NotUtf8 { hash, .. }
             | Self::Invalid { hash, .. }
             | Self::Unparsable { hash, .. }
+            | Self::Material { hash, .. }
             | Self::Bind { hash, .. } => Some(hash),
             Self::Read { .. } | Self::Defect(_) => None,
+        }
+    }
+
+    /// Files that may be what has to be mended, beside the manifest.
+    pub fn files(&self) -> Option<&reload::Files> {
+        match self {
+            Self::Invalid { files, .. } | Self::Material { files, .. } => Some(files),
+            Self::Read { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Defect(_)
+            | Self::Unparsable { .. }
+            | Self::Bind { .. } => None,
         }
     }
 }
@@ -114,6 +139,12 @@ mod tests {
             LoadError::NotUtf8 { path: PathBuf::new(), hash: hash(), source: broken },
             LoadError::Invalid { hash: hash(), problems: Vec::new(), files: BTreeMap::new() },
             LoadError::Unparsable { hash: hash(), source: Unparsable("5 s".to_owned()) },
+            LoadError::Material {
+                hash: hash(),
+                upstream: "lab".into(),
+                source: MaterialError::NoAuthority,
+                files: BTreeMap::new(),
+            },
             LoadError::Bind { hash: hash(), source: bind },
         ];
 

@@ -76,6 +76,13 @@ pub(super) enum Refusal {
     Final(HandshakeError),
 }
 
+impl TlsSettings {
+    /// Whether connections can be made with them, or what cannot be used.
+    pub fn check(&self) -> Result<(), MaterialError> {
+        TlsClient::new(self).map(drop)
+    }
+}
+
 impl TlsClient {
     /// A client for these settings; an error when a file that they name cannot be used.
     pub(super) fn new(settings: &TlsSettings) -> Result<Self, MaterialError> {
