@@ -223,11 +223,6 @@ impl Pipeline {
         let place_on_route = route.enter().ok_or(Limit::InFlightOnRoute)?;
         Ok((place, place_on_route))
     }
-
-    /// The bounds that listeners need.
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
 }
 
 /// One well-formed query on its way.
