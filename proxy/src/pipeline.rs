@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Whatever happens on the way, a well-formed query gets exactly one reply, at the latest at
-//! `limits.queryDeadline`. Access holds for messages that are not well-formed as well. Sockets belong to [`crate::listener`], connections to [`crate::upstream`].
+//! `limits.queryDeadline` (`replies`). Access holds for messages that are not well-formed as well. Sockets belong to
+//! [`crate::listener`], connections to [`crate::upstream`].
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -13,19 +14,14 @@ use tokio::time::Instant;
 
 use crate::{
     access::{Access, Verdict as Admission},
-    cache::{Entry, How, Key, Scope, Sought},
+    cache::{Key, Scope, Sought},
     checks::Checks,
     cluster_dns::LoopGuard,
     judge::{Fate, Judge, Judgement},
     limits::{InFlight, Limits},
     listener::{Client, Transport},
-    message::{
-        Header, Qtype, Query, Rcode, Rejection, Request,
-        edns::ExtendedError,
-        reply::{self, Terms},
-        truncate,
-    },
-    query_log::{QueryLog, Record},
+    message::{Header, Query, Rcode, Request, reply},
+    query_log::QueryLog,
     rules::metrics::Matches,
     shutdown::Tasks,
     upstream::{Route, Upstreams},
@@ -36,6 +32,7 @@ mod explain;
 mod flights;
 mod inquiry;
 pub mod metrics;
+mod replies;
 mod ruled;
 mod waiting;
 
@@ -46,6 +43,7 @@ pub use waiting::{Answer, Finished};
 
 use caching::Recalled;
 use inquiry::Inquiry;
+use replies::{other, prohibited};
 use ruled::{Own, Way};
 use waiting::{Places, Waiting};
 
@@ -225,164 +223,6 @@ impl Pipeline {
         let place_on_route = route.enter().ok_or(Limit::InFlightOnRoute)?;
         Ok((place, place_on_route))
     }
-
-    /// The bounds that listeners need.
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// A message that is no answerable query is one of its client's all the same: access holds for it, too.
-    fn reject(
-        &self,
-        mut rejection: Rejection<'_>,
-        client: Client,
-        started: Instant,
-        out: &mut Vec<u8>,
-    ) -> Verdict {
-        let Rejection::Error { question, rcode, .. } = &mut rejection else {
-            return Verdict::Silence;
-        };
-        let qtype = question.as_ref().map_or(Qtype(0), |question| question.qtype);
-        self.metrics.count_query(client.transport, qtype);
-        let reason = match (self.access.check(client.address, started), client.transport) {
-            (Admission::Allowed, _) => None,
-            // The sender may be forged, and TCP would not make this an answerable query.
-            (Admission::TooMany, Transport::Udp) => return Verdict::Silence,
-            (Admission::TooMany, Transport::Tcp) => Some(over_the_limit()),
-            (Admission::Denied, _) => Some(prohibited()),
-        };
-        let source = if reason.is_some() { Source::Refused } else { Source::Local };
-        if reason.is_some() {
-            *rcode = Rcode::REFUSED;
-        }
-        let (rcode, upstream, duration) = (*rcode, None, started.elapsed());
-        self.metrics.count_response(rcode, source, duration);
-        if let Some(question) = question {
-            let rcode = Some(rcode);
-            self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
-        }
-        reply::rejection(&rejection, reason.as_ref(), self.terms(client), out);
-        Verdict::Reply
-    }
-
-    fn terms(&self, client: Client) -> Terms {
-        let keepalive = match client.transport {
-            Transport::Udp => None,
-            Transport::Tcp => u16::try_from(self.limits.tcp_idle_timeout.as_millis() / 100).ok(),
-        };
-        Terms { udp_payload: self.limits.edns_buffer_size, keepalive }
-    }
-
-    fn refuse(&self, job: &Job<'_>, reason: &ExtendedError, out: &mut Vec<u8>) -> Verdict {
-        self.error(job, Rcode::REFUSED, Source::Refused, reason, out)
-    }
-
-    /// A bound of ours is reached: the client learns at once which one, where there is no stale answer for it.
-    fn limit(
-        &self,
-        job: &Job<'_>,
-        limit: Limit,
-        stale: Option<Entry>,
-        out: &mut Vec<u8>,
-    ) -> Verdict {
-        self.metrics.count_limited(limit);
-        let Some(entry) = stale else { return self.fail(job, limit.label(), out) };
-        self.give(job, &entry, Source::Stale, None, out);
-        Verdict::Reply
-    }
-
-    /// A rule wants no reply to this.
-    fn keep_silent(&self, job: &Job<'_>) -> Verdict {
-        let Job { query, client, started } = job;
-        let (client, question, duration) = (*client, &query.question, started.elapsed());
-        let (rcode, source, upstream) = (None, Source::Rule, None);
-        self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
-        Verdict::Silence
-    }
-
-    fn fail(&self, job: &Job<'_>, reason: &str, out: &mut Vec<u8>) -> Verdict {
-        self.error(job, Rcode::SERVFAIL, Source::Local, &other(reason), out)
-    }
-
-    fn error(
-        &self,
-        job: &Job<'_>,
-        rcode: Rcode,
-        source: Source,
-        reason: &ExtendedError,
-        out: &mut Vec<u8>,
-    ) -> Verdict {
-        reply::error(&job.query, rcode, Some(reason), self.terms(job.client), out);
-        self.replied(job, rcode, source, out)
-    }
-
-    /// Over the rate limit: a datagram, of which the sender may be forged, is sent to TCP by a reply that
-    /// is no longer than the query; over TCP the client is refused.
-    fn slow_down(&self, job: &Job<'_>, out: &mut Vec<u8>) -> Verdict {
-        match job.client.transport {
-            Transport::Udp => {
-                reply::truncated(&job.query, self.terms(job.client), out);
-                self.replied(job, Rcode::NOERROR, Source::Refused, out)
-            }
-            Transport::Tcp => self.refuse(job, &over_the_limit(), out),
-        }
-    }
-
-    fn replied(&self, job: &Job<'_>, rcode: Rcode, source: Source, out: &mut Vec<u8>) -> Verdict {
-        self.hand_over(job, rcode, source, None, out);
-        Verdict::Reply
-    }
-
-    /// Writes an answer.
-    fn give(
-        &self,
-        job: &Job<'_>,
-        entry: &Entry,
-        source: Source,
-        upstream: Option<&str>,
-        out: &mut Vec<u8>,
-    ) {
-        let how = match source {
-            Source::Cache => How::Cached,
-            Source::Stale => self.how_stale(),
-            Source::Upstream | Source::Rule | Source::Local | Source::Refused => How::Fresh,
-        };
-        entry.write(&job.query, how, self.terms(job.client), job.started, out);
-        self.hand_over(job, entry.rcode(), source, upstream, out);
-    }
-
-    /// Makes the reply fit, counts it and logs it.
-    fn hand_over(
-        &self,
-        job: &Job<'_>,
-        rcode: Rcode,
-        source: Source,
-        upstream: Option<&str>,
-        reply: &mut Vec<u8>,
-    ) {
-        let Job { query, client, started } = job;
-        let limit = match client.transport {
-            Transport::Udp => query.udp_limit(self.limits.edns_buffer_size),
-            Transport::Tcp => usize::from(u16::MAX),
-        };
-        truncate::fit(reply, limit);
-        let (client, question, duration) = (*client, &query.question, started.elapsed());
-        self.metrics.count_response(rcode, source, duration);
-        let rcode = Some(rcode);
-        self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
-    }
-}
-
-fn prohibited() -> ExtendedError {
-    ExtendedError::new(ExtendedError::PROHIBITED, "this client may not ask")
-}
-
-fn over_the_limit() -> ExtendedError {
-    other("access.rateLimit")
-}
-
-fn other(reason: &str) -> ExtendedError {
-    ExtendedError::new(ExtendedError::OTHER, reason)
 }
 
 /// One well-formed query on its way.

@@ -3,7 +3,7 @@
 //! One allocation holds what is needed to find the answer and to give it out: a few numbers, the message as
 //! the upstream sent it but for its OPT record, where its TTLs are, and the extended errors that came with it,
 //! encoded. How it is made of a message, `make` says; what is noted on it while it is kept, `marks`; and how it is
-//! given out, [`write`].
+//! given out, `write`.
 
 use std::{
     fmt,

@@ -91,7 +91,7 @@ enum Verdict {
 impl Facts {
     fn judge(&self, message: &[u8], records: &[Record], bounds: &Bounds) -> Verdict {
         match self.rcode {
-            _ if self.is_truncated || self.rcode.0 > 15 => Verdict::Fleeting,
+            _ if self.is_truncated || self.rcode.is_extended() => Verdict::Fleeting,
             Rcode::YXDOMAIN => Verdict::Positive,
             Rcode::NOERROR if self.has_data(records) => Verdict::Positive,
             _ if self.is_failure => Verdict::Failure,

@@ -95,7 +95,7 @@ impl TcpAcceptor {
     fn start(&self, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
         let client = peer.ip().to_canonical();
         let pipeline = Arc::clone(&self.pipeline.borrow());
-        let limits = pipeline.limits();
+        let limits = pipeline.limits;
         let (is_welcome, _) = pipeline.access.of(client);
         let admission = self.connections.admit(
             client,

@@ -119,6 +119,12 @@ impl Rcode {
         matches!(self, Self::NOERROR | Self::NXDOMAIN | Self::YXDOMAIN)
     }
 
+    /// Whether the header alone has no room for it, so that it belongs to one exchange and its OPT records (RFC 6891
+    /// section 6.1.3).
+    pub fn is_extended(self) -> bool {
+        self.0 > 15
+    }
+
     /// The mnemonic of the IANA registry, or `None` for a number without one.
     pub fn mnemonic(self) -> Option<&'static str> {
         Some(match self.0 {

@@ -9,7 +9,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::*;
 use crate::{
     cache::{Bounds, Cache, CacheMetrics, Policy, PrefetchPolicy, StalePolicy},
-    message::{Layout, Qclass, Question, record::Record, request::RequestEdns},
+    message::{Layout, Qclass, Qtype, Question, record::Record, request::RequestEdns},
     query_log,
     upstream::testing::lab::{Network, Reply},
 };

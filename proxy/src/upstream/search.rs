@@ -133,7 +133,7 @@ impl<'s> Search<'s> {
             server.probe();
         }
         match result {
-            Ok((_, rcode)) if rcode.0 > 15 => {
+            Ok((_, rcode)) if rcode.is_extended() => {
                 self.note_failure(server, ExchangeError::Rcode(rcode), now);
             }
             Ok((response, _)) if is_final => {

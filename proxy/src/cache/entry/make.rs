@@ -42,7 +42,8 @@ impl Entry {
         let rcode = layout.rcode(&message);
         let errors = relayed_errors(&message, layout);
         if u16_at(&message, 4) == Some(0) {
-            let lifetime = if rcode.is_answer() || rcode.0 > 15 { 0 } else { bounds.failure_ttl };
+            let is_fleeting = rcode.is_answer() || rcode.is_extended();
+            let lifetime = if is_fleeting { 0 } else { bounds.failure_ttl };
             return Self::without_records(key, rcode, lifetime, &errors, now);
         }
         if !is_about(&message, key) || message.len() > usize::from(u16::MAX) {

@@ -43,7 +43,7 @@ impl Entry {
     ) {
         let start = out.len();
         // Without an OPT record there is no room for the upper bits, and the lower ones alone would lie.
-        let has_room = self.rcode().0 <= 15 || query.edns.is_some();
+        let has_room = !self.rcode().is_extended() || query.edns.is_some();
         let rcode = if has_room { self.rcode() } else { Rcode::SERVFAIL };
         out.extend_from_slice(self.message());
         if let Some(message) = out.get_mut(start..) {

@@ -103,7 +103,7 @@ impl Connection {
         let may_read = self.intake.wants_more() && self.has_room() && !self.admission.is_evicted();
         // Else it is the client's turn.
         let is_awaiting = !self.waiting.is_empty() && self.may_queue();
-        let deadline = self.progress + self.pipeline.limits().tcp_idle_timeout;
+        let deadline = self.progress + self.pipeline.limits.tcp_idle_timeout;
         let holds_much = self.admission.holding().is_much();
         let (mut reader, mut writer) = stream.split();
         tokio::select! {
