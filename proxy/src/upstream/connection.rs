@@ -429,6 +429,11 @@ impl Asked {
         self.connection.state().last_received.is_some_and(|received| received > self.sent)
     }
 
+    /// Whether the server was asked something before on the connection that it has not answered.
+    pub(super) fn is_behind_another(&self) -> bool {
+        self.id.is_some_and(|id| self.connection.state().pending.has_older_than(id))
+    }
+
     /// Since when nothing has come on the connection: at the earliest since it was asked, and since it was open.
     pub(super) fn silent_since(&self) -> Instant {
         let state = self.connection.state();

@@ -8,6 +8,7 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -30,6 +31,8 @@ pub(super) struct Exchange {
     server: Arc<Server>,
     request: Arc<Request>,
     started: Instant,
+    /// When it was sent last.
+    sent: Instant,
     with_edns: bool,
     /// How many connections have died under the question alone, or were never made.
     deaths: u8,
@@ -42,6 +45,8 @@ pub(super) struct Exchange {
     rides: u8,
     /// Whether an answer by a datagram was cut.
     is_truncated: bool,
+    /// Whether it was sent once more since somebody asked.
+    has_moved: bool,
     way: Way,
 }
 
@@ -104,6 +109,7 @@ impl Exchange {
             server: Arc::clone(server),
             request: Arc::clone(request),
             started: now,
+            sent: now,
             with_edns: true,
             deaths: 0,
             ends: 0,
@@ -111,6 +117,7 @@ impl Exchange {
             first_end: None,
             rides: 0,
             is_truncated: false,
+            has_moved: false,
             way: Way::Failed(ExchangeError::Closed),
         };
         exchange.ask(now);
@@ -149,6 +156,7 @@ impl Exchange {
                     let (now, end) = (Instant::now(), self.kind_of_end(&error));
                     if self.may_ask_again(end, now) {
                         self.note_end(end, now);
+                        self.has_moved = true;
                         self.ask_on_stream(now);
                     } else if self.is_truncated {
                         // Whatever happens over TCP, the server has answered.
@@ -220,6 +228,12 @@ impl Exchange {
         }
     }
 
+    /// Whether silence may be because of others: those that were there before on its connection, or the connection's age.
+    pub(super) fn is_among_others(&self) -> bool {
+        let is_behind = matches!(&self.way, Way::Stream(asked) if asked.is_behind_another());
+        is_behind || self.is_on_old_connection()
+    }
+
     fn is_on_old_connection(&self) -> bool {
         match &self.way {
             Way::Stream(asked) => !asked.connection().is_begun_since(self.started),
@@ -227,9 +241,19 @@ impl Exchange {
         }
     }
 
+    /// Whether it went to another connection since this was asked last.
+    pub(super) fn take_moved(&mut self) -> bool {
+        mem::take(&mut self.has_moved)
+    }
+
     /// When it was started.
     pub(super) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// When it was sent on the way that it is on: what happened before says nothing about how fast the server is.
+    pub(super) fn sent(&self) -> Instant {
+        self.sent
     }
 
     /// Since when nothing at all has come from the server on this way; at the earliest since the question was
@@ -254,6 +278,28 @@ impl Exchange {
         }
     }
 
+    /// Goes to another connection, if the server lives and another question is in the way on this one; and tells whether it has.
+    pub(super) fn leave(&mut self, now: Instant) -> bool {
+        let Way::Stream(asked) = &self.way else { return false };
+        let is_alive = !self.server.health().is_silent_since(self.started);
+        if !is_alive || !asked.is_behind_another() || !self.may_ask_again(End::Around, now) {
+            return false;
+        }
+        asked.connection().suspect();
+        self.note_end(End::Around, now);
+        self.ask_on_stream(now);
+        true
+    }
+
+    /// Whether nothing has come on its connection since it was asked there.
+    pub(super) fn is_unheard(&self) -> bool {
+        match &self.way {
+            Way::Stream(asked) => !asked.is_heard_since(),
+            Way::Datagram(_) => true,
+            Way::Failed(_) => false,
+        }
+    }
+
     /// Until when an answer may come. While a connection is being made that is for its own limit to end.
     pub(super) fn due(&self) -> Instant {
         let limits = self.server.limits();
@@ -266,6 +312,7 @@ impl Exchange {
 
     fn ask(&mut self, now: Instant) {
         if self.server.is_udp() {
+            self.sent = now;
             let edns = self.with_edns.then(|| self.server.edns_of_datagrams());
             let (address, request) = (self.server.address(), Arc::clone(&self.request));
             let series = Arc::clone(self.server.series());
@@ -278,6 +325,7 @@ impl Exchange {
     }
 
     fn ask_on_stream(&mut self, now: Instant) {
+        self.sent = now;
         let edns = self.with_edns.then(|| self.server.edns_of_streams());
         let is_apart = self.ends + self.rides >= ENDS_TOGETHER;
         let wanted = if is_apart { Wanted::InTurn } else { Wanted::Best };

@@ -186,6 +186,12 @@ impl Pending {
         self.last_sent != self.last_answered
     }
 
+    /// Whether there is no answer yet to a question that was taken in before this one, be it that nobody waits for it any more.
+    pub(super) fn has_older_than(&self, id: u16) -> bool {
+        let age = |id: &u16| self.next.wrapping_sub(*id);
+        self.questions.keys().any(|other| age(other) > age(&id))
+    }
+
     /// Of what can be for nobody else.
     fn fail_the_only_one(&mut self, error: &ExchangeError) {
         if self.questions.len() == 1 {

@@ -92,15 +92,23 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>, is_decisive: bool) -> 
     let limits = server.limits();
     let end = started + limits.connect + limits.query;
     let mut answer = poll_while_heard(&mut exchange, server.patience(), end).await;
-    if answer.is_none() {
-        if is_decisive && exchange.suspect() {
-            server.suspect();
+    while answer.is_none() && is_decisive && exchange.suspect() {
+        server.suspect();
+        let now = Instant::now();
+        if !exchange.is_among_others() || now >= end {
+            break;
         }
+        // What is stuck behind somebody's question says nothing about the server: a fresh connection does.
+        exchange = Exchange::start(server, &request, now);
+        answer = poll_while_heard(&mut exchange, server.patience(), end).await;
+    }
+    if answer.is_none() {
         answer = poll_until(&mut exchange, end).await;
     }
     let result = answer.unwrap_or(Err(ExchangeError::Timeout(limits.query)));
     if is_decisive || result.is_ok() {
-        server.note_probe(result.as_ref(), started, Instant::now());
+        let begun = if result.is_ok() { exchange.sent() } else { started };
+        server.note_probe(result.as_ref(), begun, Instant::now());
     }
     if result.is_ok() {
         // As much time again, for those that are alive all the same.

@@ -53,7 +53,11 @@ pub(super) struct Search<'s> {
 
 /// What happened.
 enum Event {
-    Ended { index: usize, result: Result<(Response, Rcode), ExchangeError> },
+    Ended {
+        index: usize,
+        result: Result<(Response, Rcode), ExchangeError>,
+    },
+    /// It may be time to look at something, or it may not be any more.
     Time,
 }
 
@@ -110,6 +114,10 @@ impl<'s> Search<'s> {
             if let Poll::Ready(result) = exchange.poll(cx) {
                 return Poll::Ready(Event::Ended { index, result });
             }
+            if exchange.take_moved() {
+                attempt.look_again(Instant::now());
+                return Poll::Ready(Event::Time);
+            }
         }
         timer.poll(cx).map(|()| Event::Time)
     }
@@ -128,7 +136,8 @@ impl<'s> Search<'s> {
         attempt.gave_nothing = result.as_ref().is_err_and(ExchangeError::is_end_of_connection);
         attempt.is_garbled = result.as_ref().is_err_and(ExchangeError::is_garbled);
         let outcome = result.as_ref().map(|(_, rcode)| *rcode);
-        server.note(outcome, is_final, exchange.started(), now);
+        let begun = if result.is_ok() { exchange.sent() } else { exchange.started() };
+        server.note(outcome, is_final, begun, now);
         if result.is_err() && server.is_suspect() {
             server.probe();
         }
@@ -265,15 +274,17 @@ impl<'s> Search<'s> {
             && !server.is_half_full()
     }
 
-    /// Goes on to wait, until the deadline. One that is down is tried beside it; and of two datagrams both may have been lost.
+    /// Goes on to wait, until the deadline. One that is down is tried beside it; and where nothing came at all, both datagrams
+    /// may have been lost, or the answer be stuck behind another one.
     fn stay(&mut self, index: usize, exchange: Exchange, now: Instant) {
         let Some(attempt) = self.tries.get_mut(index) else { return };
+        let is_unheard = exchange.is_unheard();
         attempt.exchange = Some(exchange);
         attempt.next = Step::Stay;
         let server = attempt.server;
         if self.next_server(now).is_some() {
             self.fail_over(server, SILENCE, now);
-        } else if server.is_udp() && self.may_ask_another(now) {
+        } else if is_unheard && self.may_ask_another(now) {
             self.ask(server, false, now);
         }
     }

@@ -96,11 +96,30 @@ impl<'s> Try<'s> {
     pub(super) fn heed_silence(&mut self, now: Instant) -> bool {
         // A way that is still being made is looked at again.
         self.looked = now;
-        if self.suspect() {
+        if self.gave_nothing {
+            self.leave(now);
+        } else if self.suspect() {
             self.next = Step::TimeOut;
             self.gave_nothing = true;
         }
         !mem::replace(&mut self.has_moved_on, true)
+    }
+
+    /// The server is looked after already, and this connection is silent as well: it may be because of who has waited there
+    /// longer. Who has waited longest stays, since it may be a slow name.
+    fn leave(&mut self, now: Instant) {
+        let has_left = self.exchange.as_mut().is_some_and(|exchange| exchange.leave(now));
+        if !has_left {
+            self.next = Step::TimeOut;
+        }
+    }
+
+    /// The question is on another connection now, which may be silent as well.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        if self.next == Step::TimeOut {
+            self.next = Step::Suspect;
+            self.looked = now;
+        }
     }
 
     /// Nothing at all came for longer than usual: the server is looked after, if that is its to explain.

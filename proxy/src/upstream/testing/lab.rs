@@ -53,6 +53,8 @@ pub(crate) enum Door {
 pub(crate) enum Reply {
     After(Duration, u8),
     Never,
+    /// Nothing comes on the connection from now on.
+    Stuck,
     /// Fewer records than the answer says.
     Garbled,
     /// The connection is closed.
@@ -231,7 +233,7 @@ impl LabServer {
     async fn serve(self, connection: usize, stream: DuplexStream, closing: CancellationToken) {
         let (mut input, output) = split(stream);
         let output = Arc::new(tokio::sync::Mutex::new(output));
-        let mut answers = 0;
+        let (mut answers, mut is_stuck) = (0, false);
         while answers < self.state().answers {
             let idle = self.state().idle;
             let query = tokio::select! {
@@ -240,11 +242,17 @@ impl LabServer {
                 () = closing.cancelled() => None,
             };
             let Some(query) = query else { break };
-            let (delay, answer) = match self.hear(connection, &query) {
+            let reply = self.hear(connection, &query);
+            let (delay, answer) = match reply {
+                _ if is_stuck => continue,
                 Reply::After(delay, 0) => (delay, answer_to(&query)),
                 Reply::After(delay, rcode) => (delay, response_to(&query, rcode)),
                 Reply::Garbled => (FAST, garbled(&query)),
                 Reply::Never => continue,
+                Reply::Stuck => {
+                    is_stuck = true;
+                    continue;
+                }
                 Reply::Close => break,
                 Reply::CloseAfter(delay) => {
                     let output = Arc::clone(&output);
