@@ -26,7 +26,7 @@ mod store;
 pub mod suspension;
 mod weight;
 
-pub use entry::{Entry, How};
+pub use entry::{Entry, How, Origin};
 pub use key::{Key, Scope};
 pub use metrics::CacheMetrics;
 pub use policy::{Bounds, Policy, PrefetchPolicy, StalePolicy};

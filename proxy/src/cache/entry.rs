@@ -21,6 +21,7 @@ mod make;
 mod marks;
 mod write;
 
+pub use make::Origin;
 pub use write::How;
 
 /// A finished answer; clones share it.

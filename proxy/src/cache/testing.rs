@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Bounds, Entry, How, Key, Scope};
+use super::{Bounds, Entry, How, Key, Origin, Scope};
 use crate::message::{
     Header, Layout, Qclass, Qtype, Query, Question, Rcode,
     edns::{ExtendedError, OptWriter, option},
@@ -128,12 +128,24 @@ impl Upstream {
 
 pub(super) fn entry_for(key: &Key<'_>, message: Vec<u8>, bounds: &Bounds, now: Instant) -> Entry {
     let layout = Layout::of(&message).unwrap();
-    Entry::of_upstream(key, message, &layout, true, bounds, now)
+    Entry::of_upstream(key, message, &layout, &authenticated(), bounds, now)
+}
+
+/// Of a message over an authenticated connection.
+pub(super) fn authenticated() -> Origin {
+    Origin { is_secure: true, reason: None }
 }
 
 pub(super) fn relay(query: &Query<'_>, message: Vec<u8>, is_secure: bool) -> Vec<u8> {
     let (layout, now) = (Layout::of(&message).unwrap(), Instant::now());
-    let entry = Entry::of_upstream(&key(query), message, &layout, is_secure, &Bounds::NONE, now);
+    let entry = Entry::of_upstream(
+        &key(query),
+        message,
+        &layout,
+        &Origin { is_secure, reason: None },
+        &Bounds::NONE,
+        now,
+    );
     written(&entry, query, How::Fresh, now)
 }
 

@@ -7,7 +7,7 @@ use super::{
     testing::{Asked, SELF, Upstream, key, record, soa, written},
     *,
 };
-use crate::message::{Header, Name, Qclass, Qtype, Question};
+use crate::message::{Header, Name, Qclass, Qtype, Question, edns::ExtendedError};
 
 const NAME: &str = "www.example.";
 const BOUNDS: Bounds = Bounds { min_ttl: 0, max_ttl: 3600, negative_max_ttl: 300, failure_ttl: 5 };
@@ -63,12 +63,15 @@ fn servfail() -> Upstream {
 fn an_answer_that_may_not_be_kept_ends_what_it_replaces() {
     let now = Instant::now();
     let without_soa = |rcode| Upstream::empty(NAME, Qtype::A, rcode);
+    let block = Some(vec![ExtendedError::new(ExtendedError::BLOCKED, "")]);
+    let blocked = Upstream { opt: block, ..without_soa(Rcode::REFUSED) };
     let part = Upstream { flags: Header::QR | Header::TC, ..address() };
     let cases = [
         ("a TTL of zero", Upstream::address(NAME, 0), "miss"),
         ("no such record, without an SOA", without_soa(Rcode::NOERROR), "miss"),
         ("no such name, without an SOA", without_soa(Rcode::NXDOMAIN), "miss"),
         ("a failure", servfail(), "failure SERVFAIL stale NOERROR"),
+        ("a block (RFC 8914 section 4.16)", blocked, "fresh REFUSED"),
         ("a part of an answer", part, "stale NOERROR"),
     ];
     for (why, newer, expected) in cases {

@@ -132,6 +132,12 @@ impl ExtendedError {
         matches!(self.code, 1 | 2 | 5..=12 | 25 | 27)
     }
 
+    /// Whether an upstream says that it blocks the name: that is its decision, and no failure (RFC 8914 sections 4.16 to
+    /// 4.18).
+    pub fn is_block(&self) -> bool {
+        matches!(self.code, 15..=17)
+    }
+
     fn read(data: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(data.get(2..)?).trim_end_matches('\0').to_owned();
         Some(Self { code: u16_at(data, 0)?, text })
@@ -313,6 +319,16 @@ mod tests {
             let name = failures.iter().find(|(failure, _)| *failure == code).map(|(_, name)| name);
             let is_failure = ExtendedError::new(code, "").is_validation_failure();
             assert_eq!(is_failure, name.is_some(), "{code}: {name:?}");
+        }
+    }
+
+    /// 18, prohibited, is about us and not about the name.
+    #[test]
+    fn blocks_are_known_by_their_codes() {
+        let blocks = [(15, "Blocked"), (16, "Censored"), (17, "Filtered")];
+        for code in 0..100 {
+            let name = blocks.iter().find(|(block, _)| *block == code);
+            assert_eq!(ExtendedError::new(code, "").is_block(), name.is_some(), "{code}: {name:?}");
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
     waiting::{Outcome, Spare},
 };
 use crate::{
-    cache::{Bounds, Cache, Entry, Found, How, Key, Policy, Scope, Sought},
+    cache::{Bounds, Cache, Entry, Found, How, Key, Origin, Policy, Scope, Sought},
     checks::Checked,
     message::{
         Header, Rcode, Request,
@@ -264,13 +264,18 @@ impl Pipeline {
         let is_limit = exchanged.as_ref().is_err_and(Failure::is_limit);
         let outcome = match exchanged {
             Ok(answer) => {
-                let upstream::Answer { message, layout, upstream, server: _, is_secure } = answer;
+                let upstream::Answer { message, layout, upstream, server, is_secure } = answer;
+                let rcode = layout.rcode(&message);
                 let entry = match self.checks.apply(&message, &layout, is_public) {
-                    None => Entry::of_upstream(&key, message, &layout, is_secure, &bounds, now),
-                    Some(checked) => {
-                        let is_failure = !layout.rcode(&message).is_answer();
-                        of_checked(&key, &checked, is_failure, &bounds, now)
+                    None => {
+                        let reason = (!rcode.is_answer()).then(|| {
+                            let text = format!("upstream {upstream} {server}: it answers {rcode}");
+                            ExtendedError::new(ExtendedError::OTHER, text)
+                        });
+                        let origin = Origin { is_secure, reason };
+                        Entry::of_upstream(&key, message, &layout, &origin, &bounds, now)
                     }
+                    Some(checked) => of_checked(&key, &checked, !rcode.is_answer(), &bounds, now),
                 };
                 Outcome { entry, upstream: Some(upstream), source: Source::Upstream }
             }

@@ -93,10 +93,11 @@ fn read(message: &[u8], id: u16, question: &Question<'_>, offered: usize) -> Opt
     if !is_bare_error(header) && !repeats(message, header, question) {
         return None;
     }
-    // One that is longer than we take (RFC 6891 section 6.2.3) has lost its end on the way to us.
-    if header.has(Header::TC) || message.len() > offered {
-        return Some(Datagram::Truncated);
-    }
-    let layout = Layout::of(message).ok()?;
-    Some(Datagram::Whole(Response { message: message.to_vec(), layout }))
+    // One that is longer than we take (RFC 6891 section 6.2.3) has lost its end on the way to us, and one that ends too early
+    // may have lost it on the way to the server: over TCP it is seen whether there is more.
+    let is_whole = !header.has(Header::TC) && message.len() <= offered;
+    let layout = Layout::of(message).ok().filter(|_| is_whole);
+    Some(layout.map_or(Datagram::Truncated, |layout| {
+        Datagram::Whole(Response { message: message.to_vec(), layout })
+    }))
 }

@@ -25,22 +25,32 @@ use crate::{
     },
 };
 
+/// Where a message comes from.
+#[derive(Debug, Default)]
+pub struct Origin {
+    /// Whether it came over an authenticated connection: only then AD means anything.
+    pub is_secure: bool,
+    /// What clients are told where it is a failure that gives no reason.
+    pub reason: Option<ExtendedError>,
+}
+
 impl Entry {
     /// Makes an entry of an upstream's message that answers `key`.
     ///
-    /// `is_secure` says whether the message came over an authenticated connection: only then AD means anything.
     /// An error without a question gets the one of `key`; a message about something else becomes SERVFAIL that is
     /// not kept.
     pub fn of_upstream(
         key: &Key<'_>,
         mut message: Vec<u8>,
         layout: &Layout,
-        is_secure: bool,
+        origin: &Origin,
         bounds: &Bounds,
         now: Instant,
     ) -> Self {
         let rcode = layout.rcode(&message);
-        let errors = relayed_errors(&message, layout);
+        let told = extended_errors(&message, layout);
+        let reason = origin.reason.as_ref().filter(|_| told.is_empty());
+        let errors = options(told.iter().chain(reason));
         if u16_at(&message, 4) == Some(0) {
             let is_fleeting = rcode.is_answer() || rcode.is_extended();
             let lifetime = if is_fleeting { 0 } else { bounds.failure_ttl };
@@ -53,15 +63,19 @@ impl Entry {
         remove_opt(&mut message, layout);
         // A CNAME chain before a denial belongs to the type that was asked for.
         let is_bare = u16_at(&message, 6) == Some(0);
+        let is_failure = !rcode.is_answer();
         let slot = match rcode {
-            _ if !rcode.is_answer() => Slot::Failure(key.qtype),
+            // Who blocks a name has answered: what was known before must not be given instead.
+            _ if told.iter().any(ExtendedError::is_block) => Slot::Answer(key.qtype),
+            _ if is_failure => Slot::Failure(key.qtype),
             Rcode::NXDOMAIN if is_bare => {
                 Slot::of_denial(key.qtype).unwrap_or(Slot::Answer(key.qtype))
             }
             _ => Slot::Answer(key.qtype),
         };
-        let kept = Header::AA | Header::TC | if is_secure { Header::AD } else { 0 };
-        Self::settled(key, Sort { rcode, slot, kept }, message, layout, &errors, bounds, now)
+        let kept = Header::AA | Header::TC | if origin.is_secure { Header::AD } else { 0 };
+        let sort = Sort { rcode, slot, is_failure, kept };
+        Self::settled(key, sort, message, layout, &errors, bounds, now)
     }
 
     /// Makes an entry of a message that was made here, mostly of those of upstreams. It has no OPT record, and the
@@ -83,7 +97,8 @@ impl Entry {
         let kept = Header::AA | Header::TC | Header::AD;
         let qtype = key.qtype;
         let slot = if is_failure { Slot::Failure(qtype) } else { Slot::Answer(qtype) };
-        Self::settled(key, Sort { rcode, slot, kept }, message, &layout, errors, bounds, now)
+        let sort = Sort { rcode, slot, is_failure, kept };
+        Self::settled(key, sort, message, &layout, errors, bounds, now)
     }
 
     /// An entry of a message without an OPT record.
@@ -96,12 +111,12 @@ impl Entry {
         bounds: &Bounds,
         now: Instant,
     ) -> Self {
-        let Sort { rcode, slot, kept } = sort;
+        let Sort { rcode, slot, is_failure, kept } = sort;
         let flags = u16_at(&message, 2).unwrap_or_default();
         set_u16(&mut message, 2, flags & kept);
         let facts = Facts {
             rcode,
-            is_failure: matches!(slot, Slot::Failure(_)),
+            is_failure,
             qtype: key.qtype,
             is_truncated: flags & Header::TC != 0,
             answers_end: layout.answers_end,
@@ -178,6 +193,8 @@ impl Entry {
 struct Sort {
     rcode: Rcode,
     slot: Slot,
+    /// Whether it lives as long as failures do.
+    is_failure: bool,
     /// The flags that stay.
     kept: u16,
 }
@@ -185,14 +202,18 @@ struct Sort {
 /// Type and class of a question.
 const QUESTION_FIXED_LEN: usize = 4;
 
-/// The extended errors of an upstream, as options.
-fn relayed_errors(message: &[u8], layout: &Layout) -> Vec<u8> {
+/// The extended errors of an upstream.
+fn extended_errors(
+    message: &[u8],
+    layout: &Layout,
+) -> SmallVec<[ExtendedError; MAX_RELAYED_ERRORS]> {
+    let edns = layout.edns(message);
+    edns.map(|edns| edns.extended_errors().take(MAX_RELAYED_ERRORS).collect()).unwrap_or_default()
+}
+
+fn options<'e>(errors: impl Iterator<Item = &'e ExtendedError>) -> Vec<u8> {
     let mut options = Vec::new();
-    if let Some(edns) = layout.edns(message) {
-        edns.extended_errors()
-            .take(MAX_RELAYED_ERRORS)
-            .for_each(|error| edns::encode_error(&error, &mut options));
-    }
+    errors.for_each(|error| edns::encode_error(error, &mut options));
     options
 }
 

@@ -417,6 +417,7 @@ mod properties {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+    use crate::cache::testing::authenticated;
 
     /// A record that any decoder takes: an address, a text, a CNAME record or one of an unknown type.
     fn any_record() -> impl Strategy<Value = Vec<u8>> {
@@ -530,7 +531,7 @@ mod properties {
                     checking_disabled: false,
                     scope: Scope(1),
                 };
-                let entry = Entry::of_upstream(&key, message.clone(), &layout, true, &FAILURES, now);
+                let entry = Entry::of_upstream(&key, message.clone(), &layout, &authenticated(), &FAILURES, now);
                 let asked = asked(NAME, Some((true, true)));
                 written(&entry, &asked.query(), How::Cached, now + after(age.into()));
                 let text = format!("{entry:?}");

@@ -148,26 +148,30 @@ async fn the_best_bad_answer_is_given_when_there_is_no_good_one() {
 }
 
 #[tokio::test]
-async fn an_answer_that_failed_validation_is_not_shopped_around() {
-    let authority = Authority::new("the lab's");
-    let bogus = DotServer::scripted(authority.issue(&[NAME]), |_, mut wire: Counted| async move {
-        while let Some(query) = read_frame(&mut wire).await {
-            let mut answer = response_to(&query, 2);
-            answer[11] = 1;
-            // An OPT record with the extended error 6, DNSSEC Bogus (RFC 8914 section 4.7).
-            answer.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0f\0\x02\0\x06");
-            write_frame(&mut wire, &answer).await;
-        }
-    })
-    .await;
-    let other = DotServer::start(authority.issue(&[NAME])).await;
-    let fixture = Fixture::new(lab(&authority), &[bogus.address, other.address]);
+async fn an_answer_that_is_forged_or_blocked_is_not_shopped_around() {
+    // With an extended error: DNSSEC Bogus (RFC 8914 section 4.7), Blocked and Filtered (4.16 and 4.18).
+    for (rcode, code) in [(2, 6), (5, 15), (5, 17)] {
+        let authority = Authority::new("the lab's");
+        let script = move |_, mut wire: Counted| async move {
+            while let Some(query) = read_frame(&mut wire).await {
+                let mut answer = response_to(&query, rcode);
+                answer[11] = 1;
+                answer.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0f\0\x02\0");
+                answer.push(code);
+                write_frame(&mut wire, &answer).await;
+            }
+        };
+        let refusing = DotServer::scripted(authority.issue(&[NAME]), script).await;
+        let other = DotServer::start(authority.issue(&[NAME])).await;
+        let fixture = Fixture::new(lab(&authority), &[refusing.address, other.address]);
 
-    let answer = fixture.ask("www.example.").await.unwrap();
+        let answer = fixture.ask("www.example.").await.unwrap();
 
-    assert_eq!((answer.server, other.log.accepted()), (bogus.address, 0));
-    let server = &fixture.upstreams.routing.routes[0].servers[0];
-    assert_eq!(server.latency().expected(Instant::now()), None, "nor is it worth a slow one");
+        assert_eq!((answer.server, other.log.accepted()), (refusing.address, 0), "{code}");
+        let server = &fixture.upstreams.routing.routes[0].servers[0];
+        let expected = server.latency().expected(Instant::now());
+        assert_eq!(expected, None, "{code}: nor is it worth a slow one");
+    }
 }
 
 #[tokio::test]

@@ -134,9 +134,16 @@ async fn an_answer_that_fits_no_datagram_is_asked_for_again_over_tcp() {
         answer
     };
     let too_long = |query: &[u8]| [answer_to(query), vec![0; 2000]].concat();
+    let cut = |query: &[u8]| {
+        let answer = answer_to(query);
+        answer[..answer.len() - 3].to_vec()
+    };
     type Make = fn(&[u8]) -> Vec<u8>;
-    let cases: [(&str, Make); 2] =
-        [("truncated", truncated), ("longer than we take (RFC 6891 6.2.3)", too_long)];
+    let cases: [(&str, Make); 3] = [
+        ("truncated", truncated),
+        ("longer than we take (RFC 6891 6.2.3)", too_long),
+        ("cut somewhere (coredns#6277)", cut),
+    ];
 
     for (why, datagram) in cases {
         let (listener, socket) = one_port_for_both().await;
