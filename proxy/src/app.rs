@@ -253,6 +253,7 @@ impl App {
         let hash = || config.hash.clone();
         if let Some((upstream, source)) = self.config.spoiled_by(&config) {
             let (upstream, files) = (Arc::clone(upstream), config.files.clone());
+            let source = Box::new(source);
             return Err(LoadError::Material { hash: hash(), upstream, source, files });
         }
         let wanted = wanted(&self.listen, &config);

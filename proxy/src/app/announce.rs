@@ -23,7 +23,8 @@ impl App {
                 Notice::NoClusterDns => tracing::warn!("{notice}"),
             }
         }
-        announce_names(&config.names, known.map_or(&Names::default(), |known| &known.names));
+        let no_names = Names::default();
+        announce_names(&config.names, known.map_or(&no_names, |known| &known.names));
         let known_servers: HashSet<_> = known.map(servers).into_iter().flatten().collect();
         for server in servers(config).filter(|server| !known_servers.contains(server)) {
             self.telemetry.announce(&server);

@@ -59,7 +59,7 @@ pub enum LoadError {
         /// Whose file.
         upstream: Arc<str>,
         /// What is wrong with it.
-        source: MaterialError,
+        source: Box<MaterialError>,
         /// The files that it names: with others it might be used.
         files: reload::Files,
     },
@@ -142,7 +142,7 @@ mod tests {
             LoadError::Material {
                 hash: hash(),
                 upstream: "lab".into(),
-                source: MaterialError::NoAuthority,
+                source: Box::new(MaterialError::NoAuthority),
                 files: BTreeMap::new(),
             },
             LoadError::Bind { hash: hash(), source: bind },
