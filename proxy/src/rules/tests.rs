@@ -220,7 +220,7 @@ fn records_that_are_taken_out_take_their_signatures_along() {
     let rules = rules("{name: v4, match: {names: {zone: [.]}}, response: {removeTypes: [AAAA]}}");
     let decision = decide(&rules, "a.example. AAAA");
     let mut response = Response::empty(question("a.example. AAAA"));
-    response.header.flags |= Header::AD;
+    response.header.flags |= Header::AA | Header::AD;
     let signature = [&[0, 28][..], &[0; 16], b"\x07example\0", b"signature"].concat();
     response.sections[0] = vec![
         record("a.example.", Qtype::AAAA, &[1; 16]),
@@ -231,7 +231,8 @@ fn records_that_are_taken_out_take_their_signatures_along() {
     undo(&decision.steps, &mut response, &mut rcode).unwrap();
 
     assert_eq!((response.sections[0].len(), response.sections[1].len()), (0, 1), "a denial");
-    assert_eq!(response.header.flags & Header::AD, 0, "nobody signed that there is nothing");
+    let told = response.header.flags & (Header::AA | Header::AD);
+    assert_eq!(told, 0, "nobody said or signed that there is nothing");
 }
 
 #[test]
@@ -329,12 +330,17 @@ fn record(owner: &str, rtype: Qtype, octets: &[u8]) -> Record {
 fn restored(rules: &Rules, asked: &str, records: Vec<Record>) -> Vec<String> {
     let decision = decide(rules, asked);
     let mut response = Response::empty(decision.question.clone().unwrap());
-    response.header.flags |= Header::AD;
+    response.header.flags |= Header::AA | Header::AD;
     response.sections[0] = records;
     let mut rcode = Rcode::NOERROR;
 
     undo(&decision.steps, &mut response, &mut rcode).unwrap();
 
+    assert_eq!(
+        response.header.flags & (Header::AA | Header::AD),
+        0,
+        "nobody said this of that name"
+    );
     assert!(response.question.matches(&question(asked)), "the question always goes back");
     let text = |record: &Record| {
         let value = record.data.names.first().map(ToString::to_string).unwrap_or_default();
