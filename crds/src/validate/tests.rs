@@ -1009,6 +1009,26 @@ fn what_is_probably_not_meant_is_warned_of() {
     }
 }
 
+/// RFC 2181 sections 5 and 10.1.
+#[test]
+fn an_alias_is_alone_and_the_same_one_again_is_none_beside_it() {
+    let records = |records: &str| {
+        let names = "{regex: ['^(a)(b)$']}";
+        format!("rules: [{{name: r, match: {{names: {names}}}, answer: {{records: [{records}]}}}}]")
+    };
+    let alone = ["spec.rules[0].answer.records: a CNAME record is alone"];
+    assert_problems(
+        Place::File,
+        &[
+            ("the same", records("CNAME a.example, 60 CNAME A.example."), &[]),
+            ("another", records("CNAME a.example, CNAME b.example"), &alone),
+            ("an address", records("A 192.0.2.1, CNAME a.example"), &alone),
+            ("the same for every query", records("'CNAME {1}.', 'CNAME {1}.'"), &[]),
+            ("the same for some queries", records("'CNAME {1}.', 'CNAME {2}.'"), &alone),
+        ],
+    );
+}
+
 /// Each alone would do: whoever has many manifests of many people must not run out of memory for one of them.
 #[test]
 fn regular_expressions_are_bounded_together() {

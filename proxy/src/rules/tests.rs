@@ -292,6 +292,27 @@ fn templates_take_the_name_and_its_groups() {
     );
 }
 
+/// RFC 2181 section 5.
+#[test]
+fn no_record_is_given_twice() {
+    let rules = rules(
+        "{name: fixed, match: {names: {exact: [a.example]}}, \
+          answer: {records: [A 192.0.2.5, 9 A 192.0.2.5, A 192.0.2.6, 'AAAA 2001:db8::1', 'AAAA 2001:DB8:0::1']}}, \
+         {name: made, match: {names: {regex: ['^ip-(\\d+)-(\\d+)\\.example\\.$']}}, \
+          answer: {records: [\"A 192.0.2.{1}\", \"A 192.0.2.{2}\"]}}",
+    );
+    let cases = [
+        ("a.example. A", "answer fixed 2"),
+        ("a.example. AAAA", "answer fixed 1"),
+        ("ip-1-2.example. A", "answer made 2"),
+        ("ip-1-1.example. A", "answer made 1"),
+    ];
+
+    for (asked, expected) in cases {
+        assert_eq!(verdict(&rules, asked), expected, "{asked}");
+    }
+}
+
 /// A client chooses the group: an empty one must not make a message that nobody can read.
 #[test]
 fn a_group_that_is_empty_makes_no_name_with_an_empty_label() {
