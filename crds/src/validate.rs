@@ -21,6 +21,7 @@ mod access;
 mod cache;
 mod circles;
 mod cluster_dns;
+mod families;
 mod limits;
 mod listeners;
 mod lists;

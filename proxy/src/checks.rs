@@ -16,7 +16,7 @@ use dnsproxy_api::{
 
 use crate::{
     message::{
-        HEADER_LEN, Header, Layout, Name, Qclass, Qtype, Question, Rcode,
+        HEADER_LEN, Layout, Name, Qclass, Qtype, Question, Rcode,
         response::{Data, Record, Response},
     },
     rules::denial,
@@ -114,7 +114,7 @@ impl Checks {
             RebindAction::NXDOMAIN => Rcode::NXDOMAIN,
             RebindAction::REFUSED => Rcode::REFUSED,
         };
-        response.header.flags &= !Header::AD;
+        response.header.disown();
         if rcode != Rcode::REFUSED {
             authorities.push(denial(&response.question, TTL));
         }
@@ -136,7 +136,7 @@ impl Checks {
                 _ => {}
             }
         }
-        response.header.flags &= !Header::AD;
+        response.header.disown();
         Some(Checked { rcode: response.header.rcode(), response, reason: "another address" })
     }
 
@@ -194,6 +194,7 @@ fn root_question() -> Question<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Header;
 
     fn network(text: &str) -> Network {
         text.parse().unwrap()
@@ -202,7 +203,7 @@ mod tests {
     fn message(name: &str, rtype: Qtype, data: &[u8]) -> Vec<u8> {
         let question = Question { name: name.parse().unwrap(), qtype: rtype, qclass: Qclass::IN };
         let mut response = Response::empty(question.clone());
-        response.header.flags |= Header::AD;
+        response.header.flags |= Header::AA | Header::AD;
         response.sections[0].push(Record {
             owner: question.name,
             rtype,
@@ -291,7 +292,10 @@ mod tests {
         let moved =
             apply(&checks, &message("a.example.", Qtype::A, &[198, 51, 100, 7]), false).unwrap();
         assert_eq!(moved.response.sections[0][0].data.head, [203, 0, 113, 7]);
-        assert_eq!(moved.response.header.flags & Header::AD, 0, "nobody signed this address");
+        for Checked { response, reason, .. } in [bogus, moved] {
+            let told = response.header.flags & (Header::AA | Header::AD);
+            assert_eq!(told, 0, "{reason}: nobody said or signed that");
+        }
         assert!(apply(&checks, &message("a.example.", Qtype::A, &[192, 0, 2, 1]), false).is_none());
     }
 

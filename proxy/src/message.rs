@@ -80,6 +80,11 @@ impl Header {
         self.flags & flag != 0
     }
 
+    /// Clears AA and AD: what was changed here is neither an authority's answer nor the authentic one.
+    pub fn disown(&mut self) {
+        self.flags &= !(Self::AA | Self::AD);
+    }
+
     /// The kind of query.
     pub fn opcode(&self) -> Opcode {
         Opcode(u8::try_from(self.flags >> 11 & 0xf).unwrap_or_default())

@@ -179,6 +179,18 @@ async fn clients_see_ttls_within_the_bounds() {
     }
 }
 
+/// RFC 1035 section 4.1.1: AA is for who is an authority for the name.
+#[tokio::test]
+async fn a_remembered_answer_is_no_authoritys() {
+    let script = always(|response| response.with(flags::AA).a([192, 0, 2, 1].into()));
+    let stage = Stage::with(|setup| setup.script(script), json!({"cache": {}})).await;
+
+    let first = stage.client().udp(&a("www.example")).await;
+    assert!(first.has(flags::AA), "as the upstream says");
+    let second = stage.client().udp(&a("www.example")).await;
+    assert_eq!((second.addresses(), second.has(flags::AA)), (first.addresses(), false));
+}
+
 /// RFC 9520, with EDE 13 (RFC 8914 section 4.14).
 #[tokio::test]
 async fn a_failure_is_remembered_for_a_while() {

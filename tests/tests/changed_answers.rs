@@ -4,7 +4,7 @@ use dnsproxy_tests::{
     manifest::upstreams,
     proxy::Proxy,
     upstream::{Action, Received, Upstream},
-    wire::{Query, Reply, Response, rcodes, types},
+    wire::{Query, Reply, Response, flags, rcodes, types},
     zone::always,
 };
 use serde_json::{Value, json};
@@ -119,6 +119,26 @@ async fn a_response_code_that_becomes_a_denial_is_one_that_may_be_kept() {
         assert_eq!(reply.rcode(), rcode);
         let denial = &reply.authorities[0];
         assert_eq!((&*denial.owner, denial.rtype), ("a.example.", types::SOA), "{to}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_rule_has_changed_is_no_authoritys_answer() {
+    let script = |query: &Received| {
+        let answer = Response::to(&query.message).with(flags::AA).a([192, 0, 2, 1].into());
+        vec![Action::Send(answer.encode())]
+    };
+    let cases = [
+        ("a TTL", response(json!({"ttl": {"max": "9s"}})), false),
+        ("a code", response(json!({"rcodes": [{"from": "NOERROR", "to": "NXDOMAIN"}]})), false),
+        ("records", response(json!({"removeTypes": ["A"]})), false),
+        ("an owner", rewrite(json!({"exact": ["a.example"]}), json!({"name": "b.example"})), false),
+        ("nothing: it is as the upstream said", response(json!({"ttl": {"max": "1h"}})), true),
+    ];
+
+    for (why, rule, is_authoritys) in cases {
+        let reply = changed(rule, script, ("a.example.", types::A)).await;
+        assert_eq!(reply.has(flags::AA), is_authoritys, "{why}: {reply:?}");
     }
 }
 

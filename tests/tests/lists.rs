@@ -153,6 +153,23 @@ async fn several_sources_are_one_list_and_gzip_is_read() {
     assert_eq!(entries, 3.0);
 }
 
+/// RFC 2181 section 5. Feeds that are put together have lines in common.
+#[tokio::test]
+async fn a_record_that_two_sources_of_a_policy_zone_have_is_given_once() {
+    let zone =
+        "home.example A 10.0.0.1\nhome.example A 10.0.0.1\nalias.example CNAME target.example.\n";
+    let sources = json!([{"inline": zone}, {"file": "zone.txt"}]);
+    let lists = json!([{"name": "list", "format": "RPZ", "sources": sources}]);
+    let listed = Listed::of(lists, &[("zone.txt", zone.to_uppercase().into())]).await;
+
+    for (name, expected) in [("home.example", "10.0.0.1"), ("alias.example", "192.0.2.6")] {
+        let reply = listed.ask(name, types::A).await;
+        let addresses = reply.addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(addresses, [expected], "{name}");
+    }
+    assert_eq!(listed.proxy.admin.sum("dnsproxy_list_bad_lines", &["list=\"list\""]).await, 0.0);
+}
+
 #[tokio::test]
 async fn each_action_of_a_policy_zone_is_taken() {
     let zone = "$TTL 300\n$ORIGIN rpz.example.\n@ SOA localhost. root.localhost. 1 3600 600 86400 60\n@ NS localhost.\n\

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use dnsproxy_tests::{
     manifest::{merged, upstreams},
     proxy::Proxy,
-    upstream::{Action, Setup, Upstream, faithful_answer},
+    upstream::{Action, ClosedPort, Setup, Upstream, faithful_answer},
     wire::{Reply, Response, flags, rcodes, types},
 };
 use serde_json::json;
+use tokio::net::UdpSocket;
 
 async fn stage(setup: Setup, protocol: &str) -> (Upstream, Proxy) {
     let upstream = setup.start().await;
@@ -55,6 +56,30 @@ async fn a_truncated_answer_is_fetched_over_tcp() {
     assert!(!reply.is_truncated());
     let seen = upstream.seen();
     assert!(seen.datagrams > 0 && seen.connections > 0, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_truncated_answer_of_a_server_without_tcp_is_a_failure() {
+    let tcp = ClosedPort::new();
+    let socket = UdpSocket::bind(tcp.address).await.unwrap();
+    let entry = json!({"name": "plain", "addresses": [tcp.address], "protocol": "UDP"});
+    let proxy = Proxy::start(&upstreams([entry])).await;
+    let serve = async {
+        let mut query = [0; 4096];
+        loop {
+            let (len, from) = socket.recv_from(&mut query).await.unwrap();
+            let answer = Response::to(&query[..len]).with(flags::TC).encode();
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    };
+    let client = proxy.client();
+    let reply = tokio::select! {
+        reply = client.ask("www.example", types::TXT) => reply,
+        () = serve => unreachable!(),
+    };
+
+    assert_eq!((reply.rcode(), reply.is_truncated()), (rcodes::SERVFAIL, false), "{reply:?}");
+    assert!(reply.ede().is_some_and(|(_, text)| text.ends_with("over TCP")), "{reply:?}");
 }
 
 /// "Poison over troubled forwarders" (2020): the second fragment of an answer can be anybody's.

@@ -2,7 +2,7 @@
 
 use dnsproxy_tests::{
     stage::Stage,
-    upstream::Action,
+    upstream::{Action, Received},
     wire::{Query, Response, flags, rcodes, types},
 };
 
@@ -64,6 +64,41 @@ async fn the_largest_message_of_all_passes_over_tcp() {
     let reply = stage.client().tcp(&Query::new("full.example", types::TXT).edns(1232)).await;
     assert_eq!(reply.answers.len(), 250);
     assert!(reply.length > 60_000);
+}
+
+/// An upstream that gives no OPT record has room for more than we have.
+#[tokio::test]
+async fn what_is_too_long_for_a_stream_is_a_failure_and_says_so() {
+    /// Answers with 65,535 octets, the last few of which are a record of their own.
+    fn script(is_additional: bool) -> impl FnMut(&Received) -> Vec<Action> + Send + 'static {
+        move |query| {
+            let rest = Response::to(&query.message).without_edns();
+            let len = 65_535 - rest.encode().len() - 2 * 12 - 20;
+            let full = rest.record(types::TXT, 60, &vec![0; len]).record(types::TXT, 60, &[0; 20]);
+            let mut message = full.encode();
+            if is_additional {
+                (message[7], message[11]) = (1, 1);
+            }
+            vec![Action::Send(message)]
+        }
+    }
+    let plain = || Query::new("full.example", types::TXT);
+
+    let stage = Stage::script(script(false)).await;
+    let whole = stage.client().tcp(&plain()).await;
+    assert_eq!((whole.length, whole.answers.len()), (65_535, 2), "without EDNS it fits");
+    for _ in 0..2 {
+        let reply = stage.client().tcp(&plain().edns(1232)).await;
+        assert_eq!((reply.rcode(), reply.is_truncated()), (rcodes::SERVFAIL, false), "{reply:?}");
+        assert_eq!(reply.ede().unwrap().1, "with EDNS, the answer has more than 65535 octets");
+    }
+    let over_udp = stage.client().udp(&plain().edns(1232)).await;
+    assert!(over_udp.is_truncated(), "which a client without EDNS can ask for again");
+
+    let stage = Stage::script(script(true)).await;
+    let reply = stage.client().tcp(&plain().edns(1232)).await;
+    assert_eq!((reply.rcode(), reply.is_truncated()), (rcodes::NOERROR, false), "{reply:?}");
+    assert_eq!((reply.answers.len(), reply.additionals.len()), (1, 0), "nobody misses the rest");
 }
 
 #[tokio::test]

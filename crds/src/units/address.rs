@@ -45,6 +45,9 @@ pub enum AddressError {
     /// An IPv6 address with a zone index.
     #[error("has a zone index (`%...`): link-local addresses are not supported")]
     ZoneIndex,
+    /// An address that is another one on each link: without a zone index the kernel does not know which is meant.
+    #[error("{0} is one of a link: link-local addresses are not supported")]
+    LinkLocal(Ipv6Addr),
     /// IPv6 and a port, without brackets between them.
     #[error("not an address: IPv6 with a port is written `[2001:db8::1]:853`")]
     Brackets,
@@ -87,6 +90,7 @@ impl FromStr for ServerAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (ip, port) = ip_and_port(text)?;
+        refuse_link_local(ip)?;
         if ip.is_unspecified() || ip.is_multicast() || ip == BROADCAST {
             return Err(AddressError::NotUnicast(ip));
         }
@@ -118,7 +122,10 @@ impl FromStr for ListenerAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match ip_and_port(text) {
-            Ok((ip, Some(port))) => Ok(Self(SocketAddr::new(ip, port))),
+            Ok((ip, Some(port))) => {
+                refuse_link_local(ip)?;
+                Ok(Self(SocketAddr::new(ip, port)))
+            }
             Ok((ip, None)) => Err(AddressError::NoPort(SocketAddr::new(ip, 53))),
             Err(AddressError::HostName) => Err(AddressError::ListenerName),
             Err(error) => Err(error),
@@ -129,6 +136,14 @@ impl FromStr for ListenerAddress {
 impl fmt::Display for ListenerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+/// Those of IPv4 are known without a zone index (RFC 4007 is about IPv6 alone), and some clusters have their DNS there.
+fn refuse_link_local(ip: IpAddr) -> Result<(), AddressError> {
+    match ip {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Err(AddressError::LinkLocal(v6)),
+        IpAddr::V4(_) | IpAddr::V6(_) => Ok(()),
     }
 }
 
@@ -196,6 +211,10 @@ mod tests {
 
     use super::*;
 
+    fn link_local(text: &str) -> AddressError {
+        AddressError::LinkLocal(text.parse().unwrap())
+    }
+
     #[test]
     fn server_addresses_have_a_port_or_the_protocols() {
         let cases = [
@@ -206,6 +225,8 @@ mod tests {
             ("IPv6 with a port", "[2620:fe::9]:53", "[2620:fe::9]:53", "[2620:fe::9]:53"),
             ("brackets without a port", "[2620:fe::9]", "[2620:fe::9]:853", "2620:fe::9"),
             ("upper case", "2620:FE::9", "[2620:fe::9]:853", "2620:fe::9"),
+            ("a link's of IPv4", "169.254.20.10", "169.254.20.10:853", "169.254.20.10"),
+            ("the first one that is no link's", "fec0::1", "[fec0::1]:853", "fec0::1"),
         ];
 
         for (why, text, expected, canonical) in cases {
@@ -229,6 +250,8 @@ mod tests {
             ("systemd-resolved's form", "1.1.1.1#cloudflare-dns.com", AddressError::Annotated),
             ("link-local", "fe80::1%eth0", AddressError::ZoneIndex),
             ("link-local with a port", "[fe80::1%2]:53", AddressError::ZoneIndex),
+            ("link-local without a zone index", "fe80::1", link_local("fe80::1")),
+            ("the last of these, with a port", "[febf::1]:53", link_local("febf::1")),
             (
                 "IPv6 and a port that could be a group",
                 "2606:4700:4700::1111:853:1:2:3:4",
@@ -264,6 +287,7 @@ mod tests {
             ("no port", "::1", Err(AddressError::NoPort("[::1]:53".parse().unwrap()))),
             ("no address", ":53", Err(AddressError::PortOnly(":53".to_owned()))),
             ("a name", "localhost:53", Err(AddressError::ListenerName)),
+            ("link-local", "[fe80::1]:53", Err(link_local("fe80::1"))),
         ];
 
         for (why, text, result) in cases {
@@ -276,7 +300,7 @@ mod tests {
         #[test]
         fn displayed_addresses_read_back(ip: IpAddr, port in proptest::option::of(1..=u16::MAX)) {
             let address = ServerAddress { ip, port };
-            prop_assume!(!ip.is_unspecified() && !ip.is_multicast());
+            prop_assume!(!ip.is_unspecified() && !ip.is_multicast() && refuse_link_local(ip).is_ok());
             prop_assert_eq!(address.to_string().parse(), Ok(address));
         }
 

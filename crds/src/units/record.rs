@@ -8,7 +8,7 @@ use std::str::FromStr;
 use domain::{
     base::{
         Name, ParseRecordData, ParsedName,
-        iana::Class,
+        iana::{Class, Rtype},
         rdata::{ComposeRecordData, RecordData},
     },
     dep::octseq::Parser,
@@ -113,6 +113,31 @@ impl Record {
             Err(RecordError::Data)
         }
     }
+
+    /// Whether a name that has this record has the other one by it, whatever their TTLs are (RFC 2181 §5). The case of names
+    /// in data makes no difference (RFC 4034 §6.2).
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self { ttl: _, rtype, data } = self;
+        *rtype == other.rtype
+            && (*data == other.data
+                || data.eq_ignore_ascii_case(&other.data) && self.canonical() == other.canonical())
+    }
+
+    /// The data with the names in them in lower case.
+    fn canonical(&self) -> Option<Vec<u8>> {
+        let mut canonical = Vec::with_capacity(self.data.len());
+        let Ok(()) = parsed(self.rtype.into(), &self.data)?.compose_canonical_rdata(&mut canonical);
+        Some(canonical)
+    }
+}
+
+type Parsed<'d> = ZoneRecordData<&'d [u8], ParsedName<&'d [u8]>>;
+
+/// Data of a message, all of them.
+fn parsed(rtype: Rtype, data: &[u8]) -> Option<Parsed<'_>> {
+    let mut parser = Parser::from_ref(data);
+    let parsed = Parsed::parse_rdata(rtype, &mut parser).ok()??;
+    (parser.remaining() == 0).then_some(parsed)
 }
 
 /// The characters of a line of a zone file that are neither in quotes nor escaped, with their positions (RFC 1035 §5.1).
@@ -140,16 +165,13 @@ pub fn depth(before: i32, (_, c): (usize, char)) -> i32 {
 /// Whether the data of a message are those of the text, all of them. The reader of zone files lets an empty label pass,
 /// which ends a name in a message: what stands behind it would be something else there.
 fn is_read_back(scanned: &ScannedRecordData, data: &[u8]) -> bool {
-    let mut parser = Parser::from_ref(data);
-    let parsed =
-        ZoneRecordData::<&[u8], ParsedName<&[u8]>>::parse_rdata(scanned.rtype(), &mut parser);
-    let Ok(Some(parsed)) = parsed else { return false };
+    let Some(parsed) = parsed(scanned.rtype(), data) else { return false };
     // Octets (RFC 3597 §5) have no names to compare.
     let is_same = matches!(scanned, ZoneRecordData::Unknown(_)) || parsed == *scanned;
     // Pointers lead nowhere outside of a message.
     let mut again = Vec::with_capacity(data.len());
     let Ok(()) = parsed.compose_rdata(&mut again);
-    is_same && parser.remaining() == 0 && again == data
+    is_same && again == data
 }
 
 /// Without the place in the text, which is one line anyway.

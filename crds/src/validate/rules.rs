@@ -296,7 +296,7 @@ fn check_answer(path: &str, answer: &StaticAnswer, groups: Option<usize>, report
         &path,
         "empty: for no records, use `block: {with: NODATA}`",
     );
-    let mut types = BTreeSet::new();
+    let mut samples = Vec::new();
     for (index, text) in records.iter().enumerate() {
         let path = format!("{path}[{index}]");
         let template = parse_template(text);
@@ -305,16 +305,34 @@ fn check_answer(path: &str, answer: &StaticAnswer, groups: Option<usize>, report
         let sample = template.fill("name.example.", |_| Some("1"));
         match sample.parse::<Record>() {
             Ok(record) => {
-                types.insert(record.rtype);
+                samples.push(Sample { text, is_constant: template.is_constant(), record })
             }
             Err(error) => report.add(path, quoted(text, &error)),
         }
     }
-    let is_alone = !types.contains(&CNAME) || types.len() == 1 && records.len() == 1;
+    let has_alias = samples.iter().any(|sample| sample.record.rtype == CNAME);
+    let mut pairs = samples.iter().zip(samples.iter().skip(1));
+    let is_alone = !has_alias || pairs.all(|(one, next)| one.is_same(next));
     report.require(is_alone, path, "a CNAME record is alone (RFC 2181 section 10.1)");
 }
 
 const CNAME: u16 = 5;
+
+/// What one of the records of an answer may be.
+struct Sample<'t> {
+    text: &'t str,
+    /// Whether it is this one for every query.
+    is_constant: bool,
+    record: Record,
+}
+
+impl Sample<'_> {
+    /// Whether both are one record for every query.
+    fn is_same(&self, other: &Self) -> bool {
+        let are_constant = self.is_constant && other.is_constant;
+        self.text == other.text || are_constant && self.record.is_same(&other.record)
+    }
+}
 
 /// Checks that there is a route with a name. That of the cluster's DNS may be made by the operator.
 pub(super) fn check_route(path: &str, name: &str, spec: &DnsProxySpec, report: &mut Report) {
@@ -380,9 +398,11 @@ pub(super) fn warn_outside_of_clusters(spec: &DnsProxySpec, report: &mut Report)
     }
 }
 
-/// Warns of routes that nothing leads to, and of aliases that lead nowhere.
+/// Warns of routes that nothing leads to, of aliases that lead nowhere, and of addresses of one family alone.
 pub(super) fn warn(spec: &DnsProxySpec, report: &mut Report) {
-    super::circles::warn(spec.rules.as_deref().unwrap_or_default(), report);
+    let rules = spec.rules.as_deref().unwrap_or_default();
+    super::circles::warn(rules, report);
+    super::families::warn(rules, report);
     let wanted: BTreeSet<_> = (spec.rules.iter().flatten())
         .filter_map(|rule| rule.forward.as_ref())
         .map(|forward| &*forward.route)

@@ -1009,6 +1009,67 @@ fn what_is_probably_not_meant_is_warned_of() {
     }
 }
 
+/// RFC 2181 sections 5 and 10.1.
+#[test]
+fn an_alias_is_alone_and_the_same_one_again_is_none_beside_it() {
+    let records = |records: &str| {
+        let names = "{regex: ['^(a)(b)$']}";
+        format!("rules: [{{name: r, match: {{names: {names}}}, answer: {{records: [{records}]}}}}]")
+    };
+    let alone = ["spec.rules[0].answer.records: a CNAME record is alone"];
+    assert_problems(
+        Place::File,
+        &[
+            ("the same", records("CNAME a.example, 60 CNAME A.example."), &[]),
+            ("another", records("CNAME a.example, CNAME b.example"), &alone),
+            ("an address", records("A 192.0.2.1, CNAME a.example"), &alone),
+            ("the same for every query", records("'CNAME {1}.', 'CNAME {1}.'"), &[]),
+            ("the same for some queries", records("'CNAME {1}.', 'CNAME {2}.'"), &alone),
+        ],
+    );
+}
+
+/// musl's getaddrinfo takes an NXDOMAIN to one of its two questions for both.
+#[test]
+fn an_answer_for_one_family_that_leaves_the_other_to_the_upstreams_is_warned_of() {
+    let rule = |name: &str, fields: &str| format!("{{name: {name}, match: {{{fields}}}");
+    let names = "names: {exact: [a.example]}";
+    let v4 = |more: &str| {
+        let answer = format!("answer: {{records: [A 192.0.2.1]{more}}}");
+        format!("{}, {answer}}}", rule("v4", &format!("{names}, types: [A]")))
+    };
+    let block = |fields: &str| format!("{}, block: {{with: NODATA}}}}", rule("b", fields));
+    let is_left =
+        ["spec.rules[0].match.types: AAAA of these names goes on to later rules and the upstreams"];
+    let templated = "{name: t, match: {names: {regex: ['^(.)$']}, types: [TXT, AAAA]}, answer: {records: ['AAAA ::{1}']}}";
+    let cases: [(&str, String, &[&str]); 9] = [
+        ("A alone", v4(""), &is_left),
+        ("as it is meant", v4(", otherTypes: Forward"), &[]),
+        ("made addresses", templated.into(), &["spec.rules[0].match.types: A of these names"]),
+        ("both", v4("").replace("[A]", "[A, AAAA]"), &[]),
+        ("no addresses", v4("").replace("A 192.0.2.1", "TXT a"), &[]),
+        (
+            "the other one by another rule",
+            v4("") + ", " + &block(&format!("{names}, types: [AAAA]")),
+            &[],
+        ),
+        ("by one for every name", v4("") + ", " + &block("types: [AAAA]"), &[]),
+        ("by none of these names", v4("") + ", " + &block("names: {exact: [b.example]}"), &is_left),
+        (
+            "by none of this type",
+            v4("") + ", " + &block(&format!("{names}, types: [TXT]")),
+            &is_left,
+        ),
+    ];
+
+    for (why, rules, expected) in cases {
+        let found = texts(&warnings(&proxy(&format!("rules: [{rules}]")), Place::File));
+        let is_expected = found.len() == expected.len()
+            && found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
+        assert!(is_expected, "{why}: {found:#?}");
+    }
+}
+
 /// Each alone would do: whoever has many manifests of many people must not run out of memory for one of them.
 #[test]
 fn regular_expressions_are_bounded_together() {

@@ -45,7 +45,7 @@ impl Builder {
         Ok(record)
     }
 
-    /// Adds a record to those of a name.
+    /// Adds a record to those of a name, which has each one once (RFC 2181 section 5).
     pub(super) fn add(
         &mut self,
         position: u32,
@@ -58,13 +58,16 @@ impl Builder {
             self.of_names.insert(key, set);
             return Ok(());
         };
-        let first = self.sets.get(*set as usize);
+        let first = self.sets.get(*set as usize).map(|set| &**set).unwrap_or_default();
+        let known = self.several.get(&key).map_or(first, Vec::as_slice);
+        if known.iter().any(|known| known.is_same(&record)) {
+            return Ok(());
+        }
         let is_alias = |record: &Record| record.rtype == CNAME;
-        if is_alias(&record) || first.is_some_and(|set| set.iter().any(is_alias)) {
+        if is_alias(&record) || known.iter().any(is_alias) {
             return Err("a CNAME record is alone (RFC 2181 section 10.1)".into());
         }
-        let known = || first.map(|set| set.to_vec()).unwrap_or_default();
-        let records = self.several.entry(key).or_insert_with(known);
+        let records = self.several.entry(key).or_insert_with(|| first.to_vec());
         if records.len() >= MAX_RECORDS {
             return Err(format!("the name has {MAX_RECORDS} records already"));
         }
@@ -153,6 +156,38 @@ mod tests {
     use super::*;
 
     /// The sets on the way to the last one were kept: a small file made a large list.
+    fn build(texts: &[String]) -> (Builder, Vec<Result<(), String>>) {
+        let mut builder = Builder::default();
+        let add = |text: &String| {
+            let record = builder.read(text.clone(), "example.").unwrap();
+            builder.add(0, false, record)
+        };
+        let added = texts.iter().map(add).collect();
+        (builder, added)
+    }
+
+    #[test]
+    fn a_record_that_is_there_already_is_passed_over() {
+        let cases: [(&str, &[&str], usize); 4] = [
+            ("the same line", &["60 A 192.0.2.1", "60 A 192.0.2.1"], 1),
+            ("with another TTL", &["60 A 192.0.2.1", "60 A 192.0.2.2", "9 A 192.0.2.2"], 2),
+            ("an alias", &["60 CNAME garden", "60 CNAME GARDEN.Example."], 1),
+            ("texts have their case", &["60 TXT a", "60 TXT A"], 2),
+        ];
+
+        for (why, texts, count) in cases {
+            let texts: Vec<_> = texts.iter().map(|&text| text.to_owned()).collect();
+            let (builder, added) = build(&texts);
+            assert!(added.iter().all(Result::is_ok), "{why}: {added:?}");
+            let records = builder.finish();
+            assert_eq!(records.get(0, false).unwrap().len(), count, "{why}");
+        }
+        // They take no room from others.
+        let many = (0..2 * MAX_RECORDS).map(|it| format!("60 A 192.0.2.{}", it % MAX_RECORDS));
+        let (_, added) = build(&many.collect::<Vec<_>>());
+        assert!(added.iter().all(Result::is_ok), "{added:?}");
+    }
+
     #[test]
     fn a_name_with_many_records_has_one_set() {
         let mut builder = Builder::default();

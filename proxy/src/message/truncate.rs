@@ -7,19 +7,24 @@
 
 use super::{Header, Layout, record::Record, set_u16, u16_at};
 
-/// Cuts a reply of ours, whose OPT record is the last record, to at most `limit` octets.
-pub fn fit(message: &mut Vec<u8>, limit: usize) {
+/// Cuts a reply of ours, whose OPT record is the last record, to at most `limit` octets. Tells whether a record that is
+/// missed had to go.
+pub fn fit(message: &mut Vec<u8>, limit: usize) -> bool {
     if message.len() <= limit {
-        return;
+        return false;
     }
-    let Ok(layout) = Layout::of(message) else { return };
+    let Ok(layout) = Layout::of(message) else { return false };
     let opt = bare_opt(message, &layout);
     let room = limit.saturating_sub(opt.len());
-    match &layout.opt {
-        Some(record) if record.start <= room => message.truncate(record.start),
+    let is_cut = match &layout.opt {
+        Some(record) if record.start <= room => {
+            message.truncate(record.start);
+            false
+        }
         _ => cut(message, &layout, room, !opt.is_empty()),
-    }
+    };
     message.extend_from_slice(&opt);
+    is_cut
 }
 
 /// The OPT record without its options; empty when there is none.
@@ -31,16 +36,18 @@ fn bare_opt(message: &[u8], layout: &Layout) -> Vec<u8> {
     opt
 }
 
-/// Keeps the answer and authority records that fit.
-fn cut(message: &mut Vec<u8>, layout: &Layout, room: usize, has_opt: bool) {
+/// Keeps the answer and authority records that fit. Tells whether others had to go.
+fn cut(message: &mut Vec<u8>, layout: &Layout, room: usize, has_opt: bool) -> bool {
     let kept = Kept::within(message, layout, room);
-    if kept.end < layout.authorities_end {
+    let is_cut = kept.end < layout.authorities_end;
+    if is_cut {
         set_truncated(message);
     }
     message.truncate(kept.end);
     set_u16(message, 6, kept.answers);
     set_u16(message, 8, kept.authorities);
     set_u16(message, 10, u16::from(has_opt));
+    is_cut
 }
 
 /// Sets TC.
@@ -150,7 +157,8 @@ mod tests {
 
         for (why, before, has_reason, limit, after, reason_stays, is_truncated) in cases {
             let mut message = reply(before, has_reason);
-            fit(&mut message, limit);
+            let is_cut = fit(&mut message, limit);
+            assert_eq!(is_cut, is_truncated, "{why}");
             let header = Header::read(&message).unwrap();
             assert!(message.len() <= limit, "{why}");
             assert_eq!(header.counts, after, "{why}");

@@ -165,13 +165,22 @@ impl Pipeline {
             Transport::Udp => query.udp_limit(self.limits.edns_buffer_size),
             Transport::Tcp => usize::from(u16::MAX),
         };
-        truncate::fit(reply, limit);
+        let is_cut = truncate::fit(reply, limit);
+        if is_cut && client.transport == Transport::Tcp {
+            // There is nothing larger that TC could send the client to.
+            reply.clear();
+            self.fail(job, TOO_LONG, reply);
+            return;
+        }
         let (client, question, duration) = (*client, &query.question, started.elapsed());
         self.metrics.count_response(rcode, source, duration);
         let rcode = Some(rcode);
         self.query_log.note(&Record { client, question, rcode, source, upstream, duration });
     }
 }
+
+/// Our own OPT record needs a few octets more than the upstream's answer had.
+const TOO_LONG: &str = "with EDNS, the answer has more than 65535 octets";
 
 pub(super) fn prohibited() -> ExtendedError {
     ExtendedError::new(ExtendedError::PROHIBITED, "this client may not ask")

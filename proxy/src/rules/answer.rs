@@ -2,7 +2,7 @@
 
 use super::{Step, change::NoName};
 use crate::message::{
-    Header, Name, Qtype, Question, Rcode,
+    Name, Qtype, Question, Rcode,
     response::{Record, Response},
 };
 
@@ -45,7 +45,7 @@ pub fn redirect(
             continue;
         }
         *target = new.clone();
-        response.header.flags &= !Header::AD;
+        response.header.disown();
         if response.question.qtype == Qtype::CNAME {
             return Ok(None);
         }

@@ -1,7 +1,8 @@
 //! What a rule changes in an answer: TTLs, response codes, the types of its records, and where its aliases lead.
 //!
-//! An answer with another code or fewer records than the upstream gave is not the authentic one, and loses AD; one that
-//! denies by now has an SOA record, as denials have (RFC 2308 section 2).
+//! An answer with another code or fewer records than the upstream gave is not the authentic one, and loses AD; one that is
+//! changed in any way is no authority's, and loses AA; and one that denies by now has an SOA record, as denials have
+//! (RFC 2308 section 2).
 
 use std::fmt;
 
@@ -80,17 +81,28 @@ impl Changes {
         let new = rcodes.iter().find(|(from, _)| from == rcode).map(|(_, to)| *to);
         if let Some(to) = new {
             *rcode = to;
-            response.header.flags &= !Header::AD;
+            response.header.disown();
         }
         let is_emptied = *rcode == Rcode::NOERROR && removed.contains(&response.question.qtype);
         if is_emptied || new.is_some() {
             deny(response, *rcode);
         }
         if let Some((least, most)) = *ttl {
-            for record in response.records_mut() {
-                record.ttl = record.ttl.clamp(least, most);
-            }
+            bound_ttls(response, least, most);
         }
+    }
+}
+
+/// The data stays authentic with any TTL, but no authority has given this one.
+fn bound_ttls(response: &mut Response, least: u32, most: u32) {
+    let mut is_changed = false;
+    for record in response.records_mut() {
+        let bounded = record.ttl.clamp(least, most);
+        is_changed |= bounded != record.ttl;
+        record.ttl = bounded;
+    }
+    if is_changed {
+        response.header.flags &= !Header::AA;
     }
 }
 
@@ -107,7 +119,7 @@ fn remove(types: &[Qtype], response: &mut Response) {
         section.retain(|record| !types.contains(&record.rtype) && !signs(record, types));
     }
     hints::remove(types, response);
-    response.header.flags &= !Header::AD;
+    response.header.disown();
 }
 
 /// Where nothing is left of what was asked for, or the code says so by now, the answer says so for a while: of the name at

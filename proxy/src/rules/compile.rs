@@ -218,15 +218,18 @@ fn longest_first(parts: Option<&[String]>) -> Compiled<Vec<NamePart>> {
 fn statics(answer: &api::StaticAnswer, names: Option<&NameMatch>) -> Compiled<Statics> {
     let api::StaticAnswer { records, other_types, cname } = answer;
     let regexes = names.and_then(|names| names.regex.as_deref());
-    let records = records.iter().map(|text| {
+    let mut distinct = Vec::<Static>::with_capacity(records.len());
+    for text in records {
         let template: Template = parse(text)?;
         let sample: Line = parse(&template.fill("name.example.", |_| Some("1")))?;
         let rtype = Qtype(sample.rtype);
         let text = if template.is_constant() { Text::Fixed(sample) } else { Text::Made(template) };
-        Ok(Static { rtype, text })
-    });
+        if !distinct.iter().any(|known| known.text.is_same(&text)) {
+            distinct.push(Static { rtype, text });
+        }
+    }
     Ok(Statics {
-        records: records.collect::<Compiled<_>>()?,
+        records: distinct,
         other_types: *other_types,
         leaves_aliases: *cname == api::OwnAlias::Leave,
         regexes: list::<Regex, _>(regexes, |regex| regex)?,

@@ -2,7 +2,7 @@
 //!
 //! The question goes back, and the names that are the new one; what aliases and other data lead to becomes another
 //! name at both ends, so that no chain breaks. A denial stays one that caches keep: its SOA record is above what is
-//! denied (RFC 2308 section 3). What does not agree with its signatures any more goes without them, and without AD.
+//! denied (RFC 2308 section 3). What does not agree with its signatures any more goes without them. None is authentic or an authority's any more.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{
     subject::text_of,
 };
 use crate::message::{
-    Header, Name, Qtype, Question,
+    Name, Qtype, Question,
     response::{Record, Response},
 };
 
@@ -91,7 +91,7 @@ impl Restoring {
             response.sections.iter_mut().for_each(|section| section.retain(is_left));
         }
         // Nobody has said that this is the authentic answer to the question before.
-        response.header.flags &= !Header::AD;
+        response.header.disown();
         response.question = self.asked.clone();
         Ok(())
     }

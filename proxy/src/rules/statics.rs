@@ -42,6 +42,16 @@ pub(super) enum Text {
     Made(Template),
 }
 
+impl Text {
+    /// Whether both are one record for every query. What is made of a query is compared then, see [`distinct`].
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(one), Self::Fixed(other)) => one.is_same(other),
+            (Self::Fixed(_) | Self::Made(_), _) => false,
+        }
+    }
+}
+
 /// What a query gets.
 #[derive(Clone, Debug)]
 pub struct Given {
@@ -89,6 +99,12 @@ impl Statics {
         }
     }
 
+    /// How many records there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
     /// The records for a question; `None` when it is for a type that the rule leaves to others.
     pub(super) fn give(
         &self,
@@ -106,9 +122,13 @@ impl Statics {
         if fitting.is_empty() && self.other_types == OtherTypes::Forward {
             return None;
         }
+        let is_made = fitting.iter().any(|record| matches!(record.text, Text::Made(_)));
         let records = fitting.into_iter().map(|record| self.make(record, question, subject));
         let ttl = dnsproxy_api::units::DEFAULT_TTL;
-        Some(records.collect::<Result<Vec<_>, _>>().map(|records| {
+        Some(records.collect::<Result<Vec<_>, _>>().map(|mut records| {
+            if is_made {
+                records = distinct(records);
+            }
             let is_denied = records.is_empty();
             Given { records, ttl, is_denied, is_left: self.leaves_aliases, route: None }
         }))
@@ -133,6 +153,18 @@ impl Statics {
             }
         }
     }
+}
+
+/// Each record once (RFC 2181 section 5): the name that is asked for can make two of them the same.
+fn distinct(records: Vec<Record>) -> Vec<Record> {
+    let mut distinct = Vec::<Record>::with_capacity(records.len());
+    for record in records {
+        let is_same = |it: &Record| it.rtype == record.rtype && it.data == record.data;
+        if !distinct.iter().any(is_same) {
+            distinct.push(record);
+        }
+    }
+    distinct
 }
 
 /// The record whose target is the name that was asked for, in another zone.

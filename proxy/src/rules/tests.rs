@@ -220,7 +220,7 @@ fn records_that_are_taken_out_take_their_signatures_along() {
     let rules = rules("{name: v4, match: {names: {zone: [.]}}, response: {removeTypes: [AAAA]}}");
     let decision = decide(&rules, "a.example. AAAA");
     let mut response = Response::empty(question("a.example. AAAA"));
-    response.header.flags |= Header::AD;
+    response.header.flags |= Header::AA | Header::AD;
     let signature = [&[0, 28][..], &[0; 16], b"\x07example\0", b"signature"].concat();
     response.sections[0] = vec![
         record("a.example.", Qtype::AAAA, &[1; 16]),
@@ -231,7 +231,8 @@ fn records_that_are_taken_out_take_their_signatures_along() {
     undo(&decision.steps, &mut response, &mut rcode).unwrap();
 
     assert_eq!((response.sections[0].len(), response.sections[1].len()), (0, 1), "a denial");
-    assert_eq!(response.header.flags & Header::AD, 0, "nobody signed that there is nothing");
+    let told = response.header.flags & (Header::AA | Header::AD);
+    assert_eq!(told, 0, "nobody said or signed that there is nothing");
 }
 
 #[test]
@@ -291,6 +292,27 @@ fn templates_take_the_name_and_its_groups() {
     );
 }
 
+/// RFC 2181 section 5.
+#[test]
+fn no_record_is_given_twice() {
+    let rules = rules(
+        "{name: fixed, match: {names: {exact: [a.example]}}, \
+          answer: {records: [A 192.0.2.5, 9 A 192.0.2.5, A 192.0.2.6, 'AAAA 2001:db8::1', 'AAAA 2001:DB8:0::1']}}, \
+         {name: made, match: {names: {regex: ['^ip-(\\d+)-(\\d+)\\.example\\.$']}}, \
+          answer: {records: [\"A 192.0.2.{1}\", \"A 192.0.2.{2}\"]}}",
+    );
+    let cases = [
+        ("a.example. A", "answer fixed 2"),
+        ("a.example. AAAA", "answer fixed 1"),
+        ("ip-1-2.example. A", "answer made 2"),
+        ("ip-1-1.example. A", "answer made 1"),
+    ];
+
+    for (asked, expected) in cases {
+        assert_eq!(verdict(&rules, asked), expected, "{asked}");
+    }
+}
+
 /// A client chooses the group: an empty one must not make a message that nobody can read.
 #[test]
 fn a_group_that_is_empty_makes_no_name_with_an_empty_label() {
@@ -329,12 +351,17 @@ fn record(owner: &str, rtype: Qtype, octets: &[u8]) -> Record {
 fn restored(rules: &Rules, asked: &str, records: Vec<Record>) -> Vec<String> {
     let decision = decide(rules, asked);
     let mut response = Response::empty(decision.question.clone().unwrap());
-    response.header.flags |= Header::AD;
+    response.header.flags |= Header::AA | Header::AD;
     response.sections[0] = records;
     let mut rcode = Rcode::NOERROR;
 
     undo(&decision.steps, &mut response, &mut rcode).unwrap();
 
+    assert_eq!(
+        response.header.flags & (Header::AA | Header::AD),
+        0,
+        "nobody said this of that name"
+    );
     assert!(response.question.matches(&question(asked)), "the question always goes back");
     let text = |record: &Record| {
         let value = record.data.names.first().map(ToString::to_string).unwrap_or_default();

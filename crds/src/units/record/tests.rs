@@ -32,6 +32,26 @@ fn records_of_any_type_are_read() {
 }
 
 #[test]
+fn a_record_is_the_same_by_type_and_data_alone() {
+    let cases = [
+        ("another TTL", "60 A 10.0.0.9", "5 IN A 10.0.0.9", true),
+        ("another spelling", "AAAA 2001:db8::1", "AAAA 2001:DB8:0::1", true),
+        ("another case of a name", "CNAME a.example", "CNAME A.Example.", true),
+        ("behind a number", "MX 10 a.example", "MX 10 A.example", true),
+        ("another data", "A 10.0.0.9", "A 10.0.0.8", false),
+        ("a number that is no letter", "MX 65 a.example", "MX 97 a.example", false),
+        ("a text has its case", "TXT a", "TXT A", false),
+        ("so have octets", "TYPE65280 \\# 1 41", "TYPE65280 \\# 1 61", false),
+        ("another type", "NS a.example", "PTR a.example", false),
+    ];
+
+    for (why, one, other, expected) in cases {
+        let [one, other] = [one, other].map(|text| text.parse::<Record>().unwrap());
+        assert_eq!(one.is_same(&other), expected, "{why}");
+    }
+}
+
+#[test]
 fn what_is_no_record_is_refused() {
     let errors =
         ["A 10.0.0", "A", "NOTYPE x", "MX mail.example.", "TXT \"open", "60 IN", "CH TXT a"];

@@ -116,6 +116,9 @@ fn authentic_data_is_told_only_where_it_means_something() {
     let (stored, asked) = (Instant::now(), Asked::with_flags(NAME, Qtype::A, Header::AD, None));
     let authoritative = Upstream { flags: !(Header::TC | 0xf), ..upstream() };
     let entry = authoritative.entry(&Bounds::NONE, stored);
+    let reply = written(&entry, &asked.query(), How::Cached, stored);
+    let header = Header::read(&reply).unwrap();
+    assert!(header.has(Header::AD) && !header.has(Header::AA), "a cache is no authority");
     let reply = written(&entry, &asked.query(), How::Stale { ttl: 30 }, stored + after(65));
     let header = Header::read(&reply).unwrap();
     assert!(!header.has(Header::AD), "signatures may have ended as well");

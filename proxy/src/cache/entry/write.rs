@@ -1,7 +1,7 @@
 //! Writing an entry for one client.
 //!
 //! The message is copied, and what is the client's own is patched: ID, RD, CD, the spelling of the name (RFC 4343;
-//! mixed case is some clients' defence), AD (RFC 6840 section 5.8), the age of the TTLs, and an OPT record that tells
+//! mixed case is some clients' defence), AA, AD (RFC 6840 section 5.8), the age of the TTLs, and an OPT record that tells
 //! EDNS clients what else there is to say (RFC 6891 section 6.1.1, RFC 8914).
 
 use tokio::time::Instant;
@@ -65,13 +65,15 @@ impl Entry {
 
     /// Makes header and question those of the reply to `query`.
     fn address(&self, message: &mut [u8], query: &Query<'_>, how: How, rcode: Rcode) {
-        // Beyond its end, signatures that were good may have ended, too (RFC 4035 section 5.3.3), and no authority says so.
+        // A cache is no authority (RFC 1035 section 4.1.1). Beyond its end, signatures that were good may have ended, too
+        // (RFC 4035 section 5.3.3).
         let told = match how {
-            How::Stale { .. } => !(Header::AD | Header::AA),
-            _ if query.wants_authentic_data() => u16::MAX,
-            _ => !Header::AD,
+            How::Fresh => u16::MAX,
+            How::Cached => !Header::AA,
+            How::Stale { .. } => !(Header::AA | Header::AD),
         };
-        let flags = u16_at(message, 2).unwrap_or_default() & told;
+        let asked = if query.wants_authentic_data() { u16::MAX } else { !Header::AD };
+        let flags = u16_at(message, 2).unwrap_or_default() & told & asked;
         let additionals = u16_at(message, 10).unwrap_or_default();
         set_u16(message, 0, query.header.id);
         set_u16(message, 2, flags | reply::flags(query.header, rcode));

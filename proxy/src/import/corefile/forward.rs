@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use dnsproxy_api::{
     bounds,
-    units::Duration,
+    units::{Duration, ServerAddress},
     v1alpha1::{
         ClientCertificate, Connections, HealthCheck, Policy, Protocol, Source, Tls, Upstream,
     },
@@ -220,6 +220,9 @@ fn target(text: &str) -> Result<Target, String> {
             format!("`{rest}` is no address: an upstream is written as IP or IP:port here")
         })?,
     };
+    if let Err(error) = address.to_string().parse::<ServerAddress>() {
+        return Err(format!("`{rest}`: {error}"));
+    }
     Ok(Target { address, is_tls, name: name.map(str::to_owned) })
 }
 

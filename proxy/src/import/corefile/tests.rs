@@ -115,6 +115,11 @@ fn a_value_that_a_manifest_cannot_have_does_not_lose_the_whole_file() {
             root("forward a.example 192.0.2.2 192.0.2.2"),
             Some("2: forward a.example 192.0.2.2 192.0.2.2: a server that stands here twice"),
         ),
+        (
+            "a server that cannot be asked",
+            root("forward a.example fe80::1"),
+            Some("2: forward a.example fe80::1: `fe80::1`: fe80::1 is one of a link"),
+        ),
         ("a zone with a port", root("forward a.example:53 192.0.2.2"), None),
         ("a zone with a scheme", root("forward dns://A.Example. 192.0.2.2"), None),
         ("a large buffer", root("bufsize 65000"), Some("2: bufsize 65000: 4096 octets instead")),

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use dnsproxy_api::v1alpha1::{Policy, Protocol};
+use dnsproxy_api::{
+    units::{AddressError, ServerAddress},
+    v1alpha1::{Policy, Protocol},
+};
 
 use super::{
     Opt,
@@ -127,8 +130,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let (ip, port) = text.split_once('#').unwrap_or((text, "53"));
     let ip: IpAddr = ip.parse().map_err(|_| format!("`{ip}` is no address"))?;
     let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
-    if ip.is_unspecified() || port == 0 {
-        return Err(format!("`{text}` is not the address of a server"));
+    let address = SocketAddr::new(ip, port);
+    match address.to_string().parse::<ServerAddress>() {
+        Ok(_) => Ok(address),
+        Err(error @ AddressError::LinkLocal(_)) => Err(error.to_string()),
+        Err(_) => Err(format!("`{text}` is not the address of a server")),
     }
-    Ok(SocketAddr::new(ip, port))
 }

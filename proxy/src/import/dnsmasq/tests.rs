@@ -374,6 +374,7 @@ fn one_value_costs_no_more_than_itself() {
         ("local-ttl=2147483648", 4, "a week"),
         ("server=/x/1.2.3.4#0", 4, "is not the address of a server"),
         ("server=/x/0.0.0.0", 4, "is not the address of a server"),
+        ("server=/x/fe80::1", 4, "link-local addresses are not supported"),
         ("addn-hosts=", 4, "no file"),
         ("filter-AAAA\nfilter-rr=AAAA", 0, ""),
         ("txt-record=a,\u{fffd}", 4, "no UTF-8"),
