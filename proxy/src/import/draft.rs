@@ -12,7 +12,7 @@ use dnsproxy_api::{
         Cache, DnsProxySpec, ListFormat, Match, NameList, NameMatch, OtherTypes, Policy,
         PrivateNames, Protocol, Responses, Route, Source, StaticAnswer, Upstream, rule::Rule,
     },
-    validate::{self, Place},
+    validate::{self, Place, Problem},
 };
 
 use super::{Imported, Note};
@@ -192,18 +192,10 @@ impl Draft {
         unique(&label(hint, "route"), |name| routes.iter().any(|route| route.name == name))
     }
 
-    /// Takes out the rules that a manifest cannot have, and tells of each with its line.
-    fn drop_unsound_rules(&mut self, proxy: &mut DnsProxy) {
+    /// Takes out the rules and listeners that a manifest cannot have, and tells of each.
+    fn drop_unsound(&mut self, proxy: &mut DnsProxy) {
         let problems = validate::problems(proxy, Place::File);
-        let mut unsound = BTreeMap::new();
-        for problem in problems {
-            let index =
-                problem.path.strip_prefix("spec.rules[").and_then(|rest| rest.split(']').next());
-            if let Some(index) = index.and_then(|index| index.parse::<usize>().ok()) {
-                unsound.entry(index).or_insert(problem.message);
-            }
-        }
-        for (index, message) in unsound.into_iter().rev() {
+        for (index, message) in of_items(&problems, "spec.rules[").into_iter().rev() {
             let rules = proxy.spec.rules.get_or_insert_default();
             let line = self.lines.get(index).copied().unwrap_or_default();
             if index < rules.len() {
@@ -214,13 +206,31 @@ impl Draft {
         if proxy.spec.rules.as_ref().is_some_and(Vec::is_empty) {
             proxy.spec.rules = None;
         }
+        let unsound = of_items(&problems, "spec.listeners.dns.addresses[");
+        let Some(dns) = proxy.spec.listeners.as_mut().and_then(|it| it.dns.as_mut()) else {
+            return;
+        };
+        for (index, message) in unsound.into_iter().rev() {
+            if index >= dns.addresses.len() {
+                continue;
+            }
+            let address = dns.addresses.remove(index);
+            let reason = format!(
+                "left out: {message}; write the addresses of your own into `listeners.dns.addresses`"
+            );
+            self.note(0, format!("listener {address}"), reason);
+        }
+        if dns.addresses.is_empty() {
+            proxy.spec.listeners = None;
+            self.note(0, "listeners", UNTIL_THEN);
+        }
     }
 
     /// The manifest, and what is to be known about it.
     pub fn finish(mut self) -> Imported {
         let mut proxy = DnsProxy::new("imported", std::mem::take(&mut self.spec));
         proxy.metadata.namespace = None;
-        self.drop_unsound_rules(&mut proxy);
+        self.drop_unsound(&mut proxy);
         // The schema has bounds of its own.
         let outsized = manifest::parse_one(&manifest::write(&proxy)).err().unwrap_or_default();
         for problem in validate::problems(&proxy, Place::File).into_iter().chain(outsized) {
@@ -230,6 +240,15 @@ impl Draft {
         self.notes.sort_by_key(|note| note.line);
         Imported { proxy, notes: shortened(self.notes), carried: self.carried }
     }
+}
+
+/// The first problem of each item of a list.
+fn of_items<'p>(problems: &'p [Problem], list: &str) -> BTreeMap<usize, &'p str> {
+    let index = |problem: &Problem| -> Option<usize> {
+        problem.path.strip_prefix(list)?.split(']').next()?.parse().ok()
+    };
+    let found = problems.iter().rev().filter_map(|it| Some((index(it)?, &*it.message)));
+    found.collect()
 }
 
 /// Of many notes with one reason the first ones, and the lines of the others: a list may have seventy thousand.

@@ -138,6 +138,25 @@ fn a_value_that_a_manifest_cannot_have_does_not_lose_the_whole_file() {
     }
 }
 
+/// As in a container, where Docker's own resolver is at a loopback address and the server at every other one.
+#[test]
+fn a_server_at_a_loopback_address_is_asked_and_not_listened_at() {
+    let docker = made(".:53 {\nforward . 127.0.0.11\n}\n");
+
+    assert_eq!(docker.a("a.test."), "up11");
+    assert!(docker.imported.proxy.spec.listeners.is_none());
+    let told = notes(&docker.imported);
+    assert!(
+        told[0].starts_with("0: listener [::]:53: left out: 127.0.0.11:53 is an up"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("until then queries are taken at 127.0.0.1:5300"), "{told:?}");
+
+    let two = made(".:53 .:54 {\nforward . 127.0.0.11\n}\n");
+    let dns = two.imported.proxy.spec.listeners.as_ref().unwrap().dns.as_ref().unwrap();
+    assert_eq!(dns.addresses, ["[::]:54"]);
+}
+
 /// There the block with the longest zone is for a query, and in it the first `forward` that takes the name.
 #[test]
 fn a_forward_is_for_the_names_that_come_to_it() {
