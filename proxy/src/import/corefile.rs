@@ -3,7 +3,10 @@
 //! A server block is chosen by the longest zone. In a block, plugins come in the order that CoreDNS was built with,
 //! not in that of the file: any, rewrite, acl, cache, template, hosts, forward. So rules are written in that order.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 use dnsproxy_api::{
     v1alpha1::{self, Allow, Block as BlockRule, BlockWith, NameMatch, rule::Rule},
@@ -29,7 +32,7 @@ mod zones;
 
 use asked::{Share, Shares};
 use forward::Forward;
-use place::{Place, Read, own_zones, routes};
+use place::{Place, Read, Way, own_zones, routes};
 use rewrites::Before;
 use settings::{defaults, listen, tell_of_listeners, tell_of_settings};
 use syntax::{Block, Corefile, Directive};
@@ -43,11 +46,26 @@ pub fn import(text: &str) -> Imported {
                 let reason = "other files are not read: put their blocks in the place of this line, and import all as one text";
                 draft.note(line.number, line.words.join(" "), reason);
             }
-            read(&blocks, &mut draft);
+            read(&merged(blocks), &mut draft);
         }
         Err((line, reason)) => draft.note(line, "this block", reason),
     }
     draft.finish()
+}
+
+/// Blocks that say the same are one: lists of domains are delivered as one block each.
+fn merged(blocks: Vec<Block>) -> Vec<Block> {
+    let mut merged: Vec<Block> = Vec::with_capacity(blocks.len());
+    let mut known: HashMap<Vec<String>, usize> = HashMap::new();
+    for block in blocks {
+        let at = (block.has("view").is_none())
+            .then(|| *known.entry(block.content()).or_insert(merged.len()));
+        match at.and_then(|at| merged.get_mut(at)) {
+            Some(same) => same.keys.extend(block.keys),
+            None => merged.push(block),
+        }
+    }
+    merged
 }
 
 fn read(blocks: &[Block], draft: &mut Draft) {
@@ -62,9 +80,9 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     let (root, others): (Vec<_>, Vec<_>) =
         own.into_iter().partition(|(_, zones)| zones.iter().any(|zone| zone == "."));
     for (block, zones) in others.into_iter().chain(root) {
-        let mut reader = Reader { draft, zones, is_alone, is_logged };
+        let mut reader = Reader { draft, zones: &zones, is_alone, is_logged };
         let forwards = reader.settings(block);
-        read.push(Read { block, zones: reader.zones, forwards });
+        read.push(Read { block, zones, forwards });
     }
     read.sort_by_key(|it| it.block.line);
     let shares = Shares::of(&read);
@@ -74,8 +92,7 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     tell_of_settings(&read, draft);
     tell_of_listeners(&read, draft);
     for (index, zone, it) in in_order(&read) {
-        let zones = it.zones.clone();
-        let mut reader = Reader { draft, zones, is_alone, is_logged };
+        let mut reader = Reader { draft, zones: &it.zones, is_alone, is_logged };
         let place = Place { index, read: it, shares: &shares, routes: &routes, leads: &leads };
         match zone {
             None => reader.rules(it.block, &place),
@@ -104,7 +121,7 @@ fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(usize, Option<&'r str>, &'r Re
 /// One server block on its way into the manifest.
 struct Reader<'d> {
     draft: &'d mut Draft,
-    zones: Vec<String>,
+    zones: &'d [String],
     /// Whether there is no other block, so that nothing else is asked of what it says.
     is_alone: bool,
     /// Whether each block logs, so that queries for all names may be logged here.
@@ -158,10 +175,13 @@ impl Reader<'_> {
         self.draft.at(block.line);
         let leads: Vec<_> = place.leads().collect();
         if leads.iter().any(|(zone, _)| self.zones.iter().any(|own| is_above(zone, own))) {
-            for zone in self.zones.clone() {
-                let shares = place.shares(&zone);
-                self.parts(&zone, place, &shares);
-                self.draft.rule(&format!("{zone} own"), allowing(vec![zone]));
+            for zone in self.zones {
+                let shares = place.shares(zone);
+                self.parts(zone, place, &shares);
+                let way = shares.iter().find(|(share, _)| share.zone == *zone);
+                let way = way.map_or(Way::Zone, |(_, way)| *way);
+                let way = if way == Way::Nobody { Way::Zone } else { way };
+                self.ends(&format!("{zone} own"), vec![zone.clone()], way);
             }
         }
         for (zone, route) in leads {
@@ -177,13 +197,13 @@ impl Reader<'_> {
         self.draft.at(block.line);
         let name = format!("{zone} end");
         let shares = place.shares(zone);
-        let is_asked = shares.iter().any(|(share, is_asked)| share.zone == zone && *is_asked);
+        let way = shares.iter().find(|(share, _)| share.zone == zone);
+        let way = way.map_or(Way::Nobody, |(_, way)| *way);
         self.parts(zone, place, &shares);
-        if is_asked {
-            if !self.is_alone && zone != "." {
-                self.draft.rule(&name, allowing(vec![zone.to_owned()]));
-            }
-            return;
+        match way {
+            Way::Nobody => {}
+            Way::Zone if self.is_alone || zone == "." => return,
+            Way::Zone | Way::Rule(_) => return self.ends(&name, vec![zone.to_owned()], way),
         }
         let has_file = block.has("hosts").is_some_and(|it| !it.args.is_empty());
         let reason = if block.has("kubernetes").is_some() && zone != "." {
@@ -203,6 +223,19 @@ impl Reader<'_> {
         self.draft.note(block.line, zone, reason);
     }
 
+    /// The last rule for names of some zones.
+    fn ends(&mut self, name: &str, zones: Vec<String>, way: Way<'_>) {
+        let rule = match way {
+            Way::Nobody => refusing(zones),
+            Way::Zone => allowing(zones),
+            Way::Rule(route) => {
+                let forward = Some(v1alpha1::Forward { route: route.to_owned() });
+                Rule { forward, ..of_zones(zones) }
+            }
+        };
+        self.draft.rule_for_more(name, rule);
+    }
+
     /// Names of hosts files are answered behind the rules.
     fn let_hosts_pass(&mut self) {
         let lists = Some(vec![self.draft.hosts_list()]);
@@ -211,20 +244,18 @@ impl Reader<'_> {
     }
 
     /// The parts of a zone for which others are asked than for the rest, or nobody.
-    fn parts(&mut self, zone: &str, place: &Place<'_, '_>, shares: &[(&Share, bool)]) {
-        let name = format!("{zone} end");
+    fn parts(&mut self, zone: &str, place: &Place<'_, '_>, shares: &[(&Share, Way<'_>)]) {
         let parts: Vec<_> = shares.iter().filter(|(share, _)| share.zone != zone).collect();
         for part in parts.chunk_by(|(_, one), (_, other)| one == other) {
             let zones: Vec<_> = part.iter().map(|(share, _)| share.zone.clone()).collect();
-            match part {
-                [(_, true), ..] => self.draft.rule(&name, allowing(zones)),
-                _ => self.draft.rule(&name, refusing(zones)),
-            };
+            if let [(_, way), ..] = part {
+                self.ends(&format!("{zone} end"), zones, *way);
+            }
             self.tell_of_excepts(part, place);
         }
     }
 
-    fn tell_of_excepts(&mut self, part: &[&(&Share, bool)], place: &Place<'_, '_>) {
+    fn tell_of_excepts(&mut self, part: &[&(&Share, Way<'_>)], place: &Place<'_, '_>) {
         let mut lost: BTreeMap<usize, (&Directive, Vec<&str>)> = BTreeMap::new();
         for (share, _) in part.iter().filter(|(share, _)| share.forward.is_none()) {
             if let Some(directive) = place.except(&share.zone) {
@@ -235,7 +266,7 @@ impl Reader<'_> {
         for (line, (directive, zones)) in lost {
             let reason = format!(
                 "`except`: no other `forward` of this block takes {}: REFUSED, where CoreDNS has SERVFAIL",
-                zones.join(", ")
+                zones::listed(&zones)
             );
             self.draft.note(line, directive.text(), reason);
         }
@@ -261,15 +292,18 @@ fn is_above(zone: &str, other: &str) -> bool {
     zone != other && zones::is_within(other, zone)
 }
 
-fn allowing(zones: Vec<String>) -> Rule {
+fn of_zones(zones: Vec<String>) -> Rule {
     let names = NameMatch { zone: Some(zones), ..NameMatch::default() };
-    Rule { matches: draft::names(names), allow: Some(Allow {}), ..Rule::default() }
+    Rule { matches: draft::names(names), ..Rule::default() }
+}
+
+fn allowing(zones: Vec<String>) -> Rule {
+    Rule { allow: Some(Allow {}), ..of_zones(zones) }
 }
 
 fn refusing(zones: Vec<String>) -> Rule {
-    let names = NameMatch { zone: Some(zones), ..NameMatch::default() };
     let block = Some(BlockRule { with: BlockWith::REFUSED, ttl: None });
-    Rule { matches: draft::names(names), block, ..Rule::default() }
+    Rule { block, ..of_zones(zones) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! CoreDNS's `forward`: upstreams, the route to them, and how they are treated.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use dnsproxy_api::{
     bounds,
@@ -30,7 +33,7 @@ struct Options {
 pub(super) struct Forward<'b> {
     pub(super) directive: &'b Directive,
     pub(super) from: String,
-    pub(super) except: Vec<String>,
+    pub(super) except: BTreeSet<String>,
 }
 
 impl<'b> Forward<'b> {
@@ -46,8 +49,8 @@ impl<'b> Forward<'b> {
         }
         let excepts = directive.lines.iter().filter_map(|line| line.words.split_first());
         let except = excepts.filter(|(word, _)| *word == "except").flat_map(|(_, rest)| rest);
-        let except = zones::of_all(except);
-        if zones::hold(&except, &from) {
+        let except = zones::of_all(except).into_iter().collect();
+        if zones::have(&except, &from) {
             let reason = format!("CoreDNS asks for {from} itself, though `except` has it");
             draft.note(directive.line, directive.text(), reason);
         }
@@ -55,7 +58,7 @@ impl<'b> Forward<'b> {
     }
 
     pub(super) fn takes(&self, name: &str) -> bool {
-        zones::is_within(name, &self.from) && !zones::hold(&self.except, name)
+        zones::is_within(name, &self.from) && !zones::have(&self.except, name)
     }
 
     /// Makes the route for some zones; without any it is for names that were rewritten. Returns its name.
@@ -81,7 +84,9 @@ impl<'b> Forward<'b> {
             false => upstreams(directive, targets, &options, draft)?,
         };
         let route = draft.route(&name);
-        (route.zones, route.upstreams) = (zones, upstreams);
+        // More of them than a route may have are led to it by rules.
+        let is_few = zones.len() <= bounds::ZONES as usize;
+        (route.zones, route.upstreams) = (if is_few { zones } else { Vec::new() }, upstreams);
         (route.policy, route.max_in_flight) = (options.policy, options.max_in_flight);
         Ok(name)
     }

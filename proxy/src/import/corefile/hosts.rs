@@ -265,7 +265,7 @@ fn tell_of_the_rest(directive: &Directive, hosts: &Hosts, draft: &mut Draft) {
         Some(zones) if zones.is_empty() || zones.iter().any(|zone| zone == ".") => return,
         Some(zones) => format!(
             "names that are not there, and not in {}, would get SERVFAIL; here they go on to the upstreams",
-            zones.join(", ")
+            zones::listed(zones)
         ),
     };
     draft.note(directive.line, directive.text(), reason);

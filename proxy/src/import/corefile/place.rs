@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dnsproxy_api::bounds;
+
 use super::{
     asked::{Share, Shares},
     cache,
@@ -57,8 +59,26 @@ impl Read<'_> {
     }
 }
 
-/// The name of the route of each `forward` of each block; none where it cannot be asked from here.
-pub(super) type Routes = Vec<Vec<Option<String>>>;
+/// The route of each `forward` of each block; none where it cannot be asked from here.
+pub(super) type Routes = Vec<Vec<Option<Taken>>>;
+
+/// The route of a `forward`.
+pub(super) struct Taken {
+    route: String,
+    /// Whether it has more zones than a route may, so that rules lead to it.
+    is_ruled: bool,
+}
+
+/// Where names of a share go in the end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way<'r> {
+    /// Nobody is asked for them.
+    Nobody,
+    /// To the route that has their zone.
+    Zone,
+    /// To this route, by a rule.
+    Rule(&'r str),
+}
 
 pub(super) fn routes(
     read: &[Read<'_>],
@@ -76,18 +96,23 @@ pub(super) fn routes(
             if taken.is_empty() && !leads.get(index).is_some_and(is_led) {
                 let reason = format!(
                     "left out: no name in {} comes to it, as another `forward` or another block takes them, or `except` leaves them out",
-                    zones.join(", ")
+                    zones::listed(zones)
                 );
                 draft.note(directive.line, directive.text(), reason);
                 made.push(None);
                 continue;
             }
-            let route = forward.route(taken, draft);
-            match &route {
-                Ok(_) => draft.carry(),
-                Err(reason) => draft.note(directive.line, directive.text(), reason),
+            let is_ruled = taken.len() > bounds::ZONES as usize;
+            match forward.route(taken, draft) {
+                Ok(route) => {
+                    draft.carry();
+                    made.push(Some(Taken { route, is_ruled }));
+                }
+                Err(reason) => {
+                    draft.note(directive.line, directive.text(), reason);
+                    made.push(None);
+                }
             }
-            made.push(route.ok());
         }
         routes.push(made);
     }
@@ -127,22 +152,28 @@ impl Place<'_, '_> {
     }
 
     /// The shares of one of its zones, the deepest first, but for those that go the same way as the one around them.
-    pub(super) fn shares(&self, zone: &str) -> Vec<(&Share, bool)> {
-        let own = |share: &&Share| share.block == self.index && share.of == zone;
-        let around = |share: &Share| self.shares.around(share).filter(own);
-        let shares = self.shares.iter().filter(own).map(|share| (share, self.is_asked(share)));
-        let shares = shares.filter(|(share, is_asked)| {
-            around(share).is_none_or(|around| self.is_asked(around) != *is_asked)
-        });
+    pub(super) fn shares(&self, zone: &str) -> Vec<(&Share, Way<'_>)> {
+        let around = |share: &Share| self.shares.around(share).filter(|it| it.of == zone);
+        let shares = self.shares.of_zone(zone).map(|share| (share, self.way(share)));
+        let shares = shares
+            .filter(|(share, way)| around(share).is_none_or(|around| self.way(around) != *way));
         shares.collect()
     }
 
-    pub(super) fn is_asked(&self, share: &Share) -> bool {
-        share.forward.is_some_and(|forward| self.route(share.block, forward).is_some())
+    fn way(&self, share: &Share) -> Way<'_> {
+        match self.taken(share) {
+            None => Way::Nobody,
+            Some(Taken { route, is_ruled: true }) => Way::Rule(route),
+            Some(Taken { route: _, is_ruled: false }) => Way::Zone,
+        }
+    }
+
+    fn taken(&self, share: &Share) -> Option<&Taken> {
+        self.routes.get(share.block)?.get(share.forward?)?.as_ref()
     }
 
     pub(super) fn route(&self, block: usize, forward: usize) -> Option<&String> {
-        self.routes.get(block)?.get(forward)?.as_ref()
+        Some(&self.routes.get(block)?.get(forward)?.as_ref()?.route)
     }
 
     /// The zones into which names are rewritten, and the routes for them.
@@ -157,6 +188,6 @@ impl Place<'_, '_> {
     /// The `forward` that leaves a zone out.
     pub(super) fn except(&self, zone: &str) -> Option<&Directive> {
         let mut forwards = self.read.forwards.iter();
-        forwards.find(|it| zones::hold(&it.except, zone)).map(|it| it.directive)
+        forwards.find(|it| zones::have(&it.except, zone)).map(|it| it.directive)
     }
 }

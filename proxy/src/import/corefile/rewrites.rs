@@ -6,6 +6,7 @@ use super::{
     Reader, check,
     rewrite::{self, Landing, Reach},
     syntax::{Block, Directive},
+    zones,
 };
 
 /// What the rewrites above one say.
@@ -37,9 +38,9 @@ impl Reader<'_> {
         if rule.then.is_none() && before.stopped.is_none() {
             before.stopped = Some((directive.line, changes_question));
         }
-        match rewrite::reach(&mut rule, &self.zones) {
+        match rewrite::reach(&mut rule, self.zones) {
             Reach::Outside if !before.has_renamed => {
-                return Err(format!("left out: no name in {} matches", self.zones.join(", ")));
+                return Err(format!("left out: no name in {} matches", zones::listed(self.zones)));
             }
             Reach::Outside | Reach::Beyond => self.tell_of_reach(directive, &rule),
             Reach::Inside => {}
@@ -87,7 +88,7 @@ impl Reader<'_> {
         if self.is_alone && stays {
             return;
         }
-        let zones = self.zones.join(", ");
+        let zones = zones::listed(self.zones);
         let reason = format!("here it holds for every name, not for those in {zones} alone");
         self.draft.note(directive.line, directive.text(), reason);
     }

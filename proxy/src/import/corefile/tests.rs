@@ -242,6 +242,42 @@ fn a_forward_is_for_the_names_that_come_to_it() {
     }
 }
 
+/// As lists of domains are written for CoreDNS: in one block, in a block each, or behind `except`.
+#[test]
+fn there_may_be_more_zones_than_a_route_may_have() {
+    const MANY: usize = 3000;
+    let zones: Vec<_> = (0..MANY).map(|i| format!("z{i}.test")).collect();
+    let to = |server: u8| format!("forward . 192.0.2.{server}");
+    let above = format!(". {{\n{}\n}}\n", to(1));
+    let deeper = format!("a.z0.test {{\n{}\n}}\n", to(3));
+    let one = format!("{} {{\n{}\n}}\n", zones.join(" "), to(2));
+    let each: String = zones.iter().map(|zone| format!("{zone} {{\n{}\n}}\n", to(2))).collect();
+    let except =
+        format!(". {{\n{} {{\nexcept {}\n}}\n{}\n}}\n{deeper}", to(1), zones.join(" "), to(2));
+    for (why, corefile, other) in [
+        ("one block", format!("{one}{above}{deeper}"), "up1"),
+        ("one block alone", one, "REFUSED"),
+        ("a block each", format!("{above}{each}{deeper}"), "up1"),
+        ("what one leaves out", except, "up1"),
+    ] {
+        let made = made(&corefile);
+
+        let spec = &made.imported.proxy.spec;
+        assert!(spec.rules.as_ref().is_some_and(|rules| rules.len() < 10), "{why}: few rules");
+        let deep = if why.ends_with("alone") { "up2" } else { "up3" };
+        for (name, expected) in [
+            ("z0.test.", "up2"),
+            ("x.z2999.test.", "up2"),
+            ("x.a.z0.test.", deep),
+            ("test.", other),
+            ("z3000.test.", other),
+        ] {
+            assert_eq!(made.a(name), expected, "{why}: {name}");
+        }
+        assert!(notes(&made.imported).is_empty(), "{why}: {:?}", notes(&made.imported));
+    }
+}
+
 #[test]
 fn a_star_in_hosts_is_for_names_without_a_line_of_their_own() {
     let lines = "1.2.3.4 *.w.test\n1.2.3.5 x.w.test\n2001:db8::1 y.w.test\n::ffff:1.2.3.9 c.test";
