@@ -8,16 +8,14 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use dnsproxy_api::{
-    v1alpha1::{self, Allow, Block as BlockRule, BlockWith, NameMatch, rule::Rule},
-    validate::CLUSTER_DNS,
-};
+use dnsproxy_api::v1alpha1::rule::Rule;
 
-use super::{Draft, Imported, draft};
+use super::{Draft, Imported};
 
 mod acl;
 mod asked;
 mod cache;
+mod ends;
 mod forward;
 mod hosts;
 mod leads;
@@ -30,9 +28,9 @@ mod syntax;
 mod template;
 mod zones;
 
-use asked::{Share, Shares};
+use asked::Shares;
 use forward::Forward;
-use place::{Place, Read, Way, own_zones, routes};
+use place::{Place, Read, Whole, own_zones, routes};
 use rewrites::Before;
 use settings::{defaults, listen, tell_of_listeners, tell_of_settings};
 use syntax::{Block, Corefile, Directive};
@@ -82,40 +80,51 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     for (block, zones) in others.into_iter().chain(root) {
         let mut reader = Reader { draft, zones: &zones, is_alone, is_logged };
         let forwards = reader.settings(block);
-        read.push(Read { block, zones, forwards });
+        let is_listed = hosts::are_listed(block);
+        read.push(Read { block, zones, forwards, is_listed });
     }
     read.sort_by_key(|it| it.block.line);
     let shares = Shares::of(&read);
     let leads: Vec<_> =
         (0..read.len()).map(|index| leads::of(index, &read, &shares, draft)).collect();
     let routes = routes(&read, &shares, &leads, draft);
+    let listed = read.iter().filter(|it| it.is_listed).count();
+    let has_rewrites = read.iter().any(|it| it.block.has("rewrite").is_some());
+    let whole = Whole { shares, routes, leads, listed, has_rewrites };
     tell_of_settings(&read, draft);
     tell_of_listeners(&read, draft);
-    for (index, zone, it) in in_order(&read) {
+    for (index, ending, it) in in_order(&read) {
         let mut reader = Reader { draft, zones: &it.zones, is_alone, is_logged };
-        let place = Place { index, read: it, shares: &shares, routes: &routes, leads: &leads };
-        match zone {
+        let place = Place { index, read: it, whole: &whole };
+        match ending {
             None => reader.rules(it.block, &place),
-            Some(zone) => reader.end(it.block, zone, &place),
+            Some(zones) => reader.end(&zones, &place),
         }
+    }
+    if listed > 0 && !read.iter().any(|it| zones::hold(&it.zones, ".")) {
+        draft.rule("others", ends::refusing(vec![".".to_owned()]));
     }
     draft.drop_last_allowing();
     listen(draft, listeners);
     defaults(draft, blocks);
 }
 
-/// The rules of each block, and the end of what is said about each of its zones: there a query is for the block with the
-/// longest zone alone, here the first rule that matches decides.
-fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(usize, Option<&'r str>, &'r Read<'b>)> {
+/// The rules of each block, and the end of what is said about its zones, those of one depth together: there a query is for
+/// the block with the longest zone alone, here the first rule that matches decides.
+fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(usize, Option<Vec<&'r str>>, &'r Read<'b>)> {
     let mut parts = Vec::new();
     for (index, it) in read.iter().enumerate() {
-        let zones = || it.zones.iter().map(|zone| (zones::depth(zone), &**zone));
-        let deepest = zones().map(|(depth, _)| depth).max().unwrap_or_default();
+        let mut by_depth: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        for zone in &it.zones {
+            by_depth.entry(zones::depth(zone)).or_default().push(zone);
+        }
+        let deepest = by_depth.keys().next_back().copied().unwrap_or_default();
         parts.push((Reverse(deepest), false, index, None, it));
-        parts.extend(zones().map(|(depth, zone)| (Reverse(depth), true, index, Some(zone), it)));
+        let ends = by_depth.into_iter();
+        parts.extend(ends.map(|(depth, zones)| (Reverse(depth), true, index, Some(zones), it)));
     }
     parts.sort_by_key(|(depth, is_end, ..)| (*depth, *is_end));
-    parts.into_iter().map(|(_, _, index, zone, it)| (index, zone, it)).collect()
+    parts.into_iter().map(|(_, _, index, zones, it)| (index, zones, it)).collect()
 }
 
 /// One server block on its way into the manifest.
@@ -167,109 +176,7 @@ impl Reader<'_> {
                 self.settle(directive, result);
             }
         }
-        self.lead(block, place);
-    }
-
-    /// Sends names that were rewritten to the upstreams of the block. Those of its own zones are not looked at for that.
-    fn lead(&mut self, block: &Block, place: &Place<'_, '_>) {
-        self.draft.at(block.line);
-        let leads: Vec<_> = place.leads().collect();
-        if leads.iter().any(|(zone, _)| self.zones.iter().any(|own| is_above(zone, own))) {
-            for zone in self.zones {
-                let shares = place.shares(zone);
-                self.parts(zone, place, &shares);
-                let way = shares.iter().find(|(share, _)| share.zone == *zone);
-                let way = way.map_or(Way::Zone, |(_, way)| *way);
-                let way = if way == Way::Nobody { Way::Zone } else { way };
-                self.ends(&format!("{zone} own"), vec![zone.clone()], way);
-            }
-        }
-        for (zone, route) in leads {
-            let forward = Some(v1alpha1::Forward { route });
-            let matches = draft::zone(&zone);
-            self.draft
-                .rule(&format!("{zone} rewritten"), Rule { matches, forward, ..Rule::default() });
-        }
-    }
-
-    /// What shorter zones say is not for names of this one, and whom they ask is not asked for them.
-    fn end(&mut self, block: &Block, zone: &str, place: &Place<'_, '_>) {
-        self.draft.at(block.line);
-        let name = format!("{zone} end");
-        let shares = place.shares(zone);
-        let way = shares.iter().find(|(share, _)| share.zone == zone);
-        let way = way.map_or(Way::Nobody, |(_, way)| *way);
-        self.parts(zone, place, &shares);
-        match way {
-            Way::Nobody => {}
-            Way::Zone if self.is_alone || zone == "." => return,
-            Way::Zone | Way::Rule(_) => return self.ends(&name, vec![zone.to_owned()], way),
-        }
-        let has_file = block.has("hosts").is_some_and(|it| !it.args.is_empty());
-        let reason = if block.has("kubernetes").is_some() && zone != "." {
-            let (matches, route) = (draft::zone(zone), CLUSTER_DNS.to_owned());
-            let forward = Some(v1alpha1::Forward { route });
-            self.draft.rule(&name, Rule { matches, forward, ..Rule::default() });
-            return;
-        } else {
-            if zone != "." {
-                if has_file {
-                    self.let_hosts_pass();
-                }
-                self.draft.rule(&name, refusing(vec![zone.to_owned()]));
-            }
-            "no `forward` that can be carried over: names of this block that no rule answers are refused"
-        };
-        self.draft.note(block.line, zone, reason);
-    }
-
-    /// The last rule for names of some zones.
-    fn ends(&mut self, name: &str, zones: Vec<String>, way: Way<'_>) {
-        let rule = match way {
-            Way::Nobody => refusing(zones),
-            Way::Zone => allowing(zones),
-            Way::Rule(route) => {
-                let forward = Some(v1alpha1::Forward { route: route.to_owned() });
-                Rule { forward, ..of_zones(zones) }
-            }
-        };
-        self.draft.rule_for_more(name, rule);
-    }
-
-    /// Names of hosts files are answered behind the rules.
-    fn let_hosts_pass(&mut self) {
-        let lists = Some(vec![self.draft.hosts_list()]);
-        let matches = draft::names(NameMatch { lists, ..NameMatch::default() });
-        self.draft.rule("hosts", Rule { matches, allow: Some(Allow {}), ..Rule::default() });
-    }
-
-    /// The parts of a zone for which others are asked than for the rest, or nobody.
-    fn parts(&mut self, zone: &str, place: &Place<'_, '_>, shares: &[(&Share, Way<'_>)]) {
-        let parts: Vec<_> = shares.iter().filter(|(share, _)| share.zone != zone).collect();
-        for part in parts.chunk_by(|(_, one), (_, other)| one == other) {
-            let zones: Vec<_> = part.iter().map(|(share, _)| share.zone.clone()).collect();
-            if let [(_, way), ..] = part {
-                self.ends(&format!("{zone} end"), zones, *way);
-            }
-            self.tell_of_excepts(part, place);
-        }
-    }
-
-    fn tell_of_excepts(&mut self, part: &[&(&Share, Way<'_>)], place: &Place<'_, '_>) {
-        let mut lost: BTreeMap<usize, (&Directive, Vec<&str>)> = BTreeMap::new();
-        for (share, _) in part.iter().filter(|(share, _)| share.forward.is_none()) {
-            if let Some(directive) = place.except(&share.zone) {
-                let (_, zones) = lost.entry(directive.line).or_insert((directive, Vec::new()));
-                zones.push(&share.zone);
-            }
-        }
-        for (line, (directive, zones)) in lost {
-            let reason = format!(
-                "`except`: no other `forward` of this block takes {}: REFUSED, where CoreDNS has SERVFAIL",
-                zones::listed(&zones)
-            );
-            self.draft.note(line, directive.text(), reason);
-        }
+        self.lead(place);
     }
 
     fn settle(&mut self, directive: &Directive, result: Result<(), String>) {
@@ -286,24 +193,6 @@ fn check(rule: &Rule) -> Result<(), String> {
         let dnsproxy_text = error.0;
         format!("`{dnsproxy_text}` is not known here")
     })
-}
-
-fn is_above(zone: &str, other: &str) -> bool {
-    zone != other && zones::is_within(other, zone)
-}
-
-fn of_zones(zones: Vec<String>) -> Rule {
-    let names = NameMatch { zone: Some(zones), ..NameMatch::default() };
-    Rule { matches: draft::names(names), ..Rule::default() }
-}
-
-fn allowing(zones: Vec<String>) -> Rule {
-    Rule { allow: Some(Allow {}), ..of_zones(zones) }
-}
-
-fn refusing(zones: Vec<String>) -> Rule {
-    let block = Some(BlockRule { with: BlockWith::REFUSED, ttl: None });
-    Rule { block, ..of_zones(zones) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use dnsproxy_api::{
 
 use super::{
     super::addresses::network,
-    place::{Place, Way},
+    place::Place,
     syntax::{Block, Directive, Line},
     zones,
 };
@@ -144,7 +144,7 @@ fn allow_list(entries: &[Entry<'_>], draft: &mut Draft) {
 
 /// Whether no rule of the block stands behind these, so that who is allowed may be at the end of all of them.
 fn ends_here(block: &Block, place: &Place<'_, '_>) -> bool {
-    let is_asked = |zone: &String| place.shares(zone).iter().all(|(_, way)| *way == Way::Zone);
+    let is_asked = |zone: &String| place.shares(zone).iter().all(|(it, _)| place.is_routed(it));
     ["template", "hosts"].iter().all(|plugin| block.has(plugin).is_none())
         && place.leads().next().is_none()
         && place.zones().iter().all(is_asked)

@@ -14,7 +14,7 @@ use dnsproxy_api::{
 use super::{
     super::{addresses::reverse_name, draft},
     place::Place,
-    syntax::{Directive, Line},
+    syntax::{Block, Directive, Line},
     zones,
 };
 use crate::import::Draft;
@@ -28,6 +28,11 @@ struct Hosts {
     falls_through: Option<Vec<String>>,
     /// Addresses, each with a name, in lower case.
     lines: Vec<(IpAddr, String)>,
+}
+
+/// Whether names of a block are those of `spec.hosts`.
+pub(super) fn are_listed(block: &Block) -> bool {
+    block.directives.iter().any(|it| it.name == "hosts" && !it.args.is_empty())
 }
 
 /// Reads one. A name that is there has no records of other types.
@@ -239,9 +244,12 @@ fn take_file(
     }
     draft.hosts_file(file);
     draft.spec.hosts.get_or_insert_default().ttl = Some(format!("{ttl}s"));
-    if !(own.iter().any(|zone| zone == ".") && place.has_all(".")) {
-        let reason = "its names are answered in every zone";
+    if *own != *place.zones() {
+        let reason = "its names are answered in all zones of this block";
         draft.note(directive.line, directive.text(), reason);
+    }
+    if place.whole.listed > 1 {
+        draft.note(directive.line, directive.text(), OF_OTHERS);
     }
     let of_addresses = if hosts.is_without_reverse {
         "addresses of the file have names (PTR)"
@@ -254,6 +262,8 @@ fn take_file(
         draft.note(directive.line, directive.text(), reason);
     }
 }
+
+const OF_OTHERS: &str = "its names, and those of its addresses, are answered in the zones of other blocks with hosts files, too";
 
 /// What is there of the names that have nothing.
 fn tell_of_the_rest(directive: &Directive, hosts: &Hosts, draft: &mut Draft) {

@@ -50,6 +50,8 @@ pub(super) struct Read<'b> {
     pub(super) block: &'b Block,
     pub(super) zones: Vec<String>,
     pub(super) forwards: Vec<Forward<'b>>,
+    /// Whether names of its `hosts` are those of `spec.hosts`.
+    pub(super) is_listed: bool,
 }
 
 impl Read<'_> {
@@ -87,7 +89,7 @@ pub(super) fn routes(
     draft: &mut Draft,
 ) -> Routes {
     let mut routes = Vec::new();
-    for (index, Read { zones, forwards, .. }) in read.iter().enumerate() {
+    for (index, Read { zones, forwards, block: _, is_listed: _ }) in read.iter().enumerate() {
         let mut made = Vec::new();
         for (number, forward) in forwards.iter().enumerate() {
             let directive = forward.directive;
@@ -119,13 +121,21 @@ pub(super) fn routes(
     routes
 }
 
+/// What is known of all blocks.
+pub(super) struct Whole {
+    pub(super) shares: Shares,
+    pub(super) routes: Routes,
+    pub(super) leads: Vec<Vec<Lead>>,
+    /// How many blocks have names in `spec.hosts`.
+    pub(super) listed: usize,
+    pub(super) has_rewrites: bool,
+}
+
 /// One block among the others: which names are its own, and who is asked for them.
 pub(super) struct Place<'r, 'b> {
     pub(super) index: usize,
     pub(super) read: &'r Read<'b>,
-    pub(super) shares: &'r Shares,
-    pub(super) routes: &'r Routes,
-    pub(super) leads: &'r [Vec<Lead>],
+    pub(super) whole: &'r Whole,
 }
 
 impl Place<'_, '_> {
@@ -135,13 +145,13 @@ impl Place<'_, '_> {
 
     /// Whether a query for a name is for this block.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.shares.at(name).is_some_and(|share| share.block == self.index)
+        self.whole.shares.at(name).is_some_and(|share| share.block == self.index)
     }
 
     /// Whether queries for a name and for all below it are.
     pub(super) fn has_all(&self, name: &str) -> bool {
         let below = |share: &&Share| zones::is_within(&share.zone, name);
-        self.has(name) && self.shares.iter().filter(below).all(|it| it.block == self.index)
+        self.has(name) && self.whole.shares.iter().filter(below).all(|it| it.block == self.index)
     }
 
     /// The TTL of an answer of its own, once the cache of the block has had it.
@@ -153,8 +163,8 @@ impl Place<'_, '_> {
 
     /// The shares of one of its zones, the deepest first, but for those that go the same way as the one around them.
     pub(super) fn shares(&self, zone: &str) -> Vec<(&Share, Way<'_>)> {
-        let around = |share: &Share| self.shares.around(share).filter(|it| it.of == zone);
-        let shares = self.shares.of_zone(zone).map(|share| (share, self.way(share)));
+        let around = |share: &Share| self.whole.shares.around(share).filter(|it| it.of == zone);
+        let shares = self.whole.shares.of_zone(zone).map(|share| (share, self.way(share)));
         let shares = shares
             .filter(|(share, way)| around(share).is_none_or(|around| self.way(around) != *way));
         shares.collect()
@@ -163,22 +173,34 @@ impl Place<'_, '_> {
     fn way(&self, share: &Share) -> Way<'_> {
         match self.taken(share) {
             None => Way::Nobody,
-            Some(Taken { route, is_ruled: true }) => Way::Rule(route),
-            Some(Taken { route: _, is_ruled: false }) => Way::Zone,
+            Some(Taken { route, is_ruled }) if *is_ruled || self.has_hosts_of_others() => {
+                Way::Rule(route)
+            }
+            Some(_) => Way::Zone,
         }
     }
 
+    /// Whether a route has the zone of a share, without a rule.
+    pub(super) fn is_routed(&self, share: &Share) -> bool {
+        self.taken(share).is_some_and(|taken| !taken.is_ruled)
+    }
+
+    /// Whether names of this block are in `spec.hosts` by chance alone: what forwards by a rule does not look there.
+    pub(super) fn has_hosts_of_others(&self) -> bool {
+        self.whole.listed > 0 && !self.read.is_listed
+    }
+
     fn taken(&self, share: &Share) -> Option<&Taken> {
-        self.routes.get(share.block)?.get(share.forward?)?.as_ref()
+        self.whole.routes.get(share.block)?.get(share.forward?)?.as_ref()
     }
 
     pub(super) fn route(&self, block: usize, forward: usize) -> Option<&String> {
-        Some(&self.routes.get(block)?.get(forward)?.as_ref()?.route)
+        Some(&self.whole.routes.get(block)?.get(forward)?.as_ref()?.route)
     }
 
     /// The zones into which names are rewritten, and the routes for them.
     pub(super) fn leads(&self) -> impl Iterator<Item = (String, String)> {
-        let leads = self.leads.get(self.index).into_iter().flatten();
+        let leads = self.whole.leads.get(self.index).into_iter().flatten();
         leads.filter_map(|lead| {
             let route = self.route(self.index, lead.forward)?;
             Some((lead.zone.clone(), route.clone()))

@@ -1,5 +1,7 @@
 //! What becomes of a query by the manifest of a Corefile, and what is told about it.
 
+use std::path::Path;
+
 use super::{super::Imported, import};
 use crate::{
     config::{Names, judge_of},
@@ -29,7 +31,7 @@ struct Made {
 fn made(corefile: &str) -> Made {
     let imported = import(corefile);
     let spec = &imported.proxy.spec;
-    let names = Names::read(spec, None, &Names::default());
+    let names = Names::read(spec, Some(Path::new("/")), &Names::default());
     let judge = judge_of(spec, &names).unwrap_or_else(|error| panic!("{corefile}: {error:?}"));
     assert!(imported.carried > 0, "{corefile}: {:?}", imported.notes);
     Made { imported, judge }
@@ -336,6 +338,52 @@ fn hosts_of_a_block_are_for_its_own_names() {
     let hidden = made(&format!("a.test {{\n{up}\n}}\n. {{\n{hosts}\n{up}\n}}\n"));
     assert_eq!(hidden.a("h.a.test."), "up1");
     assert_eq!(hidden.a("h.foo."), "3600 1.2.3.4");
+}
+
+/// There each block has hosts of its own; here `spec.hosts` is one for all.
+#[test]
+fn a_hosts_file_is_for_the_names_of_its_block_alone() {
+    let file = std::env::temp_dir().join(format!("dnsproxy-hosts-{}", std::process::id()));
+    std::fs::write(&file, "10.1.0.1 h.a.test h.b.test\n").unwrap();
+    let hosts = format!("hosts {} {{\nfallthrough\n}}", file.display());
+    let block = |zone: &str, lines: &str, server: u8| {
+        format!("{zone} {{\n{lines}\nforward . 192.0.2.{server}\n}}\n")
+    };
+    let (reverse, here) = ("1.0.1.10.in-addr.arpa.", "3600 10.1.0.1");
+    for (why, corefile, fates) in [
+        (
+            "beside deeper blocks",
+            block(".", &hosts, 1) + &block("b.test", "", 2) + &block("1.10.in-addr.arpa", "", 3),
+            [here, "up2", "up3", "up1"],
+        ),
+        (
+            "in a deeper one",
+            block(".", "", 1) + &block("a.test", &hosts, 2),
+            [here, "up1", "up1", "up1"],
+        ),
+        ("alone", block("a.test", &hosts, 2), [here, "REFUSED", "REFUSED", "REFUSED"]),
+        (
+            "beside one that rewrites",
+            block(".", "rewrite name q.test h.b.test", 1)
+                + &block("a.test", &hosts, 2)
+                + &block("b.test", "", 3),
+            [here, "up3", "up1", "up1"],
+        ),
+        (
+            "with its addresses",
+            block(".", "", 1) + &block("a.test 10.1.0.0/16", &hosts, 2),
+            [here, "up1", "3600 h.a.test.", "up1"],
+        ),
+    ] {
+        let made = made(&corefile);
+        let [h, other, ptr, q] = fates;
+        assert_eq!(made.a("h.a.test."), h, "{why}");
+        assert_eq!(made.a("h.b.test."), other, "{why}");
+        assert_eq!(made.fate(reverse, Qtype::PTR), ptr, "{why}");
+        assert_eq!(made.a("q.test."), q, "{why}");
+        assert!(notes(&made.imported).iter().all(|it| it.contains("first name of each line")));
+    }
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
