@@ -69,6 +69,7 @@ fn merged(blocks: Vec<Block>) -> Vec<Block> {
 fn read(blocks: &[Block], draft: &mut Draft) {
     let own = own_zones(blocks, draft);
     let is_alone = own.len() == 1;
+    let are_many = hosts::are_many(blocks);
     let is_logged = is_alone || log::is_everywhere(blocks);
     // Also those of blocks of which the zones are others': every port has all zones here.
     let mut listeners = Vec::new();
@@ -80,7 +81,7 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     for (block, zones) in others.into_iter().chain(root) {
         let mut reader = Reader { draft, zones: &zones, is_alone, is_logged };
         let forwards = reader.settings(block);
-        let is_listed = hosts::are_listed(block);
+        let is_listed = hosts::are_listed(block, are_many);
         read.push(Read { block, zones, forwards, is_listed });
     }
     read.sort_by_key(|it| it.block.line);

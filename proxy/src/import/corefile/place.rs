@@ -148,12 +148,6 @@ impl Place<'_, '_> {
         self.whole.shares.at(name).is_some_and(|share| share.block == self.index)
     }
 
-    /// Whether queries for a name and for all below it are.
-    pub(super) fn has_all(&self, name: &str) -> bool {
-        let below = |share: &&Share| zones::is_within(&share.zone, name);
-        self.has(name) && self.whole.shares.iter().filter(below).all(|it| it.block == self.index)
-    }
-
     /// The TTL of an answer of its own, once the cache of the block has had it.
     pub(super) fn cached(&self, ttl: u32) -> u32 {
         let mut caches = self.read.block.directives.iter().filter(|it| it.name == "cache");

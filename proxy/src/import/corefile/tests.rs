@@ -394,13 +394,43 @@ fn there_may_be_more_lines_of_hosts_than_rules() {
 
     assert_eq!(made.a("n5999.test."), "30 10.0.23.249", "no longer than the cache has it");
 
-    let of_zone = format!("test {{\nhosts {{\n{lines}\nfallthrough\n}}\nforward . 192.0.2.1\n}}\n");
-    let of_zone = self::made(&of_zone);
+    let of_zone = |lines: &str| {
+        let up = "forward . 192.0.2.1";
+        self::made(&format!(
+            "test {{\nhosts {{\n{lines}\n}}\n{up}\n}}\n. {{\nforward . 192.0.2.2\n}}\n"
+        ))
+    };
+    let made = of_zone(&format!("{lines}fallthrough"));
+    assert_eq!(made.a("n9.test."), "3600 10.0.0.9");
+    assert_eq!(made.a("n5999.test."), "3600 10.0.23.249");
+    assert_eq!((made.a("x.test."), made.a("n5999.")), ("up1".into(), "up2".into()));
+    assert_eq!(made.fate("9.0.0.10.in-addr.arpa.", Qtype::PTR), "up2", "of another block");
+    assert!(notes(&made.imported).is_empty(), "{:?}", notes(&made.imported));
+
+    let stars = "10.1.1.1 *.test\n10.1.1.2 n.w.test\n::1 *.w.test\n";
+    let with_star = of_zone(&format!("{lines}{stars}fallthrough"));
+    assert_eq!(with_star.a("n9.test."), "3600 10.0.0.9");
+    assert_eq!(with_star.a("n.w.test."), "3600 10.1.1.2");
+    assert_eq!(with_star.fate("n.w.test.", Qtype::AAAA), "3600 ::1", "the other family");
     assert_eq!(
-        (of_zone.a("n9.test."), of_zone.a("n5999.test.")),
-        ("3600 10.0.0.9".into(), "up1".into())
+        (with_star.a("x.test."), with_star.a("x.x.test.")),
+        ("3600 10.1.1.1".into(), "up1".into())
     );
-    assert!(notes(&of_zone.imported)[0].starts_with("2: hosts: left out: names behind the first"));
+}
+
+/// Of many blocks with some lines each.
+#[test]
+fn lines_of_hosts_of_all_blocks_are_not_more_rules_than_there_may_be() {
+    let block = |zone: usize| {
+        let line = |i: usize| format!("10.{zone}.{}.{} n{i}.z{zone}.test\n", i / 250, i % 250);
+        let lines: String = (0..900).map(line).collect();
+        format!("z{zone}.test {{\nhosts {{\n{lines}fallthrough\n}}\nforward . 192.0.2.{zone}\n}}\n")
+    };
+    let made = made(&(1..=5).map(block).collect::<String>());
+
+    assert_eq!(made.a("n899.z5.test."), "3600 10.5.3.149");
+    assert_eq!((made.a("x.z4.test."), made.a("x.test.")), ("up4".into(), "REFUSED".into()));
+    assert!(made.imported.proxy.spec.rules.as_ref().unwrap().len() < 20);
 }
 
 #[test]
