@@ -40,8 +40,16 @@ fn made(corefile: &str) -> Made {
 impl Made {
     /// Whom a query is for, or the answer: its response code, and the data of its records in order.
     fn fate(&self, name: &str, qtype: Qtype) -> String {
+        self.fate_for("127.0.0.1", name, qtype)
+    }
+
+    fn asked_by(&self, client: &str, name: &str) -> String {
+        self.fate_for(client, name, Qtype::A)
+    }
+
+    fn fate_for(&self, client: &str, name: &str, qtype: Qtype) -> String {
         let question = Question { name: name.parse().unwrap(), qtype, qclass: Qclass::IN };
-        let judgement = self.judge.judge(&question, "127.0.0.1".parse().unwrap(), |_| {});
+        let judgement = self.judge.judge(&question, client.parse().unwrap(), |_| {});
         match judgement.fate {
             Fate::Asked(route) => self.upstreams(route),
             Fate::NoRoute => "REFUSED".to_owned(),
@@ -634,13 +642,65 @@ fn who_is_allowed_by_one_acl_is_not_blocked_by_the_next() {
     assert!(notes(&plain.imported).is_empty(), "{:?}", notes(&plain.imported));
 
     let answered = format!("{two}\ntemplate IN TXT a.test {{\nrcode NXDOMAIN\n}}");
-    let left_out = told(&answered);
-    assert_eq!(left_out.len(), 2, "{left_out:?}");
-    assert!(left_out[0].starts_with("3: acl allow net 127.0.0.0/8: left out"));
-    assert!(left_out[1].starts_with("6: acl block: left out, as all from the first `allow` on"));
+    let shut = made(&root(&answered));
+    assert_eq!((shut.a("x.a.test."), shut.a("x.test.")), ("REFUSED".into(), "REFUSED".into()));
+    let told = notes(&shut.imported);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("6: acl block: it shuts out those as well whom line 3"),
+        "{told:?}"
+    );
 
     let elsewhere = "a.test {\nacl c.test {\nblock\n}\nforward . 192.0.2.2\n}\n";
     assert_eq!(made(&format!("{elsewhere}{}", root(""))).a("c.test."), "up1");
+}
+
+/// A rule that allows would end those of `hosts`, too.
+#[test]
+fn who_is_allowed_is_left_out_of_what_blocks_the_others() {
+    let hosts = "hosts {\n10.0.0.1 h.test\nfallthrough\n}";
+    for (why, acl, fates, told) in [
+        (
+            "networks",
+            "allow net 127.0.0.0/8 10.1.0.0/16\nblock",
+            [("127.0.0.1", true), ("10.1.2.3", true), ("10.2.2.3", false), ("fd00::1", false)],
+            "",
+        ),
+        (
+            "in others",
+            "allow net 10.1.0.0/16\nfilter type MX\nblock net 10.0.0.0/8",
+            [("127.0.0.1", true), ("10.1.2.3", true), ("10.2.2.3", false), ("fd00::1", true)],
+            "",
+        ),
+        (
+            "from elsewhere",
+            "allow net 192.0.2.0/24\nblock net 10.0.0.0/8",
+            [("127.0.0.1", true), ("192.0.2.1", true), ("10.2.2.3", false), ("fd00::1", true)],
+            "3: acl allow net 192.0.2.0/24: clients of other networks than private ones",
+        ),
+        (
+            "types",
+            "allow type A net 10.1.0.0/16\nblock net 10.0.0.0/8",
+            [("127.0.0.1", true), ("10.1.2.3", false), ("10.2.2.3", false), ("fd00::1", true)],
+            "4: acl block net 10.0.0.0/8: it shuts out those as well whom line 3 lets pass",
+        ),
+    ] {
+        // Alone, a list of who may ask is `access.allow`.
+        let beside = "z.test {\nforward . 192.0.2.2\n}\n";
+        let made = made(&(root(&format!("acl {{\n{acl}\n}}\n{hosts}")) + beside));
+
+        for (client, is_answered) in fates {
+            let (own, other) =
+                if is_answered { ("3600 10.0.0.1", "up1") } else { ("REFUSED", "REFUSED") };
+            assert_eq!(made.asked_by(client, "h.test."), own, "{why}: {client}");
+            assert_eq!(made.asked_by(client, "x.test."), other, "{why}: {client}");
+        }
+        let notes = notes(&made.imported);
+        assert_eq!(notes.is_empty(), told.is_empty(), "{why}: {notes:?}");
+        assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
+    }
+    let unknown = notes(&import(&root("acl {\nblock net nowhere\n}")));
+    assert!(unknown[0].contains("NOTHING of this `acl` holds here"), "{unknown:?}");
 }
 
 #[test]
