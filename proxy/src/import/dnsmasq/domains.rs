@@ -107,6 +107,11 @@ impl Domains {
         all
     }
 
+    /// Whether something is said about a name.
+    pub(super) fn have(&self, name: &str) -> bool {
+        !self.of(name).is_empty()
+    }
+
     /// Who has the last word about a name, as far as there are no addresses for it.
     fn last_word(&self, name: &str) -> Option<(&Pattern, &Domain)> {
         self.of(name).into_iter().find(|(_, it)| it.is_local || it.is_asked() || it.is_lost)
@@ -212,8 +217,9 @@ impl Domains {
         private: &Private,
         there: &BTreeSet<String>,
         policy: Policy,
+        has_unseen: bool,
     ) {
-        let (has_hosts, mut told) = (draft.spec.hosts.is_some(), BTreeSet::new());
+        let mut told = BTreeSet::new();
         let mut denied = self.denied(there);
         let mut domains: Vec<_> =
             self.0.iter().filter(|it| !it.1.is_left_to(private, it.0)).collect();
@@ -227,8 +233,8 @@ impl Domains {
         let needing = ruled::needing(&domains, &routes, private);
         for (((pattern, domain), route), needs_rule) in domains.iter().zip(routes).zip(needing) {
             draft.at(domain.line);
-            if needs_rule && has_hosts && pattern.is_of_addresses() && told.insert(domain.line) {
-                let reason = "here this comes before the reverse names of hosts files";
+            if needs_rule && has_unseen && pattern.is_of_addresses() && told.insert(domain.line) {
+                let reason = "here this comes before the names of addresses (PTR) in hosts files that could not be looked at";
                 draft.note(domain.line, pattern.to_string(), reason);
             }
             let route = route.filter(|_| needs_rule).map(|(route, _)| route);
