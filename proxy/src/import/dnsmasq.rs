@@ -145,6 +145,8 @@ impl Reader {
             self.draft.note(0, "no `no-resolv`", reason);
         }
         self.records.settle(self.own_domains.default(), &mut self.draft);
+        let listed = self.records.list(&mut self.draft);
+        self.hosts.know_addresses(listed);
         let names = Names {
             domains: self.domains,
             records: self.records,

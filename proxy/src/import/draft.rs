@@ -329,6 +329,22 @@ fn has_room(names: &NameMatch) -> bool {
         && ![zone, subdomain, suffix].into_iter().any(is_full)
 }
 
+/// Adds lines to `spec.hosts`, in parts that are not longer than one may be.
+pub(super) fn hosts_lines(draft: &mut Draft, lines: impl Iterator<Item = String>) {
+    let mut texts: Vec<String> = Vec::new();
+    for line in lines {
+        match texts.last_mut() {
+            Some(text) if text.len() + line.len() <= dnsproxy_api::bounds::INLINE as usize => {
+                text.push_str(&line);
+            }
+            _ => texts.push(line),
+        }
+    }
+    let source = |text| Source { inline: Some(text), ..Source::default() };
+    let hosts = draft.spec.hosts.get_or_insert_default();
+    hosts.sources.extend(texts.into_iter().map(source));
+}
+
 /// An address as a manifest writes it.
 fn text_of(address: SocketAddr) -> String {
     match (address.ip(), address.port()) {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use dnsproxy_api::{
     bounds,
     units::Zone,
-    v1alpha1::{Match, NameMatch, OtherTypes, Source, rule::Rule},
+    v1alpha1::{Match, NameMatch, OtherTypes, rule::Rule},
 };
 
 use super::{
@@ -334,19 +334,8 @@ fn has_same_ttl(ttl: u32, draft: &Draft) -> bool {
 
 /// Lines of `spec.hosts`, each with one name: there the first name of a line is that of its address.
 fn inline(directive: &Directive, hosts: &Hosts, ttl: u32, draft: &mut Draft) {
-    let mut texts = vec![String::new()];
-    for (address, name) in &hosts.lines {
-        let line = format!("{address} {name}\n");
-        match texts.last_mut() {
-            Some(text) if text.len() + line.len() <= bounds::INLINE as usize => {
-                text.push_str(&line)
-            }
-            _ => texts.push(line),
-        }
-    }
     draft.at(directive.line);
-    let all = draft.spec.hosts.get_or_insert_default();
-    all.ttl = Some(format!("{ttl}s"));
-    let source = |text| Source { inline: Some(text), ..Source::default() };
-    all.sources.extend(texts.into_iter().map(source));
+    draft.spec.hosts.get_or_insert_default().ttl = Some(format!("{ttl}s"));
+    let lines = hosts.lines.iter().map(|(address, name)| format!("{address} {name}\n"));
+    draft::hosts_lines(draft, lines);
 }

@@ -99,6 +99,13 @@ impl HostsFiles {
         }
     }
 
+    /// Addresses of `spec.hosts` that stand in no file.
+    pub(super) fn know_addresses(&mut self, addresses: Vec<IpAddr>) {
+        for address in addresses {
+            self.first_names.entry(address).or_default();
+        }
+    }
+
     /// dnsmasq looks into hosts files before anything but records is looked at: their names are let pass to where they
     /// are answered. So are names of addresses, as far as something is said about them.
     pub(super) fn known(&self, draft: &mut Draft, domains: &Domains) -> Rule {

@@ -496,6 +496,38 @@ fn what_aliases_and_reverse_names_lose_is_told() {
 }
 
 #[test]
+fn there_may_be_more_records_than_rules() {
+    let hosts =
+        (0..5000).map(|i| format!("host-record=n{i}.lan,s{i}.x,10.0.{}.{}\n", i / 250, i % 250));
+    let others = "local=/lan/\nlocal=/10.in-addr.arpa/\ncname=web.lan,n7.lan\ntxt-record=n8.lan,t\n\
+                  host-record=n9.lan,10.9.0.9,60\nptr-record=10.0.0.10.in-addr.arpa,p.x\n";
+    let judged = Judged::of(&(hosts.collect::<String>() + others));
+    for (question, expected) in [
+        ("n4999.lan A", "10.0.19.249"),
+        ("s4999.x A", "10.0.19.249"),
+        ("n5000.lan A", "NXDOMAIN"),
+        ("n1.lan TXT", "NOERROR"),
+        ("lan A", "NOERROR"),
+        ("web.lan A", "n7.lan., 10.0.0.7"),
+        ("n8.lan A", "10.0.0.8"),
+        ("n8.lan TXT", "t"),
+        ("n9.lan A", "10.0.0.9, 10.9.0.9"),
+        ("6.0.0.10.in-addr.arpa PTR", "n6.lan."),
+        ("8.0.0.10.in-addr.arpa PTR", "n8.lan."),
+        ("10.0.0.10.in-addr.arpa PTR", "p.x."),
+        ("9.9.9.10.in-addr.arpa PTR", "NXDOMAIN"),
+    ] {
+        assert_eq!(judged.ask(question), expected, "{question}");
+    }
+    assert!(
+        judged.has_note(4, "9999 names with addresses alone are in `hosts`")
+            || judged.has_note(4, "names with addresses alone"),
+        "{:?}",
+        judged.notes()
+    );
+}
+
+#[test]
 fn of_a_name_that_is_an_alias_nothing_else_counts() {
     let judged = Judged::of("host-record=a.x,10.0.0.1\ncname=a.x,b.x\nmx-host=a.x,m.x");
 
