@@ -74,18 +74,19 @@ impl<'b> Forward<'b> {
             return Err(format!("{file} is not read: write its servers as `upstreams`"));
         }
         tell_of_files(&files, targets.is_empty(), directive, draft);
-        let name = match zones.first().map(String::as_str) {
-            Some(".") => draft::DEFAULT.to_owned(),
-            Some(zone) => draft.route_name(zone),
-            None => draft.route_name("rewritten"),
-        };
         let upstreams = match targets.is_empty() {
             true => vec![draft.unknown_upstream()],
             false => upstreams(directive, targets, &options, draft)?,
         };
-        let route = draft.route(&name);
         // More of them than a route may have are led to it by rules.
         let is_few = zones.len() <= bounds::ZONES as usize;
+        let name = match (zones.first().map(String::as_str), upstreams.first()) {
+            (Some("."), _) => draft::DEFAULT.to_owned(),
+            (Some(_), Some(server)) if !is_few => draft.route_name(server),
+            (Some(zone), _) => draft.route_name(zone),
+            (None, _) => draft.route_name("rewritten"),
+        };
+        let route = draft.route(&name);
         (route.zones, route.upstreams) = (if is_few { zones } else { Vec::new() }, upstreams);
         (route.policy, route.max_in_flight) = (options.policy, options.max_in_flight);
         Ok(name)

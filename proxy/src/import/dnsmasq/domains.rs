@@ -1,7 +1,7 @@
 //! Options with domains: `server=/x/`, `local=/x/`, `address=/x/`. The longest domain that matches decides.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -225,10 +225,16 @@ impl Domains {
             self.0.iter().filter(|it| !it.1.is_left_to(private, it.0)).collect();
         // Those of one length that do the same stand together, and become one rule.
         domains.sort_by_key(|(pattern, domain)| (pattern.order(), domain.action()));
+        let mut users: HashMap<&[String], usize> = HashMap::new();
+        for (_, domain) in &domains {
+            *users.entry(&domain.servers).or_default() += 1;
+        }
         let mut routes = Vec::with_capacity(domains.len());
         for (pattern, domain) in &domains {
             draft.at(domain.line);
-            routes.push(domain.is_asked().then(|| domain.route(pattern, policy, draft)));
+            let is_alone = users.get(&*domain.servers).is_some_and(|users| *users == 1);
+            let route = || domain.route(pattern, is_alone, policy, draft);
+            routes.push(domain.is_asked().then(route));
         }
         let needing = ruled::needing(&domains, &routes, private);
         for (((pattern, domain), route), needs_rule) in domains.iter().zip(routes).zip(needing) {
@@ -344,7 +350,14 @@ impl Domain {
     }
 
     /// The name of the route to its servers, of which the standard ones count most, and whether that has the domain as a zone.
-    fn route(&self, pattern: &Pattern, policy: Policy, draft: &mut Draft) -> (String, bool) {
+    /// That of one domain has its name, that of several the first server's, whatever they are.
+    fn route(
+        &self,
+        pattern: &Pattern,
+        is_alone: bool,
+        policy: Policy,
+        draft: &mut Draft,
+    ) -> (String, bool) {
         if self.is_standard {
             return (draft::DEFAULT.to_owned(), take_zone(pattern, draft.route(draft::DEFAULT)));
         }
@@ -354,7 +367,8 @@ impl Domain {
             .find(|route| route.upstreams == self.servers && route.name != draft::DEFAULT);
         let name = match same {
             Some(same) => same.name.clone(),
-            None => draft.route_name(pattern.hint()),
+            None if is_alone => draft.route_name(pattern.hint()),
+            None => draft.route_name(self.servers.first().map_or("servers", String::as_str)),
         };
         let route = draft.route(&name);
         route.upstreams.clone_from(&self.servers);

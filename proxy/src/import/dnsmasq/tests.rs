@@ -495,6 +495,21 @@ fn what_aliases_and_reverse_names_lose_is_told() {
     assert_eq!(judged.ask("5.1.168.192.in-addr.arpa PTR"), "a.lan.", "{:?}", judged.notes());
 }
 
+/// However the list of domains changes.
+#[test]
+fn the_route_of_many_domains_is_called_by_its_server() {
+    let names = |lines: &str| {
+        let routes = Judged::of(lines).imported.proxy.spec.routes.unwrap();
+        routes.into_iter().map(|route| route.name).collect::<Vec<_>>()
+    };
+    let many = "server=/a.cn/b.much.longer.example/192.0.2.2\nserver=/c.cn/192.0.2.2\nserver=/corp/192.0.2.3\n";
+    assert_eq!(names(many), ["default", "server-192-0-2-2", "corp"]);
+    let more = format!("{many}server=/the.very.longest.of.all.example/192.0.2.2\n");
+    assert_eq!(names(&more), ["default", "server-192-0-2-2", "corp"]);
+    let same_server = "server=/a/192.0.2.1\nserver=/b/192.0.2.1\nserver=/b/192.0.2.2\n";
+    assert_eq!(names(same_server), ["default", "a", "b"]);
+}
+
 #[test]
 fn there_may_be_more_records_than_rules() {
     let hosts =
