@@ -33,7 +33,9 @@ pub(super) fn read(
     let qtype = qtype.to_ascii_uppercase();
     lines.tell(directive, &qtype, &zones, draft);
     let matches = Match { types: types(&qtype, place), classes, ..lines.matches(&zones) };
-    let rule = lines.rule(matches, place)?;
+    // There a question for any type gets the records, whatever their types are, and goes no further.
+    let other_types = if qtype == "ANY" { OtherTypes::NODATA } else { OtherTypes::Forward };
+    let rule = lines.rule(matches, other_types, place)?;
     super::check(&rule)?;
     let first = zones.first().map(String::as_str).unwrap_or_default();
     draft.rule(&format!("template {qtype} {first}"), rule);
@@ -86,13 +88,18 @@ impl Lines {
         })
     }
 
-    fn rule(&self, matches: Match, place: &Place<'_, '_>) -> Result<Rule, String> {
+    fn rule(
+        &self,
+        matches: Match,
+        other_types: OtherTypes,
+        place: &Place<'_, '_>,
+    ) -> Result<Rule, String> {
         let records = self.records.iter().map(|record| filled(record, &self.regexes));
         let records = records.map(|record| Ok(with_ttl(&record?, place)));
         let records = records.collect::<Result<Vec<_>, String>>()?;
         match (records.is_empty(), self.code) {
             (false, ResponseCode::NOERROR) => {
-                let answer = Some(draft::records(records, OtherTypes::Forward));
+                let answer = Some(draft::records(records, other_types));
                 Ok(Rule { matches, answer, ..Rule::default() })
             }
             (true, code) => {
@@ -132,7 +139,12 @@ impl Lines {
         }
         let is_other =
             |record: &&String| !matches!(rtype(record), Some(it) if it == qtype || it == "CNAME");
-        if let Some(record) = self.records.iter().find(is_other) {
+        let other = self.records.iter().find(is_other);
+        if other.is_some() && qtype == "ANY" {
+            tell(
+                "questions for other types than those of its records get NODATA here, and the records there",
+            );
+        } else if let Some(record) = other {
             tell(&format!(
                 "`{record}` is no answer to a question for another type here: that one goes on"
             ));
@@ -182,7 +194,10 @@ fn filled(record: &str, regexes: &[String]) -> Result<String, String> {
     text.push_str(rest);
     // The owner is always the name that was asked for.
     let (owner, record) = text.split_once(char::is_whitespace).ok_or("a record without data")?;
-    if owner != "{name}" {
+    let is_only_name = |regex: &String| *regex == format!("^{}$", owner.replace('.', "\\."));
+    let is_absolute = owner.ends_with('.') && !regexes.is_empty();
+    let is_asked_for = is_absolute && regexes.iter().all(is_only_name);
+    if owner != "{name}" && !is_asked_for {
         return Err(format!(
             "a record of `{owner}`: here a rule has records of the name that is asked for"
         ));

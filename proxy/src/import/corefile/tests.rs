@@ -628,8 +628,24 @@ fn what_a_template_does_not_answer_is_told() {
     assert!(others[0].contains("the regular expression alone decides"), "{others:?}");
     assert!(others[1].contains("SERVFAIL"), "{others:?}");
     let any = of("ANY a.test", answer);
-    assert!(any[0].contains("is no answer to a question for another type"), "{any:?}");
+    assert!(any[0].contains("questions for other types than those of its records"), "{any:?}");
+    let other = of("AAAA a.test", answer);
+    assert!(other[0].contains("is no answer to a question for another type"), "{other:?}");
     assert!(of("ANY a.test", "rcode REFUSED").is_empty());
+}
+
+/// There they get the records, which are none of what was asked for.
+#[test]
+fn a_template_for_any_type_leaves_no_question_to_the_upstreams() {
+    let answer = "answer \"{{ .Name }} 60 IN A 1.2.3.4\"";
+    let made = made(&root(&format!("template IN ANY a.test {{\n{answer}\n}}")));
+    assert_eq!(made.a("x.a.test."), "60 1.2.3.4");
+    assert_eq!(made.fate("x.a.test.", Qtype::AAAA), "NOERROR");
+    assert_eq!(made.fate("x.test.", Qtype::AAAA), "up1");
+
+    let named = "match ^b\\.test\\.$\nanswer \"b.test. 60 IN A 1.2.3.5\"\nfallthrough";
+    let named = self::made(&root(&format!("template IN A b.test {{\n{named}\n}}")));
+    assert_eq!((named.a("b.test."), named.a("x.b.test.")), ("60 1.2.3.5".into(), "up1".into()));
 }
 
 /// The first line that matches decides, over all of them.
