@@ -133,7 +133,9 @@ impl Reader {
         }
         let has = |key: &str| self.given.contains(key);
         let policy = self.servers.policy();
+        let has_standard = self.servers.are_some() || !has("no-resolv");
         self.servers.emit(has("no-resolv"), &mut self.domains, &mut self.draft);
+        self.domains.tell_of_servers_of_nobody(has_standard, &mut self.draft);
         if self.are_plain_names_local {
             self.domains.forward_plain(&mut self.draft);
         }

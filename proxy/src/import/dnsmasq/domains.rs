@@ -203,6 +203,17 @@ impl Domains {
         }
     }
 
+    /// Which of these counts is another thing in older versions.
+    pub(super) fn tell_of_servers_of_nobody(&self, has_standard: bool, draft: &mut Draft) {
+        for (pattern, domain) in self.0.iter().filter(|(_, domain)| domain.is_local) {
+            let is_asked = domain.is_standard || !domain.servers.is_empty();
+            if is_asked || has_standard && *pattern == Pattern::Any {
+                let reason = "it is local and has servers: nobody is asked here, as by dnsmasq 2.93; 2.90 asks the servers: for that, take out what makes it local";
+                draft.note(domain.line, pattern.to_string(), reason);
+            }
+        }
+    }
+
     /// Whether some domain has servers of its own.
     pub(super) fn have_servers(&self) -> bool {
         self.0.values().any(|domain| domain.is_asked() && !domain.is_standard)

@@ -511,6 +511,19 @@ fn the_route_of_many_domains_is_called_by_its_server() {
 }
 
 #[test]
+fn that_versions_differ_about_local_domains_with_servers_is_told() {
+    for lines in
+        ["server=/lan/192.0.2.2\nlocal=/lan/", "local=/lan/\nserver=/lan/#", "\naddress=/#/"]
+    {
+        assert!(
+            Judged::of(lines).has_note(5, "nobody is asked here, as by dnsmasq 2.93"),
+            "{lines}"
+        );
+    }
+    assert!(!Judged::of("local=/lan/\naddress=/lan/10.0.0.1").has_note(4, "2.93"));
+}
+
+#[test]
 fn there_may_be_more_records_than_rules() {
     let hosts =
         (0..5000).map(|i| format!("host-record=n{i}.lan,s{i}.x,10.0.{}.{}\n", i / 250, i % 250));
