@@ -251,43 +251,45 @@ fn of_items<'p>(problems: &'p [Problem], list: &str) -> BTreeMap<usize, &'p str>
     found.collect()
 }
 
-/// Of many notes with one reason the first ones, and the lines of the others: a list may have seventy thousand.
+/// Many notes with one reason are told once, with how many they are and their lines: a list may have seventy thousand.
 fn shortened(notes: Vec<Note>) -> Vec<Note> {
-    const MANY: usize = 20;
-    const FIRST: usize = 5;
-    let mut counts = HashMap::<String, usize>::new();
-    for note in &notes {
-        *counts.entry(note.reason.clone()).or_default() += 1;
-    }
-    let mut others = HashMap::<String, Vec<usize>>::new();
-    let mut seen = HashMap::<String, usize>::new();
-    let is_kept = |note: &Note| {
-        let seen = seen.entry(note.reason.clone()).or_default();
-        *seen += 1;
-        let is_kept = *seen <= FIRST || counts.get(&note.reason).is_none_or(|it| *it <= MANY);
-        if !is_kept {
-            others.entry(note.reason.clone()).or_default().push(note.line);
+    const MANY: usize = 4;
+    let mut groups: Vec<Vec<Note>> = Vec::new();
+    let mut at = HashMap::<String, usize>::new();
+    for note in notes {
+        let group = *at.entry(note.reason.clone()).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(group) => group.push(note),
+            None => groups.push(vec![note]),
         }
-        is_kept
-    };
-    let mut kept: Vec<_> = notes.into_iter().filter(is_kept).collect();
-    kept.extend(others.into_iter().map(|(reason, lines)| {
-        let line = lines.first().copied().unwrap_or_default();
-        Note { line, subject: format!("lines {}", ranges(&lines)), reason }
-    }));
+    }
+    let mut kept = Vec::new();
+    for group in groups {
+        if let ([first, others @ ..], MANY..) = (&*group, group.len()) {
+            let lines: Vec<_> = others.iter().map(|note| note.line).collect();
+            let subject =
+                format!("{} and {} more ({})", first.subject, others.len(), ranges(&lines));
+            kept.push(Note { subject, ..first.clone() });
+        } else {
+            kept.extend(group);
+        }
+    }
     kept.sort_by_key(|note| note.line);
     kept
 }
 
-/// `3-5, 8`
+/// `lines 3-5, 8`; of many the first.
 fn ranges(lines: &[usize]) -> String {
+    const MANY: usize = 8;
     let runs = lines.chunk_by(|one, next| *next <= one + 1);
     let run = |run: &[usize]| match run {
         [first, .., last] if first != last => format!("{first}-{last}"),
         [first, ..] => first.to_string(),
         [] => String::new(),
     };
-    runs.map(run).collect::<Vec<_>>().join(", ")
+    let runs: Vec<_> = runs.map(run).collect();
+    let first = runs.iter().take(MANY).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if runs.len() > MANY { format!("lines {first}, ...") } else { format!("lines {first}") }
 }
 
 /// What holds while a manifest has no listeners.
@@ -411,20 +413,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_notes_with_one_reason_the_lines_of_most_are_told_together() {
+    fn many_notes_with_one_reason_are_told_once() {
         let note = |line: usize, reason: &str| Note {
             line,
             subject: format!("option {line}"),
             reason: reason.to_owned(),
         };
-        let mut notes: Vec<_> = (1..=20).map(|line| note(line, "few")).collect();
+        let mut notes: Vec<_> = (1..=3).map(|line| note(line, "few")).collect();
         notes.extend((30..=60).filter(|line| *line != 50).map(|line| note(line, "many")));
+        notes.extend((100..200).step_by(2).map(|line| note(line, "apart")));
 
         let kept = shortened(notes);
 
         let of = |reason| kept.iter().filter(|it| it.reason == reason).collect::<Vec<_>>();
-        assert_eq!((of("few").len(), of("many").len()), (20, 6));
-        let last = of("many")[5];
-        assert_eq!((last.line, &*last.subject), (35, "lines 35-49, 51-60"));
+        assert_eq!((of("few").len(), of("many").len(), of("apart").len()), (3, 1, 1));
+        let many = of("many")[0];
+        assert_eq!((many.line, &*many.subject), (30, "option 30 and 29 more (lines 31-49, 51-60)"));
+        let apart = &*of("apart")[0].subject;
+        let expected = "option 100 and 49 more (lines 102, 104, 106, 108, 110, 112, 114, 116, ...)";
+        assert_eq!(apart, expected);
     }
 }
