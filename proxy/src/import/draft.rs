@@ -230,6 +230,10 @@ impl Draft {
     pub fn finish(mut self) -> Imported {
         let mut proxy = DnsProxy::new("imported", std::mem::take(&mut self.spec));
         proxy.metadata.namespace = None;
+        if self.carried == 0 {
+            // What a manifest is lacking is nobody's mistake then.
+            return Imported { proxy, notes: shortened(self.notes), carried: 0 };
+        }
         self.drop_unsound(&mut proxy);
         // The schema has bounds of its own.
         let outsized = manifest::parse_one(&manifest::write(&proxy)).err().unwrap_or_default();

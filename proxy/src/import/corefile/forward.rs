@@ -9,7 +9,7 @@ use dnsproxy_api::{
     bounds,
     units::Duration,
     v1alpha1::{
-        ClientCertificate, Connections, HealthCheck, Policy, Protocol, Source, Tls, Upstream,
+        ClientCertificate, Connections, HealthCheck, Policy, Protocol, Route, Source, Tls, Upstream,
     },
 };
 
@@ -80,6 +80,10 @@ impl<'b> Forward<'b> {
         };
         // More of them than a route may have are led to it by rules.
         let is_few = zones.len() <= bounds::ZONES as usize;
+        if let Some(same) = same_route(&zones, &upstreams, &options, draft) {
+            same.zones.extend(zones);
+            return Ok(same.name.clone());
+        }
         let name = match (zones.first().map(String::as_str), upstreams.first()) {
             (Some("."), _) => draft::DEFAULT.to_owned(),
             (Some(_), Some(server)) if !is_few => draft.route_name(server),
@@ -91,6 +95,28 @@ impl<'b> Forward<'b> {
         (route.policy, route.max_in_flight) = (options.policy, options.max_in_flight);
         Ok(name)
     }
+}
+
+/// The route of another block that does the same and has room for some zones; none for the root, or for none.
+fn same_route<'d>(
+    zones: &[String],
+    upstreams: &[String],
+    options: &Options,
+    draft: &'d mut Draft,
+) -> Option<&'d mut Route> {
+    let is_root = zones.iter().any(|zone| zone == ".");
+    if zones.is_empty() || is_root || options.max_in_flight.is_some() {
+        return None;
+    }
+    let mut routes = draft.spec.routes.iter_mut().flatten();
+    routes.find(|route| {
+        let room = (bounds::ZONES as usize).saturating_sub(route.zones.len());
+        let is_same = route.upstreams == upstreams && route.policy == options.policy;
+        is_same
+            && route.max_in_flight.is_none()
+            && !matches!(route.zones.first().map(String::as_str), None | Some("."))
+            && zones.len() <= room
+    })
 }
 
 impl Options {

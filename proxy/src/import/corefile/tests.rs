@@ -289,6 +289,29 @@ fn there_may_be_more_zones_than_a_route_may_have() {
 }
 
 #[test]
+fn blocks_that_ask_the_same_servers_share_a_route() {
+    let block = |i: usize| {
+        let hosts = format!("hosts {{\n10.0.0.{} h.z{i}.test\nfallthrough\n}}", i % 250);
+        format!("z{i}.test {{\n{hosts}\nforward . 192.0.2.{}\n}}\n", 2 + i % 3)
+    };
+    let made = made(&((0..600).map(block).collect::<String>() + &root("")));
+
+    assert_eq!(made.imported.proxy.spec.routes.as_ref().unwrap().len(), 4);
+    assert_eq!((made.a("x.z598.test."), made.a("x.z599.test.")), ("up3".into(), "up4".into()));
+    assert_eq!(
+        (made.a("h.z599.test."), made.a("x.test.")),
+        ("3600 10.0.0.99".into(), "up1".into())
+    );
+}
+
+#[test]
+fn what_cannot_be_read_at_all_is_told_and_nothing_else() {
+    let imported = import(". {\nforward . 192.0.2.1\n");
+    let told: Vec<_> = imported.notes.iter().map(ToString::to_string).collect();
+    assert_eq!((imported.carried, told), (0, vec!["this block: its `}` is missing".to_owned()]));
+}
+
+#[test]
 fn a_star_in_hosts_is_for_names_without_a_line_of_their_own() {
     let lines = "1.2.3.4 *.w.test\n1.2.3.5 x.w.test\n2001:db8::1 y.w.test\n::ffff:1.2.3.9 c.test";
     // Lines are those of `spec.hosts`, or rules where they are for names of some zones alone.
