@@ -26,6 +26,7 @@ mod rewrites;
 mod settings;
 mod syntax;
 mod template;
+mod ttls;
 mod zones;
 
 use asked::Shares;

@@ -60,7 +60,8 @@ pub(super) fn read(
         own => zones::common(&zones::of_all(own), place.zones()),
     };
     let hosts = Hosts::read(directive, &own, place, draft)?;
-    let ttl = place.cached(hosts.ttl.unwrap_or(DEFAULT_TTL));
+    let own_ttl = hosts.ttl.unwrap_or(DEFAULT_TTL);
+    let ttl = place.ttl(None, own_ttl);
     let file = directive.args.first();
     match file {
         Some(file) => take_file(directive, file, ttl, &own, (&hosts, place), draft),
@@ -84,7 +85,7 @@ pub(super) fn read(
             "a name that stands in the file as well has the addresses of these lines alone";
         draft.note(directive.line, directive.text(), reason);
     }
-    hosts.rules(ttl, place, draft);
+    hosts.rules(own_ttl, place, draft);
     Ok(())
 }
 
@@ -178,7 +179,7 @@ impl Hosts {
 
     /// Rules for names that have addresses of a star as well.
     fn beside_stars(&self, directive: &Directive, ttl: u32, draft: &mut Draft) {
-        let names = self.names(ttl, Names::OfStars);
+        let names = self.names(|_| ttl, Names::OfStars);
         if names.len() > MANY {
             let reason = "a name with a line of its own has no addresses of a star: there are too many for rules";
             return draft.note(directive.line, directive.text(), reason);
@@ -195,16 +196,19 @@ impl Hosts {
     }
 
     /// A rule for each name; those with a star come behind the others, which they are not for.
-    fn rules(&self, ttl: u32, place: &Place<'_, '_>, draft: &mut Draft) {
+    fn rules(&self, own_ttl: u32, place: &Place<'_, '_>, draft: &mut Draft) {
+        let ttl_of = |name: &str| place.ttl(Some(name), own_ttl);
         let mut stars: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (parent, address) in self.wildcards() {
-            put(stars.entry(parent).or_default(), record(ttl, address));
+            put(stars.entry(parent).or_default(), record(place.ttl(None, own_ttl), address));
         }
         let mut reverse: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (address, name) in self.lines.iter().filter(|(_, name)| !name.starts_with("*.")) {
-            put(reverse.entry(reverse_name(*address)).or_default(), format!("{ttl} PTR {name}."));
+            let owner = reverse_name(*address);
+            let record = format!("{} PTR {name}.", ttl_of(&owner));
+            put(reverse.entry(owner).or_default(), record);
         }
-        for (name, records) in self.names(ttl, Names::All) {
+        for (name, records) in self.names(ttl_of, Names::All) {
             answer(draft, &name, draft::exact(&name), records, OtherTypes::NODATA);
         }
         for (parent, records) in stars {
@@ -220,7 +224,7 @@ impl Hosts {
     }
 
     /// The names without a star, each with its addresses. Those of a kind that it has none of are those of a star above it.
-    fn names(&self, ttl: u32, which: Names) -> BTreeMap<String, Vec<String>> {
+    fn names(&self, ttl_of: impl Fn(&str) -> u32, which: Names) -> BTreeMap<String, Vec<String>> {
         let mut stars: BTreeMap<&str, Vec<IpAddr>> = BTreeMap::new();
         for (parent, address) in self.wildcards() {
             stars.entry(parent).or_default().push(address);
@@ -240,6 +244,7 @@ impl Hosts {
                 continue;
             }
             let mut records = Vec::new();
+            let ttl = ttl_of(name);
             own.iter().chain(more).for_each(|it| put(&mut records, record(ttl, *it)));
             found.insert(name.to_owned(), records);
         }

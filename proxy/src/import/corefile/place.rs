@@ -10,7 +10,7 @@ use super::{
     forward::Forward,
     leads::Lead,
     syntax::{Block, Directive},
-    zones,
+    ttls, zones,
 };
 use crate::import::Draft;
 
@@ -148,8 +148,13 @@ impl Place<'_, '_> {
         self.whole.shares.at(name).is_some_and(|share| share.block == self.index)
     }
 
+    /// The TTL of an answer of its own about a name, or about every name, as clients have it.
+    pub(super) fn ttl(&self, name: Option<&str>, ttl: u32) -> u32 {
+        ttls::changed(self.read.block, name, self.cached(ttl))
+    }
+
     /// The TTL of an answer of its own, once the cache of the block has had it.
-    pub(super) fn cached(&self, ttl: u32) -> u32 {
+    fn cached(&self, ttl: u32) -> u32 {
         let mut caches = self.read.block.directives.iter().filter(|it| it.name == "cache");
         let bounds = caches.next().and_then(cache::ttl);
         bounds.map_or(ttl, |(least, most)| ttl.max(least).min(most))

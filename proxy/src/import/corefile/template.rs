@@ -167,13 +167,13 @@ fn rtype(record: &str) -> Option<String> {
     words.find(|word| word.parse::<u32>().is_err() && !matches!(&**word, "IN" | "CH" | "HS"))
 }
 
-/// A record with the TTL that it has there: an hour where none stands, and what the cache of the block makes of it.
+/// A record with the TTL that it has there: an hour where none stands, and what the cache and the rewrites of the block make of it.
 fn with_ttl(record: &str, place: &Place<'_, '_>) -> String {
     let mut words: Vec<&str> = record.split(' ').collect();
     let number = |word: &&str| word.parse::<u32>().ok();
     let at = words.iter().take(2).position(|word| number(word).is_some());
     let ttl = at.and_then(|at| number(words.get(at)?)).unwrap_or(3600);
-    let ttl = place.cached(ttl).to_string();
+    let ttl = place.ttl(None, ttl).to_string();
     match at.and_then(|at| words.get_mut(at)) {
         Some(word) => *word = &ttl,
         None => words.insert(0, &ttl),

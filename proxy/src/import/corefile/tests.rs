@@ -586,12 +586,41 @@ fn what_is_not_changed_of_own_answers_is_told() {
     let hosts = "hosts {\n1.2.3.4 h.test\nfallthrough\n}";
     let template = "template IN A t.test {\nrcode NXDOMAIN\n}";
 
-    for own in [hosts, template] {
-        let told = told(&format!("rewrite ttl regex .* 5\n{own}"));
+    for (rewrite, own) in [
+        ("rewrite rcode regex .* NXDOMAIN NOERROR", hosts),
+        ("rewrite rcode regex .* NXDOMAIN NOERROR", template),
+        ("rewrite ttl suffix .t.test 5", template),
+    ] {
+        let told = told(&format!("{rewrite}\n{own}"));
         assert!(told[0].contains("answers of `hosts` and `template` stay as they are"), "{told:?}");
     }
-    assert!(told("rewrite ttl regex .* 5").is_empty());
+    for own in [hosts, template, ""] {
+        assert!(told(&format!("rewrite ttl regex .* 5\n{own}")).is_empty(), "{own}");
+    }
     assert!(told("cache\nrewrite ttl regex .* 5")[0].contains("the bounds of the cache hold"));
+}
+
+#[test]
+fn a_rewritten_ttl_is_that_of_own_answers_as_well() {
+    let own = "hosts {\n10.0.0.1 h.test\n10.0.0.2 x.test\nttl 100\nfallthrough\n}\n\
+               template IN A t.test {\nanswer \"{{ .Name }} 60 IN A 1.2.3.4\"\n}";
+    for (rewrites, h, x, reverse, t) in [
+        ("", 100, 100, 100, 60),
+        ("rewrite ttl regex .* 5", 5, 5, 5, 5),
+        ("rewrite ttl regex .* 70-80", 80, 80, 80, 70),
+        ("rewrite ttl h.test 5", 5, 100, 100, 60),
+        ("rewrite ttl suffix arpa. 5\nrewrite ttl prefix X. 6", 100, 6, 5, 60),
+        ("rewrite name suffix x.test y.test\nrewrite ttl h.test 5", 5, 100, 100, 60),
+    ] {
+        let made = made(&root(&format!("{rewrites}\n{own}")));
+        assert_eq!(made.a("h.test."), format!("{h} 10.0.0.1"), "{rewrites}");
+        if !rewrites.contains("y.test") {
+            assert_eq!(made.a("x.test."), format!("{x} 10.0.0.2"), "{rewrites}");
+        }
+        let names = made.fate("1.0.0.10.in-addr.arpa.", Qtype::PTR);
+        assert_eq!(names, format!("{reverse} h.test."), "{rewrites}");
+        assert_eq!(made.a("x.t.test."), format!("{t} 1.2.3.4"), "{rewrites}");
+    }
 }
 
 #[test]
