@@ -162,7 +162,8 @@ fn ends_with(regex: &str, zone: &str) -> bool {
 
 /// The type of a record.
 fn rtype(record: &str) -> Option<String> {
-    let behind = record.split_once("}}").map_or(record, |(_, behind)| behind);
+    let owner = record.split_once("}}").or_else(|| record.split_once(char::is_whitespace));
+    let behind = owner.map_or(record, |(_, behind)| behind);
     let mut words = behind.split_whitespace().map(str::to_ascii_uppercase);
     words.find(|word| word.parse::<u32>().is_err() && !matches!(&**word, "IN" | "CH" | "HS"))
 }
@@ -194,9 +195,8 @@ fn filled(record: &str, regexes: &[String]) -> Result<String, String> {
     text.push_str(rest);
     // The owner is always the name that was asked for.
     let (owner, record) = text.split_once(char::is_whitespace).ok_or("a record without data")?;
-    let is_only_name = |regex: &String| *regex == format!("^{}$", owner.replace('.', "\\."));
-    let is_absolute = owner.ends_with('.') && !regexes.is_empty();
-    let is_asked_for = is_absolute && regexes.iter().all(is_only_name);
+    let only_name = format!("^{}\\.$", owner.trim_end_matches('.').replace('.', "\\."));
+    let is_asked_for = !regexes.is_empty() && regexes.iter().all(|regex| *regex == only_name);
     if owner != "{name}" && !is_asked_for {
         return Err(format!(
             "a record of `{owner}`: here a rule has records of the name that is asked for"

@@ -125,6 +125,16 @@ fn a_value_that_a_manifest_cannot_have_does_not_lose_the_whole_file() {
             root("forward a.example 192.0.2.2 192.0.2.2"),
             Some("2: forward a.example 192.0.2.2 192.0.2.2: a server that stands here twice"),
         ),
+        (
+            "answers that are asked for again early",
+            root("cache {\nprefetch 1 1h 75%\n}"),
+            Some("2: cache: 50 instead of 75: `cache.prefetch.remainingPercent`"),
+        ),
+        (
+            "answers that are kept for a month",
+            root("cache {\nsuccess 100 2592000\ndenial 100 2592000\nserve_stale 720h\n}"),
+            Some("2: cache: 168h instead of 720h: `cache.serveStale.maxAge`"),
+        ),
         ("a zone with a port", root("forward a.example:53 192.0.2.2"), None),
         ("a zone with a scheme", root("forward dns://A.Example. 192.0.2.2"), None),
         ("a large buffer", root("bufsize 65000"), Some("2: bufsize 65000: 4096 octets instead")),
@@ -695,9 +705,14 @@ fn a_template_for_any_type_leaves_no_question_to_the_upstreams() {
     assert_eq!(made.fate("x.a.test.", Qtype::AAAA), "NOERROR");
     assert_eq!(made.fate("x.test.", Qtype::AAAA), "up1");
 
-    let named = "match ^b\\.test\\.$\nanswer \"b.test. 60 IN A 1.2.3.5\"\nfallthrough";
-    let named = self::made(&root(&format!("template IN A b.test {{\n{named}\n}}")));
-    assert_eq!((named.a("b.test."), named.a("x.b.test.")), ("60 1.2.3.5".into(), "up1".into()));
+    for owner in ["b.test.", "b.test"] {
+        let lines = format!("match ^b\\.test\\.$\nanswer \"{owner} 60 IN A 1.2.3.5\"\nfallthrough");
+        let named = self::made(&root(&format!("template IN ANY b.test {{\n{lines}\n}}")));
+        assert_eq!((named.a("b.test."), named.a("x.b.test.")), ("60 1.2.3.5".into(), "up1".into()));
+    }
+    let alias = "match ^b\\.test\\.$\nanswer \"b.test 60 IN CNAME c.test.\"\nfallthrough";
+    let told = told(&format!("template IN ANY b.test {{\n{alias}\n}}"));
+    assert!(told.len() == 1 && told[0].contains("looked up for every type"), "{told:?}");
 }
 
 /// The first line that matches decides, over all of them.
