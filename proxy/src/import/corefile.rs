@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 use dnsproxy_api::v1alpha1::rule::Rule;
@@ -68,7 +68,7 @@ fn merged(blocks: Vec<Block>) -> Vec<Block> {
 }
 
 fn read(blocks: &[Block], draft: &mut Draft) {
-    let own = own_zones(blocks, draft);
+    let own = by_depth(own_zones(blocks, draft));
     let is_alone = own.len() == 1;
     let are_many = hosts::are_many(blocks);
     let is_logged = is_alone || log::is_everywhere(blocks);
@@ -109,6 +109,36 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     draft.drop_last_allowing();
     listen(draft, listeners);
     defaults(draft, blocks);
+}
+
+/// Zones of another block may be in a zone of a block and not so deep as its deepest: then its rules stand once for the zones of
+/// each depth, as it is several blocks to CoreDNS.
+fn by_depth(own: Vec<(&Block, Vec<String>)>) -> Vec<(&Block, Vec<String>)> {
+    let depths =
+        |zones: &[String]| zones.iter().map(|it| zones::depth(it)).collect::<BTreeSet<_>>();
+    let all: Vec<_> = own.iter().map(|(_, zones)| depths(zones)).collect();
+    let is_split = |index: usize, block: &Block| {
+        // Those of `hosts` are for single names.
+        let mut plugins = ORDERED.iter().filter(|plugin| **plugin != "hosts");
+        let has_rules = plugins.any(|plugin| block.has(plugin).is_some());
+        let own = all.get(index).and_then(|own| Some((own.first()?, own.last()?)));
+        let mut others = all.iter().enumerate().filter(|(other, _)| *other != index);
+        let is_between =
+            |depth: &usize| own.is_some_and(|(least, most)| least < depth && depth <= most);
+        has_rules && others.any(|(_, depths)| depths.iter().any(is_between))
+    };
+    let mut parts = Vec::new();
+    for (index, (block, zones)) in own.into_iter().enumerate() {
+        if !is_split(index, block) {
+            parts.push((block, zones));
+            continue;
+        }
+        for depth in depths(&zones) {
+            let of_depth = zones.iter().filter(|zone| zones::depth(zone) == depth);
+            parts.push((block, of_depth.cloned().collect()));
+        }
+    }
+    parts
 }
 
 /// The rules of each block, and the end of what is said about its zones, those of one depth together: there a query is for

@@ -1,7 +1,7 @@
 //! A manifest under construction.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -62,6 +62,14 @@ impl Draft {
     /// Something is to be known about a line.
     pub fn note(&mut self, line: usize, subject: impl Into<String>, reason: impl Into<String>) {
         self.notes.push(Note { line, subject: subject.into(), reason: reason.into() });
+    }
+
+    /// What was told of each part of a block is told once.
+    fn notes(&mut self) -> Vec<Note> {
+        let mut known = HashSet::new();
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.retain(|note| known.insert((note.line, note.subject.clone(), note.reason.clone())));
+        notes
     }
 
     /// `spec.responses`.
@@ -232,7 +240,7 @@ impl Draft {
         proxy.metadata.namespace = None;
         if self.carried == 0 {
             // What a manifest is lacking is nobody's mistake then.
-            return Imported { proxy, notes: shortened(self.notes), carried: 0 };
+            return Imported { proxy, notes: shortened(self.notes()), carried: 0 };
         }
         self.drop_unsound(&mut proxy);
         // The schema has bounds of its own.
@@ -242,7 +250,7 @@ impl Draft {
             self.carried = 0;
         }
         self.notes.sort_by_key(|note| note.line);
-        Imported { proxy, notes: shortened(self.notes), carried: self.carried }
+        Imported { proxy, notes: shortened(self.notes()), carried: self.carried }
     }
 }
 

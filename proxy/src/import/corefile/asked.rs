@@ -16,6 +16,8 @@ pub(super) struct Share {
     pub(super) zone: String,
     /// The block that they are of.
     pub(super) block: usize,
+    /// The line of that block.
+    pub(super) line: usize,
     /// The zone of that block.
     pub(super) of: String,
     /// The `forward` of the block that takes them.
@@ -89,7 +91,8 @@ impl Share {
         let owner = |of| Some((*owners.get(of)?, of));
         let (block, of) = zones::upwards(&zone).find_map(owner)?;
         let of = of.to_owned();
-        let forward = read.get(block).and_then(|it| it.first_for(&zone));
-        Some(Self { block, of, forward, zone })
+        let read = read.get(block)?;
+        let (line, forward) = (read.block.line, read.first_for(&zone));
+        Some(Self { block, line, of, forward, zone })
     }
 }

@@ -28,6 +28,8 @@ struct Hosts {
     falls_through: Option<Vec<String>>,
     /// Addresses, each with a name, in lower case.
     lines: Vec<(IpAddr, String)>,
+    /// The same of names that another part of the block answers.
+    elsewhere: Vec<(IpAddr, String)>,
 }
 
 /// Whether names of a block are those of `spec.hosts`: they are a file's, or many, of this block and others.
@@ -144,6 +146,9 @@ impl Hosts {
             let mut tell = |reason: &str| draft.note(line.number, text, reason);
             match parent.parse::<Zone>() {
                 Err(error) => tell(&format!("left out: {error}")),
+                Ok(_) if !place.has(parent) && place.has_in_some_part(parent) => {
+                    self.elsewhere.push((address, name));
+                }
                 Ok(_) if !(zones::hold(own, parent) && place.has(parent)) => {
                     tell(
                         "left out: it is no name of this block, so that nobody is answered with it",
@@ -203,7 +208,8 @@ impl Hosts {
             put(stars.entry(parent).or_default(), record(place.ttl(None, own_ttl), address));
         }
         let mut reverse: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (address, name) in self.lines.iter().filter(|(_, name)| !name.starts_with("*.")) {
+        let all = self.lines.iter().chain(&self.elsewhere);
+        for (address, name) in all.filter(|(_, name)| !name.starts_with("*.")) {
             let owner = reverse_name(*address);
             let record = format!("{} PTR {name}.", ttl_of(&owner));
             put(reverse.entry(owner).or_default(), record);

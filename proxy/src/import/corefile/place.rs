@@ -148,6 +148,11 @@ impl Place<'_, '_> {
         self.whole.shares.at(name).is_some_and(|share| share.block == self.index)
     }
 
+    /// Whether a query for a name is for this block, or for its part with zones of another depth.
+    pub(super) fn has_in_some_part(&self, name: &str) -> bool {
+        self.whole.shares.at(name).is_some_and(|share| share.line == self.read.block.line)
+    }
+
     /// The TTL of an answer of its own about a name, or about every name, as clients have it.
     pub(super) fn ttl(&self, name: Option<&str>, ttl: u32) -> u32 {
         ttls::changed(self.read.block, name, self.cached(ttl))

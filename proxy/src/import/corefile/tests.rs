@@ -314,6 +314,27 @@ fn blocks_that_ask_the_same_servers_share_a_route() {
     );
 }
 
+/// To CoreDNS it is a block for each of its zones.
+#[test]
+fn rules_of_a_block_with_zones_of_several_depths_are_for_none_of_another_block() {
+    let lines = "acl {\nblock type MX\n}\ntemplate IN TXT {\nrcode NXDOMAIN\n}\nhosts {\n10.0.0.1 h.x.c.test h.test\nfallthrough\n}";
+    let made = made(&format!(
+        ". x.c.test {{\n{lines}\nforward . 192.0.2.1\n}}\nc.test {{\nforward . 192.0.2.2\n}}\n"
+    ));
+    for (name, own) in [("y.test.", true), ("y.c.test.", false), ("y.x.c.test.", true)] {
+        let [a, txt, mx] = if own { ["up1", "NXDOMAIN", "REFUSED"] } else { ["up2"; 3] };
+        assert_eq!(made.a(name), a, "{name}");
+        assert_eq!(made.fate(name, Qtype(16)), txt, "{name}");
+        assert_eq!(made.fate(name, Qtype::MX), mx, "{name}");
+    }
+    for name in ["h.x.c.test.", "h.test."] {
+        assert_eq!(made.a(name), "3600 10.0.0.1");
+    }
+    let names = made.fate("1.0.0.10.in-addr.arpa.", Qtype::PTR);
+    assert_eq!(names, "3600 h.test., 3600 h.x.c.test.");
+    assert!(notes(&made.imported).is_empty(), "{:?}", notes(&made.imported));
+}
+
 #[test]
 fn what_cannot_be_read_at_all_is_told_and_nothing_else() {
     let imported = import(". {\nforward . 192.0.2.1\n");
