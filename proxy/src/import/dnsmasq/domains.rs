@@ -323,13 +323,7 @@ impl Domain {
     /// Whether names of which nobody is asked are kept here without a rule.
     fn is_left_to(&self, private: &Private, pattern: &Pattern) -> bool {
         let Pattern::Zone(zone) = pattern else { return false };
-        if !self.denies() {
-            return false;
-        }
-        if private.keeps(zone) {
-            return true;
-        }
-        false
+        self.denies() && private.keeps(zone)
     }
 
     /// Writes its rules: for addresses, then for what has none. `there` are names that are not denied.
