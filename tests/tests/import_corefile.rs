@@ -178,12 +178,10 @@ async fn access_lists_are_carried_over_only_where_they_mean_the_same() {
     let three = "    allow net 10.0.0.0/8\n    filter type AAAA\n    block\n";
     let (rules, notes) = of(three).await;
     assert!(rules.contains("acl-allow") && !notes.contains("acl"), "{rules}{notes}");
-    let (none, notes) =
+    let (without, notes) =
         of(&format!("{three}  }}\n  template IN A a.example {{\n    rcode NXDOMAIN\n")).await;
-    assert!(
-        !none.contains("acl") && notes.contains("left out, as all from the first `allow`"),
-        "{none}{notes}"
-    );
+    assert!(without.contains("name: acl-filter") && without.contains("11.0.0.0/8"), "{without}");
+    assert!(!without.contains("acl-allow") && !notes.contains("acl"), "{without}{notes}");
     let corefile =
         ". {\n  rewrite name regex (.*)[.]q[.]example {1}.{2}.example\n  forward . 192.0.2.1\n}\n";
     let output = import("corefile", corefile).await;

@@ -18,6 +18,39 @@ pub(in crate::import) fn network(text: &str) -> Result<String, String> {
     }
 }
 
+/// What is left of networks without another one.
+pub(in crate::import) fn without(networks: Vec<Network>, taken: Network) -> Vec<Network> {
+    let mut left = Vec::new();
+    for mut network in networks {
+        if taken.covers(&network) {
+            continue;
+        }
+        // Halves of it, until that is left which is taken.
+        while network.covers(&taken) && network != taken {
+            let prefix = network.prefix() + 1;
+            let first = Network::containing(network.address(), prefix);
+            let second = Network::containing(with_bit(network.address(), prefix), prefix);
+            let (other, same) =
+                if first.covers(&taken) { (second, first) } else { (first, second) };
+            left.push(other);
+            network = same;
+        }
+        if network != taken {
+            left.push(network);
+        }
+    }
+    left
+}
+
+/// An address with one more bit, counted from one.
+fn with_bit(address: IpAddr, bit: u8) -> IpAddr {
+    let shift = |bits: u32| bits.saturating_sub(u32::from(bit));
+    match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() | 1u32 << shift(32)).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() | 1u128 << shift(128)).into(),
+    }
+}
+
 /// The name that leads from an address back to names (RFC 1035 section 3.5, RFC 3596 section 2.5).
 pub(in crate::import) fn reverse_name(address: IpAddr) -> String {
     let network: Result<Network, _> = match address {
@@ -51,4 +84,27 @@ fn subnet(base: IpAddr, prefix: u8, part: u32) -> Result<Network, String> {
         }
     };
     format!("{address}/{prefix}").parse().map_err(|_| "not a network".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_taken_out_of_networks() {
+        let network = |text: &str| text.parse::<Network>().unwrap();
+        for (from, taken, left) in [
+            ("10.0.0.0/8", "192.0.2.0/24", "10.0.0.0/8"),
+            ("10.0.0.0/8", "10.0.0.0/8", ""),
+            ("10.0.0.0/8", "0.0.0.0/0", ""),
+            ("10.0.0.0/8", "::/0", "10.0.0.0/8"),
+            ("10.0.0.0/8", "10.128.0.0/10", "10.0.0.0/9 10.192.0.0/10"),
+            ("192.0.2.4/30", "192.0.2.6", "192.0.2.4/31 192.0.2.7"),
+            ("::/0", "8000::/1", "::/1"),
+        ] {
+            let found: Vec<_> = without(vec![network(from)], network(taken));
+            let expected: Vec<_> = left.split_whitespace().map(network).collect();
+            assert_eq!(found, expected, "{from} without {taken}");
+        }
+    }
 }

@@ -3,18 +3,19 @@
 //! A server block is chosen by the longest zone. In a block, plugins come in the order that CoreDNS was built with,
 //! not in that of the file: any, rewrite, acl, cache, template, hosts, forward. So rules are written in that order.
 
-use std::{cmp::Reverse, collections::BTreeMap};
-
-use dnsproxy_api::{
-    v1alpha1::{self, Allow, Block as BlockRule, BlockWith, NameMatch, rule::Rule},
-    validate::CLUSTER_DNS,
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use super::{Draft, Imported, draft};
+use dnsproxy_api::v1alpha1::rule::Rule;
+
+use super::{Draft, Imported};
 
 mod acl;
 mod asked;
 mod cache;
+mod ends;
 mod forward;
 mod hosts;
 mod leads;
@@ -25,11 +26,12 @@ mod rewrites;
 mod settings;
 mod syntax;
 mod template;
+mod ttls;
 mod zones;
 
-use asked::{Share, Shares};
+use asked::Shares;
 use forward::Forward;
-use place::{Place, Read, own_zones, routes};
+use place::{Place, Read, Whole, own_zones, routes};
 use rewrites::Before;
 use settings::{defaults, listen, tell_of_listeners, tell_of_settings};
 use syntax::{Block, Corefile, Directive};
@@ -43,16 +45,32 @@ pub fn import(text: &str) -> Imported {
                 let reason = "other files are not read: put their blocks in the place of this line, and import all as one text";
                 draft.note(line.number, line.words.join(" "), reason);
             }
-            read(&blocks, &mut draft);
+            read(&merged(blocks), &mut draft);
         }
         Err((line, reason)) => draft.note(line, "this block", reason),
     }
     draft.finish()
 }
 
+/// Blocks that say the same are one: lists of domains are delivered as one block each.
+fn merged(blocks: Vec<Block>) -> Vec<Block> {
+    let mut merged: Vec<Block> = Vec::with_capacity(blocks.len());
+    let mut known: HashMap<Vec<String>, usize> = HashMap::new();
+    for block in blocks {
+        let at = (block.has("view").is_none())
+            .then(|| *known.entry(block.content()).or_insert(merged.len()));
+        match at.and_then(|at| merged.get_mut(at)) {
+            Some(same) => same.keys.extend(block.keys),
+            None => merged.push(block),
+        }
+    }
+    merged
+}
+
 fn read(blocks: &[Block], draft: &mut Draft) {
-    let own = own_zones(blocks, draft);
+    let own = by_depth(own_zones(blocks, draft));
     let is_alone = own.len() == 1;
+    let are_many = hosts::are_many(blocks);
     let is_logged = is_alone || log::is_everywhere(blocks);
     // Also those of blocks of which the zones are others': every port has all zones here.
     let mut listeners = Vec::new();
@@ -62,49 +80,89 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     let (root, others): (Vec<_>, Vec<_>) =
         own.into_iter().partition(|(_, zones)| zones.iter().any(|zone| zone == "."));
     for (block, zones) in others.into_iter().chain(root) {
-        let mut reader = Reader { draft, zones, is_alone, is_logged };
+        let mut reader = Reader { draft, zones: &zones, is_alone, is_logged };
         let forwards = reader.settings(block);
-        read.push(Read { block, zones: reader.zones, forwards });
+        let is_listed = hosts::are_listed(block, are_many);
+        read.push(Read { block, zones, forwards, is_listed });
     }
     read.sort_by_key(|it| it.block.line);
     let shares = Shares::of(&read);
     let leads: Vec<_> =
         (0..read.len()).map(|index| leads::of(index, &read, &shares, draft)).collect();
     let routes = routes(&read, &shares, &leads, draft);
+    let listed = read.iter().filter(|it| it.is_listed).count();
+    let has_rewrites = read.iter().any(|it| it.block.has("rewrite").is_some());
+    let whole = Whole { shares, routes, leads, listed, has_rewrites };
     tell_of_settings(&read, draft);
     tell_of_listeners(&read, draft);
-    for (index, zone, it) in in_order(&read) {
-        let zones = it.zones.clone();
-        let mut reader = Reader { draft, zones, is_alone, is_logged };
-        let place = Place { index, read: it, shares: &shares, routes: &routes, leads: &leads };
-        match zone {
+    for (index, ending, it) in in_order(&read) {
+        let mut reader = Reader { draft, zones: &it.zones, is_alone, is_logged };
+        let place = Place { index, read: it, whole: &whole };
+        match ending {
             None => reader.rules(it.block, &place),
-            Some(zone) => reader.end(it.block, zone, &place),
+            Some(zones) => reader.end(&zones, &place),
         }
+    }
+    if listed > 0 && !read.iter().any(|it| zones::hold(&it.zones, ".")) {
+        draft.rule("others", ends::refusing(vec![".".to_owned()]));
     }
     draft.drop_last_allowing();
     listen(draft, listeners);
     defaults(draft, blocks);
 }
 
-/// The rules of each block, and the end of what is said about each of its zones: there a query is for the block with the
-/// longest zone alone, here the first rule that matches decides.
-fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(usize, Option<&'r str>, &'r Read<'b>)> {
+/// Zones of another block may be in a zone of a block and not so deep as its deepest: then its rules stand once for the zones of
+/// each depth, as it is several blocks to CoreDNS.
+fn by_depth(own: Vec<(&Block, Vec<String>)>) -> Vec<(&Block, Vec<String>)> {
+    let depths =
+        |zones: &[String]| zones.iter().map(|it| zones::depth(it)).collect::<BTreeSet<_>>();
+    let all: Vec<_> = own.iter().map(|(_, zones)| depths(zones)).collect();
+    let is_split = |index: usize, block: &Block| {
+        // Those of `hosts` are for single names.
+        let mut plugins = ORDERED.iter().filter(|plugin| **plugin != "hosts");
+        let has_rules = plugins.any(|plugin| block.has(plugin).is_some());
+        let own = all.get(index).and_then(|own| Some((own.first()?, own.last()?)));
+        let mut others = all.iter().enumerate().filter(|(other, _)| *other != index);
+        let is_between =
+            |depth: &usize| own.is_some_and(|(least, most)| least < depth && depth <= most);
+        has_rules && others.any(|(_, depths)| depths.iter().any(is_between))
+    };
+    let mut parts = Vec::new();
+    for (index, (block, zones)) in own.into_iter().enumerate() {
+        if !is_split(index, block) {
+            parts.push((block, zones));
+            continue;
+        }
+        for depth in depths(&zones) {
+            let of_depth = zones.iter().filter(|zone| zones::depth(zone) == depth);
+            parts.push((block, of_depth.cloned().collect()));
+        }
+    }
+    parts
+}
+
+/// The rules of each block, and the end of what is said about its zones, those of one depth together: there a query is for
+/// the block with the longest zone alone, here the first rule that matches decides.
+fn in_order<'r, 'b>(read: &'r [Read<'b>]) -> Vec<(usize, Option<Vec<&'r str>>, &'r Read<'b>)> {
     let mut parts = Vec::new();
     for (index, it) in read.iter().enumerate() {
-        let zones = || it.zones.iter().map(|zone| (zones::depth(zone), &**zone));
-        let deepest = zones().map(|(depth, _)| depth).max().unwrap_or_default();
+        let mut by_depth: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        for zone in &it.zones {
+            by_depth.entry(zones::depth(zone)).or_default().push(zone);
+        }
+        let deepest = by_depth.keys().next_back().copied().unwrap_or_default();
         parts.push((Reverse(deepest), false, index, None, it));
-        parts.extend(zones().map(|(depth, zone)| (Reverse(depth), true, index, Some(zone), it)));
+        let ends = by_depth.into_iter();
+        parts.extend(ends.map(|(depth, zones)| (Reverse(depth), true, index, Some(zones), it)));
     }
     parts.sort_by_key(|(depth, is_end, ..)| (*depth, *is_end));
-    parts.into_iter().map(|(_, _, index, zone, it)| (index, zone, it)).collect()
+    parts.into_iter().map(|(_, _, index, zones, it)| (index, zones, it)).collect()
 }
 
 /// One server block on its way into the manifest.
 struct Reader<'d> {
     draft: &'d mut Draft,
-    zones: Vec<String>,
+    zones: &'d [String],
     /// Whether there is no other block, so that nothing else is asked of what it says.
     is_alone: bool,
     /// Whether each block logs, so that queries for all names may be logged here.
@@ -150,95 +208,7 @@ impl Reader<'_> {
                 self.settle(directive, result);
             }
         }
-        self.lead(block, place);
-    }
-
-    /// Sends names that were rewritten to the upstreams of the block. Those of its own zones are not looked at for that.
-    fn lead(&mut self, block: &Block, place: &Place<'_, '_>) {
-        self.draft.at(block.line);
-        let leads: Vec<_> = place.leads().collect();
-        if leads.iter().any(|(zone, _)| self.zones.iter().any(|own| is_above(zone, own))) {
-            for zone in self.zones.clone() {
-                let shares = place.shares(&zone);
-                self.parts(&zone, place, &shares);
-                self.draft.rule(&format!("{zone} own"), allowing(vec![zone]));
-            }
-        }
-        for (zone, route) in leads {
-            let forward = Some(v1alpha1::Forward { route });
-            let matches = draft::zone(&zone);
-            self.draft
-                .rule(&format!("{zone} rewritten"), Rule { matches, forward, ..Rule::default() });
-        }
-    }
-
-    /// What shorter zones say is not for names of this one, and whom they ask is not asked for them.
-    fn end(&mut self, block: &Block, zone: &str, place: &Place<'_, '_>) {
-        self.draft.at(block.line);
-        let name = format!("{zone} end");
-        let shares = place.shares(zone);
-        let is_asked = shares.iter().any(|(share, is_asked)| share.zone == zone && *is_asked);
-        self.parts(zone, place, &shares);
-        if is_asked {
-            if !self.is_alone && zone != "." {
-                self.draft.rule(&name, allowing(vec![zone.to_owned()]));
-            }
-            return;
-        }
-        let has_file = block.has("hosts").is_some_and(|it| !it.args.is_empty());
-        let reason = if block.has("kubernetes").is_some() && zone != "." {
-            let (matches, route) = (draft::zone(zone), CLUSTER_DNS.to_owned());
-            let forward = Some(v1alpha1::Forward { route });
-            self.draft.rule(&name, Rule { matches, forward, ..Rule::default() });
-            return;
-        } else {
-            if zone != "." {
-                if has_file {
-                    self.let_hosts_pass();
-                }
-                self.draft.rule(&name, refusing(vec![zone.to_owned()]));
-            }
-            "no `forward` that can be carried over: names of this block that no rule answers are refused"
-        };
-        self.draft.note(block.line, zone, reason);
-    }
-
-    /// Names of hosts files are answered behind the rules.
-    fn let_hosts_pass(&mut self) {
-        let lists = Some(vec![self.draft.hosts_list()]);
-        let matches = draft::names(NameMatch { lists, ..NameMatch::default() });
-        self.draft.rule("hosts", Rule { matches, allow: Some(Allow {}), ..Rule::default() });
-    }
-
-    /// The parts of a zone for which others are asked than for the rest, or nobody.
-    fn parts(&mut self, zone: &str, place: &Place<'_, '_>, shares: &[(&Share, bool)]) {
-        let name = format!("{zone} end");
-        let parts: Vec<_> = shares.iter().filter(|(share, _)| share.zone != zone).collect();
-        for part in parts.chunk_by(|(_, one), (_, other)| one == other) {
-            let zones: Vec<_> = part.iter().map(|(share, _)| share.zone.clone()).collect();
-            match part {
-                [(_, true), ..] => self.draft.rule(&name, allowing(zones)),
-                _ => self.draft.rule(&name, refusing(zones)),
-            };
-            self.tell_of_excepts(part, place);
-        }
-    }
-
-    fn tell_of_excepts(&mut self, part: &[&(&Share, bool)], place: &Place<'_, '_>) {
-        let mut lost: BTreeMap<usize, (&Directive, Vec<&str>)> = BTreeMap::new();
-        for (share, _) in part.iter().filter(|(share, _)| share.forward.is_none()) {
-            if let Some(directive) = place.except(&share.zone) {
-                let (_, zones) = lost.entry(directive.line).or_insert((directive, Vec::new()));
-                zones.push(&share.zone);
-            }
-        }
-        for (line, (directive, zones)) in lost {
-            let reason = format!(
-                "`except`: no other `forward` of this block takes {}: REFUSED, where CoreDNS has SERVFAIL",
-                zones.join(", ")
-            );
-            self.draft.note(line, directive.text(), reason);
-        }
+        self.lead(place);
     }
 
     fn settle(&mut self, directive: &Directive, result: Result<(), String>) {
@@ -255,21 +225,6 @@ fn check(rule: &Rule) -> Result<(), String> {
         let dnsproxy_text = error.0;
         format!("`{dnsproxy_text}` is not known here")
     })
-}
-
-fn is_above(zone: &str, other: &str) -> bool {
-    zone != other && zones::is_within(other, zone)
-}
-
-fn allowing(zones: Vec<String>) -> Rule {
-    let names = NameMatch { zone: Some(zones), ..NameMatch::default() };
-    Rule { matches: draft::names(names), allow: Some(Allow {}), ..Rule::default() }
-}
-
-fn refusing(zones: Vec<String>) -> Rule {
-    let names = NameMatch { zone: Some(zones), ..NameMatch::default() };
-    let block = Some(BlockRule { with: BlockWith::REFUSED, ttl: None });
-    Rule { matches: draft::names(names), block, ..Rule::default() }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::{Draft, Imported, draft};
 
 mod caching;
 mod checks;
+mod domain;
 mod domains;
 mod hosts;
 mod names;
@@ -26,6 +27,7 @@ mod tests;
 
 use caching::Caching;
 use checks::Checks;
+use domain::OwnDomains;
 use domains::Domains;
 use hosts::HostsFiles;
 use names::Names;
@@ -60,8 +62,7 @@ struct Reader {
     given: BTreeSet<String>,
     are_private_names_local: bool,
     are_plain_names_local: bool,
-    /// That of the machine.
-    domain: Option<String>,
+    own_domains: OwnDomains,
 }
 
 impl Reader {
@@ -103,10 +104,11 @@ impl Reader {
                 self.are_private_names_local = true;
                 Ok(())
             }
-            "addn-hosts" => self.hosts.take(option, &mut self.draft),
+            "addn-hosts" => self.hosts.take(option),
             // Always so, or looked at in the end.
             "no-resolv" | "no-poll" | "no-hosts" | "bind-interfaces" | "bind-dynamic"
-            | "dns-loop-detect" | "keep-in-foreground" | "no-daemon" | "cache-rr" => Ok(()),
+            | "dns-loop-detect" | "keep-in-foreground" | "no-daemon" | "cache-rr"
+            | "expand-hosts" => Ok(()),
             "dns-forward-max" | "edns-packet-max" | "listen-address" | "port" | "interface" => {
                 self.serving.take(option, &mut self.draft)
             }
@@ -119,13 +121,7 @@ impl Reader {
                 self.draft.spec.logging.get_or_insert_default().queries = Some(queries);
                 Ok(())
             }
-            "domain" => {
-                // One for some networks alone is no service's.
-                if !option.value.is_empty() && !option.value.contains([',', '#']) {
-                    self.domain = Some(option.value.to_owned());
-                }
-                Err(elsewhere("domain").to_owned())
-            }
+            "domain" => self.own_domains.take(option, &mut self.domains),
             other => Err(elsewhere(other).to_owned()),
         }
     }
@@ -137,19 +133,22 @@ impl Reader {
         }
         let has = |key: &str| self.given.contains(key);
         let policy = self.servers.policy();
+        let has_standard = self.servers.are_some() || !has("no-resolv");
         self.servers.emit(has("no-resolv"), &mut self.domains, &mut self.draft);
+        self.domains.tell_of_servers_of_nobody(has_standard, &mut self.draft);
         if self.are_plain_names_local {
             self.domains.forward_plain(&mut self.draft);
         }
         self.serving.emit(&mut self.draft);
-        if !has("no-hosts") {
-            self.hosts.of_machine(&mut self.draft);
-        }
+        let own_domains = has("expand-hosts").then_some(&self.own_domains);
+        self.hosts.read(own_domains, !has("no-hosts"), &mut self.draft);
         if has("server") && !has("no-resolv") && !has("resolv-file") {
             let reason = "dnsmasq asks the servers of resolv.conf as well: here they are written as `upstreams`";
             self.draft.note(0, "no `no-resolv`", reason);
         }
-        self.records.settle(self.domain.as_deref(), &mut self.draft);
+        self.records.settle(self.own_domains.default(), &mut self.draft);
+        let listed = self.records.list(&mut self.draft);
+        self.hosts.know_addresses(listed);
         let names = Names {
             domains: self.domains,
             records: self.records,
@@ -183,8 +182,6 @@ fn elsewhere(key: &str) -> &'static str {
         ("conf-dir", "other files are not read: import each of them"),
         ("user", "the process keeps the user that starts it"),
         ("neg-ttl", "an answer without an SOA record is not kept (RFC 2308)"),
-        ("expand-hosts", "write the whole names"),
-        ("domain", "it is about DHCP and /etc/hosts; services without a domain are in it"),
         ("proxy-dnssec", "that an answer was validated is taken from upstreams over TLS alone"),
     ]);
     let dhcp = ["dhcp", "enable-tftp", "tftp", "pxe", "enable-ra", "ra-param"];

@@ -1,7 +1,7 @@
 //! A manifest under construction.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -12,10 +12,13 @@ use dnsproxy_api::{
         Cache, DnsProxySpec, ListFormat, Match, NameList, NameMatch, OtherTypes, Policy,
         PrivateNames, Protocol, Responses, Route, Source, StaticAnswer, Upstream, rule::Rule,
     },
-    validate::{self, Place},
+    validate::{self, Place, Problem},
 };
 
 use super::{Imported, Note};
+use notes::shortened;
+
+mod notes;
 
 /// What was understood so far.
 #[derive(Debug, Default)]
@@ -62,6 +65,14 @@ impl Draft {
     /// Something is to be known about a line.
     pub fn note(&mut self, line: usize, subject: impl Into<String>, reason: impl Into<String>) {
         self.notes.push(Note { line, subject: subject.into(), reason: reason.into() });
+    }
+
+    /// What was told of each part of a block is told once.
+    fn notes(&mut self) -> Vec<Note> {
+        let mut known = HashSet::new();
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.retain(|note| known.insert((note.line, note.subject.clone(), note.reason.clone())));
+        notes
     }
 
     /// `spec.responses`.
@@ -192,18 +203,10 @@ impl Draft {
         unique(&label(hint, "route"), |name| routes.iter().any(|route| route.name == name))
     }
 
-    /// Takes out the rules that a manifest cannot have, and tells of each with its line.
-    fn drop_unsound_rules(&mut self, proxy: &mut DnsProxy) {
+    /// Takes out the rules and listeners that a manifest cannot have, and tells of each.
+    fn drop_unsound(&mut self, proxy: &mut DnsProxy) {
         let problems = validate::problems(proxy, Place::File);
-        let mut unsound = BTreeMap::new();
-        for problem in problems {
-            let index =
-                problem.path.strip_prefix("spec.rules[").and_then(|rest| rest.split(']').next());
-            if let Some(index) = index.and_then(|index| index.parse::<usize>().ok()) {
-                unsound.entry(index).or_insert(problem.message);
-            }
-        }
-        for (index, message) in unsound.into_iter().rev() {
+        for (index, message) in of_items(&problems, "spec.rules[").into_iter().rev() {
             let rules = proxy.spec.rules.get_or_insert_default();
             let line = self.lines.get(index).copied().unwrap_or_default();
             if index < rules.len() {
@@ -214,13 +217,35 @@ impl Draft {
         if proxy.spec.rules.as_ref().is_some_and(Vec::is_empty) {
             proxy.spec.rules = None;
         }
+        let unsound = of_items(&problems, "spec.listeners.dns.addresses[");
+        let Some(dns) = proxy.spec.listeners.as_mut().and_then(|it| it.dns.as_mut()) else {
+            return;
+        };
+        for (index, message) in unsound.into_iter().rev() {
+            if index >= dns.addresses.len() {
+                continue;
+            }
+            let address = dns.addresses.remove(index);
+            let reason = format!(
+                "left out: {message}; write the addresses of your own into `listeners.dns.addresses`"
+            );
+            self.note(0, format!("listener {address}"), reason);
+        }
+        if dns.addresses.is_empty() {
+            proxy.spec.listeners = None;
+            self.note(0, "listeners", UNTIL_THEN);
+        }
     }
 
     /// The manifest, and what is to be known about it.
     pub fn finish(mut self) -> Imported {
         let mut proxy = DnsProxy::new("imported", std::mem::take(&mut self.spec));
         proxy.metadata.namespace = None;
-        self.drop_unsound_rules(&mut proxy);
+        if self.carried == 0 {
+            // What a manifest is lacking is nobody's mistake then.
+            return Imported { proxy, notes: shortened(self.notes()), carried: 0 };
+        }
+        self.drop_unsound(&mut proxy);
         // The schema has bounds of its own.
         let outsized = manifest::parse_one(&manifest::write(&proxy)).err().unwrap_or_default();
         for problem in validate::problems(&proxy, Place::File).into_iter().chain(outsized) {
@@ -228,47 +253,17 @@ impl Draft {
             self.carried = 0;
         }
         self.notes.sort_by_key(|note| note.line);
-        Imported { proxy, notes: shortened(self.notes), carried: self.carried }
+        Imported { proxy, notes: shortened(self.notes()), carried: self.carried }
     }
 }
 
-/// Of many notes with one reason the first ones, and the lines of the others: a list may have seventy thousand.
-fn shortened(notes: Vec<Note>) -> Vec<Note> {
-    const MANY: usize = 20;
-    const FIRST: usize = 5;
-    let mut counts = HashMap::<String, usize>::new();
-    for note in &notes {
-        *counts.entry(note.reason.clone()).or_default() += 1;
-    }
-    let mut others = HashMap::<String, Vec<usize>>::new();
-    let mut seen = HashMap::<String, usize>::new();
-    let is_kept = |note: &Note| {
-        let seen = seen.entry(note.reason.clone()).or_default();
-        *seen += 1;
-        let is_kept = *seen <= FIRST || counts.get(&note.reason).is_none_or(|it| *it <= MANY);
-        if !is_kept {
-            others.entry(note.reason.clone()).or_default().push(note.line);
-        }
-        is_kept
+/// The first problem of each item of a list.
+fn of_items<'p>(problems: &'p [Problem], list: &str) -> BTreeMap<usize, &'p str> {
+    let index = |problem: &Problem| -> Option<usize> {
+        problem.path.strip_prefix(list)?.split(']').next()?.parse().ok()
     };
-    let mut kept: Vec<_> = notes.into_iter().filter(is_kept).collect();
-    kept.extend(others.into_iter().map(|(reason, lines)| {
-        let line = lines.first().copied().unwrap_or_default();
-        Note { line, subject: format!("lines {}", ranges(&lines)), reason }
-    }));
-    kept.sort_by_key(|note| note.line);
-    kept
-}
-
-/// `3-5, 8`
-fn ranges(lines: &[usize]) -> String {
-    let runs = lines.chunk_by(|one, next| *next <= one + 1);
-    let run = |run: &[usize]| match run {
-        [first, .., last] if first != last => format!("{first}-{last}"),
-        [first, ..] => first.to_string(),
-        [] => String::new(),
-    };
-    runs.map(run).collect::<Vec<_>>().join(", ")
+    let found = problems.iter().rev().filter_map(|it| Some((index(it)?, &*it.message)));
+    found.collect()
 }
 
 /// What holds while a manifest has no listeners.
@@ -308,6 +303,22 @@ fn has_room(names: &NameMatch) -> bool {
     others.iter().all(|list| list.is_none())
         && max_labels.is_none()
         && ![zone, subdomain, suffix].into_iter().any(is_full)
+}
+
+/// Adds lines to `spec.hosts`, in parts that are not longer than one may be.
+pub(super) fn hosts_lines(draft: &mut Draft, lines: impl Iterator<Item = String>) {
+    let mut texts: Vec<String> = Vec::new();
+    for line in lines {
+        match texts.last_mut() {
+            Some(text) if text.len() + line.len() <= dnsproxy_api::bounds::INLINE as usize => {
+                text.push_str(&line);
+            }
+            _ => texts.push(line),
+        }
+    }
+    let source = |text| Source { inline: Some(text), ..Source::default() };
+    let hosts = draft.spec.hosts.get_or_insert_default();
+    hosts.sources.extend(texts.into_iter().map(source));
 }
 
 /// An address as a manifest writes it.
@@ -369,27 +380,4 @@ pub(super) fn exact(name: &str) -> Match {
 /// A match by a zone.
 pub(super) fn zone(zone: &str) -> Match {
     names(NameMatch { zone: Some(vec![zone.to_owned()]), ..NameMatch::default() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_many_notes_with_one_reason_the_lines_of_most_are_told_together() {
-        let note = |line: usize, reason: &str| Note {
-            line,
-            subject: format!("option {line}"),
-            reason: reason.to_owned(),
-        };
-        let mut notes: Vec<_> = (1..=20).map(|line| note(line, "few")).collect();
-        notes.extend((30..=60).filter(|line| *line != 50).map(|line| note(line, "many")));
-
-        let kept = shortened(notes);
-
-        let of = |reason| kept.iter().filter(|it| it.reason == reason).collect::<Vec<_>>();
-        assert_eq!((of("few").len(), of("many").len()), (20, 6));
-        let last = of("many")[5];
-        assert_eq!((last.line, &*last.subject), (35, "lines 35-49, 51-60"));
-    }
 }

@@ -2,13 +2,17 @@
 //!
 //! There it looks at the name that a rewrite made, and so do rules that stand behind those that rewrite.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use dnsproxy_api::{
+    bounds,
+    defaults::ACCESS_ALLOW,
     units::Network,
     v1alpha1::{Allow, Block as BlockRule, BlockWith, Match, NameMatch, rule::Rule},
 };
 
 use super::{
-    super::addresses::network,
+    super::addresses::{network, without},
     place::Place,
     syntax::{Block, Directive, Line},
     zones,
@@ -31,8 +35,15 @@ enum Action {
     With(BlockWith),
 }
 
+/// All addresses.
+fn everybody() -> Vec<Network> {
+    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    all.map(|address| Network::containing(address, 0)).into()
+}
+
 /// All `acl ZONES... { ACTION [type QTYPE...] [net SOURCE...] }` of a block; the first line that matches decides. Who is
-/// allowed is not asked further there, and by no rule at all here: so that is carried over only where it is the same.
+/// allowed is not asked further there, and by no rule at all here: so where rules stand behind, they are left out of those
+/// who are blocked.
 pub(super) fn read(block: &Block, place: &Place<'_, '_>, is_alone: bool, draft: &mut Draft) {
     let mut entries = Vec::new();
     for directive in block.directives.iter().filter(|it| it.name == "acl") {
@@ -41,7 +52,12 @@ pub(super) fn read(block: &Block, place: &Place<'_, '_>, is_alone: bool, draft: 
                 entries.extend(lines);
                 draft.carry();
             }
-            Err(reason) => draft.note(directive.line, directive.text(), reason),
+            Err(reason) => {
+                let reason = format!(
+                    "{reason}: NOTHING of this `acl` holds here, all whom `access` lets in are answered"
+                );
+                draft.note(directive.line, directive.text(), reason);
+            }
         }
     }
     // Behind the last one everybody is allowed anyway.
@@ -49,23 +65,108 @@ pub(super) fn read(block: &Block, place: &Place<'_, '_>, is_alone: bool, draft: 
         entries.pop();
     }
     let is_allow = |entry: &Entry<'_>| entry.action == Action::Allow;
-    let Some(first) = entries.iter().position(is_allow) else {
+    if !entries.iter().any(is_allow) {
         return rules(entries, draft);
-    };
+    }
     if is_alone && is_allow_list(&entries) {
         return allow_list(&entries, draft);
     }
+    tell_of_strangers(&entries, draft);
     if ends_here(block, place) {
         return rules(entries, draft);
     }
-    for entry in entries.drain(first..) {
-        draft.note(entry.line.number, format!("acl {}", entry.line.words.join(" ")), OF_ALLOW);
-    }
-    rules(entries, draft);
+    rules(without_allowed(entries, draft), draft);
 }
 
-const OF_ALLOW: &str = "left out, as all from the first `allow` on: a rule that allows would end those that stand behind it, too; \
-                        write rules with `clients`, `types` and `block`";
+/// CoreDNS answers whoever is not shut out; here those must be let in whose addresses are of no network at home.
+fn tell_of_strangers(entries: &[Entry<'_>], draft: &mut Draft) {
+    let known: Vec<Network> = ACCESS_ALLOW.iter().filter_map(|it| it.parse().ok()).collect();
+    let is_known = |network: &Network| known.iter().any(|known| known.covers(network));
+    for entry in entries.iter().filter(|entry| entry.action == Action::Allow) {
+        if entry.clients.is_some() && !entry.networks().iter().all(is_known) {
+            let reason = "clients of other networks than private ones are refused here: write all that may ask into `access.allow`";
+            draft.note(entry.line.number, format!("acl {}", entry.line.words.join(" ")), reason);
+        }
+    }
+}
+
+/// Those that block, without those whom an entry above lets pass. Where that cannot be said, they stay shut out.
+fn without_allowed<'b>(entries: Vec<Entry<'b>>, draft: &mut Draft) -> Vec<Entry<'b>> {
+    let (mut allowed, mut blocking) = (Vec::<Entry<'_>>::new(), Vec::new());
+    for entry in entries {
+        if entry.action == Action::Allow {
+            allowed.push(entry);
+            continue;
+        }
+        let text = format!("acl {}", entry.line.words.join(" "));
+        let mut clients = entry.networks();
+        for allow in &allowed {
+            match allow.cover(&entry) {
+                Cover::None => {}
+                Cover::All => clients = allow.networks().into_iter().fold(clients, without),
+                Cover::Some => {
+                    let line = allow.line.number;
+                    let reason =
+                        format!("it shuts out those as well whom line {line} lets pass: {OF_SOME}");
+                    draft.note(entry.line.number, &*text, reason);
+                }
+            }
+        }
+        if clients.len() > bounds::NETWORKS as usize {
+            let reason = format!("it shuts out those as well whom lines above let pass: {OF_SOME}");
+            draft.note(entry.line.number, text, reason);
+            clients = entry.networks();
+        }
+        if clients == entry.networks() {
+            blocking.push(entry);
+        } else if !clients.is_empty() {
+            let clients = Some(clients.iter().map(ToString::to_string).collect());
+            blocking.push(Entry { clients, ..entry });
+        }
+    }
+    blocking
+}
+
+const OF_SOME: &str =
+    "a rule cannot except them; write rules with `clients`, `types` and `allow` in its place";
+
+/// Of which queries that one entry is for another one is as well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Cover {
+    None,
+    Some,
+    All,
+}
+
+impl Entry<'_> {
+    /// Whom it is for.
+    fn networks(&self) -> Vec<Network> {
+        let parsed = |texts: &Vec<String>| texts.iter().filter_map(|it| it.parse().ok()).collect();
+        self.clients.as_ref().map_or_else(everybody, parsed)
+    }
+
+    /// By zones and types.
+    fn cover(&self, other: &Self) -> Cover {
+        let is_in = |zone: &String| zones::hold(&self.zones, zone);
+        let by_zones = match other.zones.iter().all(is_in) {
+            true => Cover::All,
+            false if zones::common(&self.zones, &other.zones).is_empty() => Cover::None,
+            false => Cover::Some,
+        };
+        let by_types = match (&self.types, &other.types) {
+            (None, _) => Cover::All,
+            (Some(_), None) => Cover::Some,
+            (Some(own), Some(other)) if other.iter().all(|it| own.contains(it)) => Cover::All,
+            (Some(own), Some(other)) if other.iter().any(|it| own.contains(it)) => Cover::Some,
+            (Some(_), Some(_)) => Cover::None,
+        };
+        match (by_zones, by_types) {
+            (Cover::None, _) | (_, Cover::None) => Cover::None,
+            (Cover::All, Cover::All) => Cover::All,
+            (Cover::All | Cover::Some, Cover::All | Cover::Some) => Cover::Some,
+        }
+    }
+}
 
 fn lines<'b>(directive: &'b Directive, place: &Place<'_, '_>) -> Result<Vec<Entry<'b>>, String> {
     let own = zones::of_all(&directive.args);
@@ -144,7 +245,7 @@ fn allow_list(entries: &[Entry<'_>], draft: &mut Draft) {
 
 /// Whether no rule of the block stands behind these, so that who is allowed may be at the end of all of them.
 fn ends_here(block: &Block, place: &Place<'_, '_>) -> bool {
-    let is_asked = |zone: &String| place.shares(zone).iter().all(|(_, is_asked)| *is_asked);
+    let is_asked = |zone: &String| place.shares(zone).iter().all(|(it, _)| place.is_routed(it));
     ["template", "hosts"].iter().all(|plugin| block.has(plugin).is_none())
         && place.leads().next().is_none()
         && place.zones().iter().all(is_asked)

@@ -4,7 +4,9 @@
 //! Each zone that stands anywhere, of a block, of a `forward` or behind `except`, begins a share: the names in it that
 //! are in no deeper one. For all names of a share the same servers are asked, so routes are made of shares.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap};
+
+use dnsproxy_api::units::Zone;
 
 use super::{place::Read, zones};
 
@@ -14,6 +16,8 @@ pub(super) struct Share {
     pub(super) zone: String,
     /// The block that they are of.
     pub(super) block: usize,
+    /// The line of that block.
+    pub(super) line: usize,
     /// The zone of that block.
     pub(super) of: String,
     /// The `forward` of the block that takes them.
@@ -22,33 +26,54 @@ pub(super) struct Share {
 
 /// All shares, the deepest first.
 #[derive(Debug)]
-pub(super) struct Shares(Vec<Share>);
+pub(super) struct Shares {
+    all: Vec<Share>,
+    /// Where that of a zone is.
+    at: HashMap<String, usize>,
+    /// Where those of a block's zone are.
+    of: HashMap<String, Vec<usize>>,
+}
 
 impl Shares {
     pub(super) fn of(read: &[Read<'_>]) -> Self {
+        let owners = read.iter().enumerate();
+        let owners = owners.flat_map(|(block, it)| it.zones.iter().map(move |of| (&**of, block)));
+        let owners: HashMap<&str, usize> = owners.collect();
         let own = read.iter().flat_map(|it| &it.zones);
         let forwards = || read.iter().flat_map(|it| &it.forwards);
         let from = forwards().map(|forward| &forward.from);
         let except = forwards().flat_map(|forward| &forward.except);
-        let mut all: Vec<_> = own.chain(from).chain(except).cloned().collect();
-        all.sort_by_key(|zone| (Reverse(zones::depth(zone)), zone.clone()));
+        let all = own.chain(from).chain(except).filter(|zone| zone.parse::<Zone>().is_ok());
+        let mut all: Vec<_> = all.cloned().collect();
+        all.sort_by_cached_key(|zone| (Reverse(zones::depth(zone)), zone.clone()));
         all.dedup();
-        Self(all.into_iter().filter_map(|zone| Share::of(zone, read)).collect())
+        let all: Vec<_> =
+            all.into_iter().filter_map(|zone| Share::of(zone, read, &owners)).collect();
+        let at = all.iter().enumerate().map(|(at, share)| (share.zone.clone(), at)).collect();
+        let mut of = HashMap::<_, Vec<_>>::new();
+        for (at, share) in all.iter().enumerate() {
+            of.entry(share.of.clone()).or_default().push(at);
+        }
+        Self { all, at, of }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Share> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// Those that a zone of a block has, the deepest first.
+    pub(super) fn of_zone(&self, zone: &str) -> impl Iterator<Item = &Share> {
+        self.of.get(zone).into_iter().flatten().filter_map(|at| self.all.get(*at))
     }
 
     /// The share that a name is in.
     pub(super) fn at(&self, name: &str) -> Option<&Share> {
-        self.0.iter().find(|share| zones::is_within(name, &share.zone))
+        zones::upwards(name).find_map(|zone| self.all.get(*self.at.get(zone)?))
     }
 
     /// The share around one.
     pub(super) fn around(&self, share: &Share) -> Option<&Share> {
-        let is_around = |it: &&Share| *it != share && zones::is_within(&share.zone, &it.zone);
-        self.0.iter().find(is_around)
+        zones::upwards(&share.zone).nth(1).and_then(|above| self.at(above))
     }
 
     /// The zones that the route of a `forward` is for.
@@ -62,12 +87,12 @@ impl Shares {
 }
 
 impl Share {
-    fn of(zone: String, read: &[Read<'_>]) -> Option<Self> {
-        let own = read.iter().enumerate().flat_map(|(block, it)| {
-            it.zones.iter().filter(|of| zones::is_within(&zone, of)).map(move |of| (block, of))
-        });
-        let (block, of) = own.max_by_key(|(_, of)| zones::depth(of))?;
-        let forward = read.get(block).and_then(|it| it.first_for(&zone));
-        Some(Self { block, of: of.clone(), forward, zone })
+    fn of(zone: String, read: &[Read<'_>], owners: &HashMap<&str, usize>) -> Option<Self> {
+        let owner = |of| Some((*owners.get(of)?, of));
+        let (block, of) = zones::upwards(&zone).find_map(owner)?;
+        let of = of.to_owned();
+        let read = read.get(block)?;
+        let (line, forward) = (read.block.line, read.first_for(&zone));
+        Some(Self { block, line, of, forward, zone })
     }
 }

@@ -1,6 +1,7 @@
 //! CoreDNS's `cache`: one for each block there, one for all names here.
 
 use dnsproxy_api::{
+    bounds,
     units::Duration,
     v1alpha1::{Cache, CacheMode, Prefetch, ServeStale},
 };
@@ -21,6 +22,7 @@ pub(super) fn read(directive: &Directive, draft: &mut Draft) -> Result<(), Strin
     for line in &directive.lines {
         read_line(line, &mut cache, draft)?;
     }
+    keep_within(&mut cache, directive, draft);
     Draft::bound_ttl(&mut cache);
     let zones = directive.args.iter().filter(|word| word.parse::<u32>().is_err() && *word != ".");
     if zones.count() > 0 {
@@ -33,6 +35,48 @@ pub(super) fn read(directive: &Directive, draft: &mut Draft) -> Result<(), Strin
     }
     draft.spec.cache = Some(cache);
     Ok(())
+}
+
+/// What a manifest cannot have becomes the nearest that it can.
+fn keep_within(cache: &mut Cache, directive: &Directive, draft: &mut Draft) {
+    let mut tell = |reason: String| draft.note(directive.line, directive.text(), reason);
+    let Cache { max_ttl, min_ttl, negative_max_ttl, failure_ttl, serve_stale, prefetch, .. } =
+        cache;
+    let max_age = serve_stale.as_mut().map(|stale| &mut stale.max_age);
+    for (name, field, [least, most]) in [
+        ("maxTTL", Some(max_ttl), bounds::MAX_TTL),
+        ("minTTL", Some(min_ttl), bounds::MIN_TTL),
+        ("negativeMaxTTL", Some(negative_max_ttl), bounds::NEGATIVE_MAX_TTL),
+        ("failureTTL", Some(failure_ttl), bounds::FAILURE_TTL),
+        ("serveStale.maxAge", max_age, bounds::STALE_MAX_AGE),
+    ] {
+        let Some((field, text)) = field.and_then(|it| it.clone().map(|text| (it, text))) else {
+            continue;
+        };
+        match text.parse::<Duration>() {
+            Ok(asked) if asked < least || asked > most => {
+                let kept = asked.clamp(least, most);
+                tell(format!("{kept} instead of {text}: `cache.{name}` is from {least} to {most}"));
+                *field = Some(kept.to_string());
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tell(format!("`{text}`: {error}: the default of `cache.{name}` holds"));
+                *field = None;
+            }
+        }
+    }
+    let Some(Prefetch { mode: _, min_hits, remaining_percent }) = prefetch else { return };
+    for (name, field, most) in [
+        ("minHits", min_hits, bounds::PREFETCH_HITS),
+        ("remainingPercent", remaining_percent, bounds::PREFETCH_PERCENT),
+    ] {
+        if let Some(asked) = field.filter(|asked| !(1..=most).contains(asked)) {
+            let kept = asked.clamp(1, most);
+            tell(format!("{kept} instead of {asked}: `cache.prefetch.{name}` is from 1 to {most}"));
+            *field = Some(kept);
+        }
+    }
 }
 
 /// The least and the largest TTL of answers, in seconds, where it is for every name and changes them.

@@ -1,12 +1,15 @@
 //! CoreDNS's `forward`: upstreams, the route to them, and how they are treated.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use dnsproxy_api::{
     bounds,
     units::{Duration, ServerAddress},
     v1alpha1::{
-        ClientCertificate, Connections, HealthCheck, Policy, Protocol, Source, Tls, Upstream,
+        ClientCertificate, Connections, HealthCheck, Policy, Protocol, Route, Source, Tls, Upstream,
     },
 };
 
@@ -30,7 +33,7 @@ struct Options {
 pub(super) struct Forward<'b> {
     pub(super) directive: &'b Directive,
     pub(super) from: String,
-    pub(super) except: Vec<String>,
+    pub(super) except: BTreeSet<String>,
 }
 
 impl<'b> Forward<'b> {
@@ -46,8 +49,8 @@ impl<'b> Forward<'b> {
         }
         let excepts = directive.lines.iter().filter_map(|line| line.words.split_first());
         let except = excepts.filter(|(word, _)| *word == "except").flat_map(|(_, rest)| rest);
-        let except = zones::of_all(except);
-        if zones::hold(&except, &from) {
+        let except = zones::of_all(except).into_iter().collect();
+        if zones::have(&except, &from) {
             let reason = format!("CoreDNS asks for {from} itself, though `except` has it");
             draft.note(directive.line, directive.text(), reason);
         }
@@ -55,7 +58,7 @@ impl<'b> Forward<'b> {
     }
 
     pub(super) fn takes(&self, name: &str) -> bool {
-        zones::is_within(name, &self.from) && !zones::hold(&self.except, name)
+        zones::is_within(name, &self.from) && !zones::have(&self.except, name)
     }
 
     /// Makes the route for some zones; without any it is for names that were rewritten. Returns its name.
@@ -71,20 +74,49 @@ impl<'b> Forward<'b> {
             return Err(format!("{file} is not read: write its servers as `upstreams`"));
         }
         tell_of_files(&files, targets.is_empty(), directive, draft);
-        let name = match zones.first().map(String::as_str) {
-            Some(".") => draft::DEFAULT.to_owned(),
-            Some(zone) => draft.route_name(zone),
-            None => draft.route_name("rewritten"),
-        };
         let upstreams = match targets.is_empty() {
             true => vec![draft.unknown_upstream()],
             false => upstreams(directive, targets, &options, draft)?,
         };
+        // More of them than a route may have are led to it by rules.
+        let is_few = zones.len() <= bounds::ZONES as usize;
+        if let Some(same) = same_route(&zones, &upstreams, &options, draft) {
+            same.zones.extend(zones);
+            return Ok(same.name.clone());
+        }
+        let name = match (zones.first().map(String::as_str), upstreams.first()) {
+            (Some("."), _) => draft::DEFAULT.to_owned(),
+            (Some(_), Some(server)) if !is_few => draft.route_name(server),
+            (Some(zone), _) => draft.route_name(zone),
+            (None, _) => draft.route_name("rewritten"),
+        };
         let route = draft.route(&name);
-        (route.zones, route.upstreams) = (zones, upstreams);
+        (route.zones, route.upstreams) = (if is_few { zones } else { Vec::new() }, upstreams);
         (route.policy, route.max_in_flight) = (options.policy, options.max_in_flight);
         Ok(name)
     }
+}
+
+/// The route of another block that does the same and has room for some zones; none for the root, or for none.
+fn same_route<'d>(
+    zones: &[String],
+    upstreams: &[String],
+    options: &Options,
+    draft: &'d mut Draft,
+) -> Option<&'d mut Route> {
+    let is_root = zones.iter().any(|zone| zone == ".");
+    if zones.is_empty() || is_root || options.max_in_flight.is_some() {
+        return None;
+    }
+    let mut routes = draft.spec.routes.iter_mut().flatten();
+    routes.find(|route| {
+        let room = (bounds::ZONES as usize).saturating_sub(route.zones.len());
+        let is_same = route.upstreams == upstreams && route.policy == options.policy;
+        is_same
+            && route.max_in_flight.is_none()
+            && !matches!(route.zones.first().map(String::as_str), None | Some("."))
+            && zones.len() <= room
+    })
 }
 
 impl Options {

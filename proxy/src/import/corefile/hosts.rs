@@ -1,20 +1,20 @@
 //! CoreDNS's `hosts`: names and addresses, of a file or of its own lines.
 //!
-//! There it is for the names of its block, and each line gives an address all its names (PTR). Here `spec.hosts` is for
-//! every name. So lines are rules, but where they are one with those of a file, or many, and it does the same.
+//! There it is for the names of its block, and each line gives an address all its names (PTR). Here `spec.hosts` is one for
+//! all blocks. So lines are rules, but where they stand beside a file, or are many: blocks without hosts do not look there.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use dnsproxy_api::{
     bounds,
     units::Zone,
-    v1alpha1::{Match, NameMatch, OtherTypes, Source, rule::Rule},
+    v1alpha1::{Match, NameMatch, OtherTypes, rule::Rule},
 };
 
 use super::{
     super::{addresses::reverse_name, draft},
     place::Place,
-    syntax::{Directive, Line},
+    syntax::{Block, Directive, Line},
     zones,
 };
 use crate::import::Draft;
@@ -28,6 +28,26 @@ struct Hosts {
     falls_through: Option<Vec<String>>,
     /// Addresses, each with a name, in lower case.
     lines: Vec<(IpAddr, String)>,
+    /// The same of names that another part of the block answers.
+    elsewhere: Vec<(IpAddr, String)>,
+}
+
+/// Whether names of a block are those of `spec.hosts`: they are a file's, or many, of this block and others.
+pub(super) fn are_listed(block: &Block, are_many: bool) -> bool {
+    let mut all = block.directives.iter().filter(|it| it.name == "hosts");
+    all.any(|it| !it.args.is_empty() || are_many && names(it) > 0)
+}
+
+/// Whether the lines of all blocks have more names than can be rules.
+pub(super) fn are_many(blocks: &[Block]) -> bool {
+    let all = blocks.iter().flat_map(|it| &it.directives).filter(|it| it.name == "hosts");
+    all.map(names).sum::<usize>() > MANY
+}
+
+fn names(directive: &Directive) -> usize {
+    let is_address =
+        |line: &&Line| line.words.first().is_some_and(|it| it.parse::<IpAddr>().is_ok());
+    directive.lines.iter().filter(is_address).map(|line| line.words.len() - 1).sum()
 }
 
 /// Reads one. A name that is there has no records of other types.
@@ -41,8 +61,9 @@ pub(super) fn read(
         [] => place.zones().to_vec(),
         own => zones::common(&zones::of_all(own), place.zones()),
     };
-    let mut hosts = Hosts::read(directive, &own, place, draft)?;
-    let ttl = place.cached(hosts.ttl.unwrap_or(DEFAULT_TTL));
+    let hosts = Hosts::read(directive, &own, place, draft)?;
+    let own_ttl = hosts.ttl.unwrap_or(DEFAULT_TTL);
+    let ttl = place.ttl(None, own_ttl);
     let file = directive.args.first();
     match file {
         Some(file) => take_file(directive, file, ttl, &own, (&hosts, place), draft),
@@ -52,21 +73,21 @@ pub(super) fn read(
     if hosts.lines.is_empty() {
         return Ok(());
     }
-    let is_more = file.is_some() || hosts.lines.len() > MANY;
-    if is_more && hosts.is_for_all(&own, place) && has_same_ttl(ttl, draft) {
-        return inline(directive, &hosts, ttl, draft);
+    let is_alike = has_same_ttl(ttl, draft) && !hosts.is_without_reverse;
+    if place.read.is_listed && (file.is_none() || is_alike) {
+        if file.is_none() {
+            hosts.tell_of_list(directive, ttl, place, draft);
+        }
+        hosts.beside_stars(directive, ttl, draft);
+        inline(directive, &hosts, ttl, draft);
+        return Ok(());
     }
     if file.is_some() {
         let reason =
             "a name that stands in the file as well has the addresses of these lines alone";
         draft.note(directive.line, directive.text(), reason);
     }
-    if hosts.lines.len() > MANY {
-        hosts.lines.truncate(MANY);
-        let reason = format!("left out: names behind the first {MANY}, each of which is a rule");
-        draft.note(directive.line, directive.text(), reason);
-    }
-    hosts.rules(ttl, place, draft);
+    hosts.rules(own_ttl, place, draft);
     Ok(())
 }
 
@@ -125,6 +146,9 @@ impl Hosts {
             let mut tell = |reason: &str| draft.note(line.number, text, reason);
             match parent.parse::<Zone>() {
                 Err(error) => tell(&format!("left out: {error}")),
+                Ok(_) if !place.has(parent) && place.has_in_some_part(parent) => {
+                    self.elsewhere.push((address, name));
+                }
                 Ok(_) if !(zones::hold(own, parent) && place.has(parent)) => {
                     tell(
                         "left out: it is no name of this block, so that nobody is answered with it",
@@ -135,15 +159,39 @@ impl Hosts {
         }
     }
 
-    /// Whether what `spec.hosts` does is the same: it is for every name, and names of other blocks have no part in it.
-    fn is_for_all(&self, own: &[String], place: &Place<'_, '_>) -> bool {
-        let mut addresses = self.lines.iter().map(|(address, _)| reverse_name(*address));
-        let mut names = self.lines.iter().map(|(_, name)| name).filter(|it| !it.starts_with("*."));
-        own.iter().any(|zone| zone == ".")
-            && !self.is_without_reverse
-            && addresses.all(|name| place.has(&name))
-            && self.wildcards().all(|(parent, _)| place.has_all(parent))
-            && !(self.wildcards().next().is_some() && names.any(|name| self.lacks_of_star(name)))
+    /// Tells what is not the same because all blocks have one list.
+    fn tell_of_list(
+        &self,
+        directive: &Directive,
+        ttl: u32,
+        place: &Place<'_, '_>,
+        draft: &mut Draft,
+    ) {
+        let mut tell = |reason: &str| draft.note(directive.line, directive.text(), reason);
+        if self.is_without_reverse {
+            tell("its addresses have names (PTR): there are too many for rules");
+        }
+        if place.whole.listed > 1 {
+            tell(
+                "names of its addresses (PTR) are answered in the zones of other blocks with hosts, too",
+            );
+        }
+        if !has_same_ttl(ttl, draft) {
+            let reason = "all hosts have one TTL: that of the last";
+            draft.note(directive.line, directive.text(), reason);
+        }
+    }
+
+    /// Rules for names that have addresses of a star as well.
+    fn beside_stars(&self, directive: &Directive, ttl: u32, draft: &mut Draft) {
+        let names = self.names(|_| ttl, Names::OfStars);
+        if names.len() > MANY {
+            let reason = "a name with a line of its own has no addresses of a star: there are too many for rules";
+            return draft.note(directive.line, directive.text(), reason);
+        }
+        for (name, records) in names {
+            answer(draft, &name, draft::exact(&name), records, OtherTypes::NODATA);
+        }
     }
 
     /// What stands behind each star, and the address.
@@ -153,27 +201,23 @@ impl Hosts {
     }
 
     /// A rule for each name; those with a star come behind the others, which they are not for.
-    fn rules(&self, ttl: u32, place: &Place<'_, '_>, draft: &mut Draft) {
-        let (mut names, mut stars) = (BTreeMap::new(), BTreeMap::new());
+    fn rules(&self, own_ttl: u32, place: &Place<'_, '_>, draft: &mut Draft) {
+        let ttl_of = |name: &str| place.ttl(Some(name), own_ttl);
+        let mut stars: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (parent, address) in self.wildcards() {
+            put(stars.entry(parent).or_default(), record(place.ttl(None, own_ttl), address));
+        }
         let mut reverse: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (address, name) in &self.lines {
-            let all = if name.starts_with("*.") { &mut stars } else { &mut names };
-            put(all.entry(name.clone()).or_default(), record(ttl, *address));
-            if !name.starts_with("*.") {
-                let owner = reverse_name(*address);
-                put(reverse.entry(owner).or_default(), format!("{ttl} PTR {name}."));
-            }
+        let all = self.lines.iter().chain(&self.elsewhere);
+        for (address, name) in all.filter(|(_, name)| !name.starts_with("*.")) {
+            let owner = reverse_name(*address);
+            let record = format!("{} PTR {name}.", ttl_of(&owner));
+            put(reverse.entry(owner).or_default(), record);
         }
-        for (name, records) in &mut names {
-            for address in self.of_star(name) {
-                put(records, record(ttl, address));
-            }
-        }
-        for (name, records) in names {
+        for (name, records) in self.names(ttl_of, Names::All) {
             answer(draft, &name, draft::exact(&name), records, OtherTypes::NODATA);
         }
-        for (name, records) in stars {
-            let parent = name.trim_start_matches("*.");
+        for (parent, records) in stars {
             // One label, as CoreDNS has it.
             let regex = format!("^[^.]+\\.{}\\.$", parent.replace('.', "\\."));
             let one = NameMatch { regex: Some(vec![regex]), ..NameMatch::default() };
@@ -185,23 +229,41 @@ impl Hosts {
         }
     }
 
-    /// Whether a star has addresses of a kind of which a name below it has none: they are the name's as well.
-    fn lacks_of_star(&self, name: &str) -> bool {
-        self.of_star(name).next().is_some()
+    /// The names without a star, each with its addresses. Those of a kind that it has none of are those of a star above it.
+    fn names(&self, ttl_of: impl Fn(&str) -> u32, which: Names) -> BTreeMap<String, Vec<String>> {
+        let mut stars: BTreeMap<&str, Vec<IpAddr>> = BTreeMap::new();
+        for (parent, address) in self.wildcards() {
+            stars.entry(parent).or_default().push(address);
+        }
+        let star = |name: &str| stars.get(name.split_once('.')?.1);
+        let mut names: BTreeMap<&str, Vec<IpAddr>> = BTreeMap::new();
+        for (address, name) in self.lines.iter().filter(|(_, name)| !name.starts_with("*.")) {
+            if which == Names::All || star(name).is_some() {
+                names.entry(name).or_default().push(*address);
+            }
+        }
+        let mut found = BTreeMap::new();
+        for (name, own) in names {
+            let lacks = |it: &&IpAddr| own.iter().all(|own| own.is_ipv4() != it.is_ipv4());
+            let more: Vec<_> = star(name).into_iter().flatten().filter(lacks).collect();
+            if which == Names::OfStars && more.is_empty() {
+                continue;
+            }
+            let mut records = Vec::new();
+            let ttl = ttl_of(name);
+            own.iter().chain(more).for_each(|it| put(&mut records, record(ttl, *it)));
+            found.insert(name.to_owned(), records);
+        }
+        found
     }
+}
 
-    fn of_star(&self, name: &str) -> impl Iterator<Item = IpAddr> {
-        let has = |is_ipv4| {
-            let mut own = self.lines.iter().filter(|(_, it)| it == name);
-            own.any(|(address, _)| address.is_ipv4() == is_ipv4)
-        };
-        let (has_ipv4, has_ipv6) = (has(true), has(false));
-        let is_missing =
-            move |address: &IpAddr| if address.is_ipv4() { !has_ipv4 } else { !has_ipv6 };
-        let parent = name.split_once('.').map(|(_, parent)| parent);
-        let of_star = self.wildcards().filter(move |(star, _)| parent == Some(star));
-        of_star.map(|(_, address)| address).filter(is_missing)
-    }
+/// Which names are meant.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Names {
+    All,
+    /// Those that have addresses of a star as well.
+    OfStars,
 }
 
 fn record(ttl: u32, address: IpAddr) -> String {
@@ -239,9 +301,12 @@ fn take_file(
     }
     draft.hosts_file(file);
     draft.spec.hosts.get_or_insert_default().ttl = Some(format!("{ttl}s"));
-    if !(own.iter().any(|zone| zone == ".") && place.has_all(".")) {
-        let reason = "its names are answered in every zone";
+    if *own != *place.zones() {
+        let reason = "its names are answered in all zones of this block";
         draft.note(directive.line, directive.text(), reason);
+    }
+    if place.whole.listed > 1 {
+        draft.note(directive.line, directive.text(), OF_OTHERS);
     }
     let of_addresses = if hosts.is_without_reverse {
         "addresses of the file have names (PTR)"
@@ -255,6 +320,8 @@ fn take_file(
     }
 }
 
+const OF_OTHERS: &str = "its names, and those of its addresses, are answered in the zones of other blocks with hosts files, too";
+
 /// What is there of the names that have nothing.
 fn tell_of_the_rest(directive: &Directive, hosts: &Hosts, draft: &mut Draft) {
     let reason = match &hosts.falls_through {
@@ -265,7 +332,7 @@ fn tell_of_the_rest(directive: &Directive, hosts: &Hosts, draft: &mut Draft) {
         Some(zones) if zones.is_empty() || zones.iter().any(|zone| zone == ".") => return,
         Some(zones) => format!(
             "names that are not there, and not in {}, would get SERVFAIL; here they go on to the upstreams",
-            zones.join(", ")
+            zones::listed(zones)
         ),
     };
     draft.note(directive.line, directive.text(), reason);
@@ -277,21 +344,9 @@ fn has_same_ttl(ttl: u32, draft: &Draft) -> bool {
 }
 
 /// Lines of `spec.hosts`, each with one name: there the first name of a line is that of its address.
-fn inline(directive: &Directive, hosts: &Hosts, ttl: u32, draft: &mut Draft) -> Result<(), String> {
-    let mut texts = vec![String::new()];
-    for (address, name) in &hosts.lines {
-        let line = format!("{address} {name}\n");
-        match texts.last_mut() {
-            Some(text) if text.len() + line.len() <= bounds::INLINE as usize => {
-                text.push_str(&line)
-            }
-            _ => texts.push(line),
-        }
-    }
+fn inline(directive: &Directive, hosts: &Hosts, ttl: u32, draft: &mut Draft) {
     draft.at(directive.line);
-    let all = draft.spec.hosts.get_or_insert_default();
-    all.ttl = Some(format!("{ttl}s"));
-    let source = |text| Source { inline: Some(text), ..Source::default() };
-    all.sources.extend(texts.into_iter().map(source));
-    Ok(())
+    draft.spec.hosts.get_or_insert_default().ttl = Some(format!("{ttl}s"));
+    let lines = hosts.lines.iter().map(|(address, name)| format!("{address} {name}\n"));
+    draft::hosts_lines(draft, lines);
 }

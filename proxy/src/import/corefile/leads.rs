@@ -56,7 +56,7 @@ pub(super) fn of(index: usize, read: &[Read<'_>], shares: &Shares, draft: &mut D
 fn tell_of_shared(directive: &Directive, zone: &str, own: &Read<'_>, draft: &mut Draft) {
     let reason = format!(
         "this block's upstreams are asked for names in {zone} whoever asks for them; CoreDNS refuses what is not in {}",
-        own.zones.join(", ")
+        zones::listed(&own.zones)
     );
     draft.note(directive.line, directive.text(), reason);
 }

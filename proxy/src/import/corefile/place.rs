@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use dnsproxy_api::bounds;
+
 use super::{
     asked::{Share, Shares},
     cache,
     forward::Forward,
     leads::Lead,
     syntax::{Block, Directive},
-    zones,
+    ttls, zones,
 };
 use crate::import::Draft;
 
@@ -48,6 +50,8 @@ pub(super) struct Read<'b> {
     pub(super) block: &'b Block,
     pub(super) zones: Vec<String>,
     pub(super) forwards: Vec<Forward<'b>>,
+    /// Whether names of its `hosts` are those of `spec.hosts`.
+    pub(super) is_listed: bool,
 }
 
 impl Read<'_> {
@@ -57,8 +61,26 @@ impl Read<'_> {
     }
 }
 
-/// The name of the route of each `forward` of each block; none where it cannot be asked from here.
-pub(super) type Routes = Vec<Vec<Option<String>>>;
+/// The route of each `forward` of each block; none where it cannot be asked from here.
+pub(super) type Routes = Vec<Vec<Option<Taken>>>;
+
+/// The route of a `forward`.
+pub(super) struct Taken {
+    route: String,
+    /// Whether it has more zones than a route may, so that rules lead to it.
+    is_ruled: bool,
+}
+
+/// Where names of a share go in the end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way<'r> {
+    /// Nobody is asked for them.
+    Nobody,
+    /// To the route that has their zone.
+    Zone,
+    /// To this route, by a rule.
+    Rule(&'r str),
+}
 
 pub(super) fn routes(
     read: &[Read<'_>],
@@ -67,7 +89,7 @@ pub(super) fn routes(
     draft: &mut Draft,
 ) -> Routes {
     let mut routes = Vec::new();
-    for (index, Read { zones, forwards, .. }) in read.iter().enumerate() {
+    for (index, Read { zones, forwards, block: _, is_listed: _ }) in read.iter().enumerate() {
         let mut made = Vec::new();
         for (number, forward) in forwards.iter().enumerate() {
             let directive = forward.directive;
@@ -76,31 +98,44 @@ pub(super) fn routes(
             if taken.is_empty() && !leads.get(index).is_some_and(is_led) {
                 let reason = format!(
                     "left out: no name in {} comes to it, as another `forward` or another block takes them, or `except` leaves them out",
-                    zones.join(", ")
+                    zones::listed(zones)
                 );
                 draft.note(directive.line, directive.text(), reason);
                 made.push(None);
                 continue;
             }
-            let route = forward.route(taken, draft);
-            match &route {
-                Ok(_) => draft.carry(),
-                Err(reason) => draft.note(directive.line, directive.text(), reason),
+            let is_ruled = taken.len() > bounds::ZONES as usize;
+            match forward.route(taken, draft) {
+                Ok(route) => {
+                    draft.carry();
+                    made.push(Some(Taken { route, is_ruled }));
+                }
+                Err(reason) => {
+                    draft.note(directive.line, directive.text(), reason);
+                    made.push(None);
+                }
             }
-            made.push(route.ok());
         }
         routes.push(made);
     }
     routes
 }
 
+/// What is known of all blocks.
+pub(super) struct Whole {
+    pub(super) shares: Shares,
+    pub(super) routes: Routes,
+    pub(super) leads: Vec<Vec<Lead>>,
+    /// How many blocks have names in `spec.hosts`.
+    pub(super) listed: usize,
+    pub(super) has_rewrites: bool,
+}
+
 /// One block among the others: which names are its own, and who is asked for them.
 pub(super) struct Place<'r, 'b> {
     pub(super) index: usize,
     pub(super) read: &'r Read<'b>,
-    pub(super) shares: &'r Shares,
-    pub(super) routes: &'r Routes,
-    pub(super) leads: &'r [Vec<Lead>],
+    pub(super) whole: &'r Whole,
 }
 
 impl Place<'_, '_> {
@@ -110,44 +145,66 @@ impl Place<'_, '_> {
 
     /// Whether a query for a name is for this block.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.shares.at(name).is_some_and(|share| share.block == self.index)
+        self.whole.shares.at(name).is_some_and(|share| share.block == self.index)
     }
 
-    /// Whether queries for a name and for all below it are.
-    pub(super) fn has_all(&self, name: &str) -> bool {
-        let below = |share: &&Share| zones::is_within(&share.zone, name);
-        self.has(name) && self.shares.iter().filter(below).all(|it| it.block == self.index)
+    /// Whether a query for a name is for this block, or for its part with zones of another depth.
+    pub(super) fn has_in_some_part(&self, name: &str) -> bool {
+        self.whole.shares.at(name).is_some_and(|share| share.line == self.read.block.line)
+    }
+
+    /// The TTL of an answer of its own about a name, or about every name, as clients have it.
+    pub(super) fn ttl(&self, name: Option<&str>, ttl: u32) -> u32 {
+        ttls::changed(self.read.block, name, self.cached(ttl))
     }
 
     /// The TTL of an answer of its own, once the cache of the block has had it.
-    pub(super) fn cached(&self, ttl: u32) -> u32 {
+    fn cached(&self, ttl: u32) -> u32 {
         let mut caches = self.read.block.directives.iter().filter(|it| it.name == "cache");
         let bounds = caches.next().and_then(cache::ttl);
         bounds.map_or(ttl, |(least, most)| ttl.max(least).min(most))
     }
 
     /// The shares of one of its zones, the deepest first, but for those that go the same way as the one around them.
-    pub(super) fn shares(&self, zone: &str) -> Vec<(&Share, bool)> {
-        let own = |share: &&Share| share.block == self.index && share.of == zone;
-        let around = |share: &Share| self.shares.around(share).filter(own);
-        let shares = self.shares.iter().filter(own).map(|share| (share, self.is_asked(share)));
-        let shares = shares.filter(|(share, is_asked)| {
-            around(share).is_none_or(|around| self.is_asked(around) != *is_asked)
-        });
+    pub(super) fn shares(&self, zone: &str) -> Vec<(&Share, Way<'_>)> {
+        let around = |share: &Share| self.whole.shares.around(share).filter(|it| it.of == zone);
+        let shares = self.whole.shares.of_zone(zone).map(|share| (share, self.way(share)));
+        let shares = shares
+            .filter(|(share, way)| around(share).is_none_or(|around| self.way(around) != *way));
         shares.collect()
     }
 
-    pub(super) fn is_asked(&self, share: &Share) -> bool {
-        share.forward.is_some_and(|forward| self.route(share.block, forward).is_some())
+    fn way(&self, share: &Share) -> Way<'_> {
+        match self.taken(share) {
+            None => Way::Nobody,
+            Some(Taken { route, is_ruled }) if *is_ruled || self.has_hosts_of_others() => {
+                Way::Rule(route)
+            }
+            Some(_) => Way::Zone,
+        }
+    }
+
+    /// Whether a route has the zone of a share, without a rule.
+    pub(super) fn is_routed(&self, share: &Share) -> bool {
+        self.taken(share).is_some_and(|taken| !taken.is_ruled)
+    }
+
+    /// Whether names of this block are in `spec.hosts` by chance alone: what forwards by a rule does not look there.
+    pub(super) fn has_hosts_of_others(&self) -> bool {
+        self.whole.listed > 0 && !self.read.is_listed
+    }
+
+    fn taken(&self, share: &Share) -> Option<&Taken> {
+        self.whole.routes.get(share.block)?.get(share.forward?)?.as_ref()
     }
 
     pub(super) fn route(&self, block: usize, forward: usize) -> Option<&String> {
-        self.routes.get(block)?.get(forward)?.as_ref()
+        Some(&self.whole.routes.get(block)?.get(forward)?.as_ref()?.route)
     }
 
     /// The zones into which names are rewritten, and the routes for them.
     pub(super) fn leads(&self) -> impl Iterator<Item = (String, String)> {
-        let leads = self.leads.get(self.index).into_iter().flatten();
+        let leads = self.whole.leads.get(self.index).into_iter().flatten();
         leads.filter_map(|lead| {
             let route = self.route(self.index, lead.forward)?;
             Some((lead.zone.clone(), route.clone()))
@@ -157,6 +214,6 @@ impl Place<'_, '_> {
     /// The `forward` that leaves a zone out.
     pub(super) fn except(&self, zone: &str) -> Option<&Directive> {
         let mut forwards = self.read.forwards.iter();
-        forwards.find(|it| zones::hold(&it.except, zone)).map(|it| it.directive)
+        forwards.find(|it| zones::have(&it.except, zone)).map(|it| it.directive)
     }
 }

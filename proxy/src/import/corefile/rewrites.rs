@@ -6,6 +6,7 @@ use super::{
     Reader, check,
     rewrite::{self, Landing, Reach},
     syntax::{Block, Directive},
+    ttls, zones,
 };
 
 /// What the rewrites above one say.
@@ -37,9 +38,9 @@ impl Reader<'_> {
         if rule.then.is_none() && before.stopped.is_none() {
             before.stopped = Some((directive.line, changes_question));
         }
-        match rewrite::reach(&mut rule, &self.zones) {
+        match rewrite::reach(&mut rule, self.zones) {
             Reach::Outside if !before.has_renamed => {
-                return Err(format!("left out: no name in {} matches", self.zones.join(", ")));
+                return Err(format!("left out: no name in {} matches", zones::listed(self.zones)));
             }
             Reach::Outside | Reach::Beyond => self.tell_of_reach(directive, &rule),
             Reach::Inside => {}
@@ -68,7 +69,8 @@ impl Reader<'_> {
             self.draft.note(directive.line, directive.text(), reason);
         }
         let is_of_all = response.is_some_and(|it| it.ttl.is_some() || it.rcodes.is_some());
-        if is_of_all && ["hosts", "template"].iter().any(|it| block.has(it).is_some()) {
+        let is_kept = response.is_some_and(|it| it.rcodes.is_some()) || !ttls::is_for_all(rule);
+        if is_of_all && is_kept && has_other_answers(block, rule) {
             let reason = "answers of `hosts` and `template` stay as they are: this is for those of upstreams";
             self.draft.note(directive.line, directive.text(), reason);
         }
@@ -87,8 +89,15 @@ impl Reader<'_> {
         if self.is_alone && stays {
             return;
         }
-        let zones = self.zones.join(", ");
+        let zones = zones::listed(self.zones);
         let reason = format!("here it holds for every name, not for those in {zones} alone");
         self.draft.note(directive.line, directive.text(), reason);
     }
+}
+
+/// Whether a block has answers of its own that a rule would have to change. Those of lines of `hosts` have the changed TTL.
+fn has_other_answers(block: &Block, rule: &Rule) -> bool {
+    let is_ttl = rule.response.as_ref().is_some_and(|it| it.ttl.is_some());
+    let has_hosts = block.has("hosts").is_some_and(|it| !it.args.is_empty() || !is_ttl);
+    has_hosts || block.has("template").is_some()
 }

@@ -1,6 +1,6 @@
 //! The form of a Corefile: server blocks with their zones, directives with words, and words in braces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One server block.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,9 +29,31 @@ pub(super) struct Line {
 }
 
 impl Block {
+    /// All that it says, but for its zones and lines: the ports and what stands in its braces.
+    pub(super) fn content(&self) -> Vec<String> {
+        let ports: BTreeSet<_> = self.keys.iter().map(|key| port(key)).collect();
+        let mut content: Vec<_> = ports.into_iter().map(str::to_owned).collect();
+        for Directive { line: _, name, args, lines } in &self.directives {
+            content.extend(["\n".to_owned(), name.clone()].into_iter().chain(args.clone()));
+            for Line { number: _, words } in lines {
+                content.extend(std::iter::once("\n\t".to_owned()).chain(words.clone()));
+            }
+        }
+        content
+    }
+
     /// Its first directive with a name.
     pub(super) fn has(&self, name: &str) -> Option<&Directive> {
         self.directives.iter().find(|it| it.name == name)
+    }
+}
+
+/// The scheme and the port of a zone; none where it is the usual one.
+fn port(key: &str) -> &str {
+    match key.rsplit_once(':') {
+        Some((_, "53")) | None => "",
+        Some((before, port)) if port.parse::<u16>().is_ok() && !before.contains("://") => port,
+        Some(_) => key,
     }
 }
 

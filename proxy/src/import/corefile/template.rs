@@ -33,7 +33,9 @@ pub(super) fn read(
     let qtype = qtype.to_ascii_uppercase();
     lines.tell(directive, &qtype, &zones, draft);
     let matches = Match { types: types(&qtype, place), classes, ..lines.matches(&zones) };
-    let rule = lines.rule(matches, place)?;
+    // There a question for any type gets the records, whatever their types are, and goes no further.
+    let other_types = if qtype == "ANY" { OtherTypes::NODATA } else { OtherTypes::Forward };
+    let rule = lines.rule(matches, other_types, place)?;
     super::check(&rule)?;
     let first = zones.first().map(String::as_str).unwrap_or_default();
     draft.rule(&format!("template {qtype} {first}"), rule);
@@ -86,13 +88,18 @@ impl Lines {
         })
     }
 
-    fn rule(&self, matches: Match, place: &Place<'_, '_>) -> Result<Rule, String> {
+    fn rule(
+        &self,
+        matches: Match,
+        other_types: OtherTypes,
+        place: &Place<'_, '_>,
+    ) -> Result<Rule, String> {
         let records = self.records.iter().map(|record| filled(record, &self.regexes));
         let records = records.map(|record| Ok(with_ttl(&record?, place)));
         let records = records.collect::<Result<Vec<_>, String>>()?;
         match (records.is_empty(), self.code) {
             (false, ResponseCode::NOERROR) => {
-                let answer = Some(draft::records(records, OtherTypes::Forward));
+                let answer = Some(draft::records(records, other_types));
                 Ok(Rule { matches, answer, ..Rule::default() })
             }
             (true, code) => {
@@ -132,7 +139,12 @@ impl Lines {
         }
         let is_other =
             |record: &&String| !matches!(rtype(record), Some(it) if it == qtype || it == "CNAME");
-        if let Some(record) = self.records.iter().find(is_other) {
+        let other = self.records.iter().find(is_other);
+        if other.is_some() && qtype == "ANY" {
+            tell(
+                "questions for other types than those of its records get NODATA here, and the records there",
+            );
+        } else if let Some(record) = other {
             tell(&format!(
                 "`{record}` is no answer to a question for another type here: that one goes on"
             ));
@@ -150,18 +162,19 @@ fn ends_with(regex: &str, zone: &str) -> bool {
 
 /// The type of a record.
 fn rtype(record: &str) -> Option<String> {
-    let behind = record.split_once("}}").map_or(record, |(_, behind)| behind);
+    let owner = record.split_once("}}").or_else(|| record.split_once(char::is_whitespace));
+    let behind = owner.map_or(record, |(_, behind)| behind);
     let mut words = behind.split_whitespace().map(str::to_ascii_uppercase);
     words.find(|word| word.parse::<u32>().is_err() && !matches!(&**word, "IN" | "CH" | "HS"))
 }
 
-/// A record with the TTL that it has there: an hour where none stands, and what the cache of the block makes of it.
+/// A record with the TTL that it has there: an hour where none stands, and what the cache and the rewrites of the block make of it.
 fn with_ttl(record: &str, place: &Place<'_, '_>) -> String {
     let mut words: Vec<&str> = record.split(' ').collect();
     let number = |word: &&str| word.parse::<u32>().ok();
     let at = words.iter().take(2).position(|word| number(word).is_some());
     let ttl = at.and_then(|at| number(words.get(at)?)).unwrap_or(3600);
-    let ttl = place.cached(ttl).to_string();
+    let ttl = place.ttl(None, ttl).to_string();
     match at.and_then(|at| words.get_mut(at)) {
         Some(word) => *word = &ttl,
         None => words.insert(0, &ttl),
@@ -182,7 +195,9 @@ fn filled(record: &str, regexes: &[String]) -> Result<String, String> {
     text.push_str(rest);
     // The owner is always the name that was asked for.
     let (owner, record) = text.split_once(char::is_whitespace).ok_or("a record without data")?;
-    if owner != "{name}" {
+    let only_name = format!("^{}\\.$", owner.trim_end_matches('.').replace('.', "\\."));
+    let is_asked_for = !regexes.is_empty() && regexes.iter().all(|regex| *regex == only_name);
+    if owner != "{name}" && !is_asked_for {
         return Err(format!(
             "a record of `{owner}`: here a rule has records of the name that is asked for"
         ));

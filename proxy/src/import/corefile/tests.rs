@@ -1,5 +1,7 @@
 //! What becomes of a query by the manifest of a Corefile, and what is told about it.
 
+use std::path::Path;
+
 use super::{super::Imported, import};
 use crate::{
     config::{Names, judge_of},
@@ -29,7 +31,7 @@ struct Made {
 fn made(corefile: &str) -> Made {
     let imported = import(corefile);
     let spec = &imported.proxy.spec;
-    let names = Names::read(spec, None, &Names::default());
+    let names = Names::read(spec, Some(Path::new("/")), &Names::default());
     let judge = judge_of(spec, &names).unwrap_or_else(|error| panic!("{corefile}: {error:?}"));
     assert!(imported.carried > 0, "{corefile}: {:?}", imported.notes);
     Made { imported, judge }
@@ -38,8 +40,16 @@ fn made(corefile: &str) -> Made {
 impl Made {
     /// Whom a query is for, or the answer: its response code, and the data of its records in order.
     fn fate(&self, name: &str, qtype: Qtype) -> String {
+        self.fate_for("127.0.0.1", name, qtype)
+    }
+
+    fn asked_by(&self, client: &str, name: &str) -> String {
+        self.fate_for(client, name, Qtype::A)
+    }
+
+    fn fate_for(&self, client: &str, name: &str, qtype: Qtype) -> String {
         let question = Question { name: name.parse().unwrap(), qtype, qclass: Qclass::IN };
-        let judgement = self.judge.judge(&question, "127.0.0.1".parse().unwrap(), |_| {});
+        let judgement = self.judge.judge(&question, client.parse().unwrap(), |_| {});
         match judgement.fate {
             Fate::Asked(route) => self.upstreams(route),
             Fate::NoRoute => "REFUSED".to_owned(),
@@ -120,6 +130,16 @@ fn a_value_that_a_manifest_cannot_have_does_not_lose_the_whole_file() {
             root("forward a.example fe80::1"),
             Some("2: forward a.example fe80::1: `fe80::1`: fe80::1 is one of a link"),
         ),
+        (
+            "answers that are asked for again early",
+            root("cache {\nprefetch 1 1h 75%\n}"),
+            Some("2: cache: 50 instead of 75: `cache.prefetch.remainingPercent`"),
+        ),
+        (
+            "answers that are kept for a month",
+            root("cache {\nsuccess 100 2592000\ndenial 100 2592000\nserve_stale 720h\n}"),
+            Some("2: cache: 168h instead of 720h: `cache.serveStale.maxAge`"),
+        ),
         ("a zone with a port", root("forward a.example:53 192.0.2.2"), None),
         ("a zone with a scheme", root("forward dns://A.Example. 192.0.2.2"), None),
         ("a large buffer", root("bufsize 65000"), Some("2: bufsize 65000: 4096 octets instead")),
@@ -141,6 +161,25 @@ fn a_value_that_a_manifest_cannot_have_does_not_lose_the_whole_file() {
         }
         assert!(told.is_some() || notes.is_empty(), "{why}: {notes:?}");
     }
+}
+
+/// As in a container, where Docker's own resolver is at a loopback address and the server at every other one.
+#[test]
+fn a_server_at_a_loopback_address_is_asked_and_not_listened_at() {
+    let docker = made(".:53 {\nforward . 127.0.0.11\n}\n");
+
+    assert_eq!(docker.a("a.test."), "up11");
+    assert!(docker.imported.proxy.spec.listeners.is_none());
+    let told = notes(&docker.imported);
+    assert!(
+        told[0].starts_with("0: listener [::]:53: left out: 127.0.0.11:53 is an up"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("until then queries are taken at 127.0.0.1:5300"), "{told:?}");
+
+    let two = made(".:53 .:54 {\nforward . 127.0.0.11\n}\n");
+    let dns = two.imported.proxy.spec.listeners.as_ref().unwrap().dns.as_ref().unwrap();
+    assert_eq!(dns.addresses, ["[::]:54"]);
 }
 
 /// There the block with the longest zone is for a query, and in it the first `forward` that takes the name.
@@ -228,6 +267,86 @@ fn a_forward_is_for_the_names_that_come_to_it() {
     }
 }
 
+/// As lists of domains are written for CoreDNS: in one block, in a block each, or behind `except`.
+#[test]
+fn there_may_be_more_zones_than_a_route_may_have() {
+    const MANY: usize = 3000;
+    let zones: Vec<_> = (0..MANY).map(|i| format!("z{i}.test")).collect();
+    let to = |server: u8| format!("forward . 192.0.2.{server}");
+    let above = format!(". {{\n{}\n}}\n", to(1));
+    let deeper = format!("a.z0.test {{\n{}\n}}\n", to(3));
+    let one = format!("{} {{\n{}\n}}\n", zones.join(" "), to(2));
+    let each: String = zones.iter().map(|zone| format!("{zone} {{\n{}\n}}\n", to(2))).collect();
+    let except =
+        format!(". {{\n{} {{\nexcept {}\n}}\n{}\n}}\n{deeper}", to(1), zones.join(" "), to(2));
+    for (why, corefile, other) in [
+        ("one block", format!("{one}{above}{deeper}"), "up1"),
+        ("one block alone", one, "REFUSED"),
+        ("a block each", format!("{above}{each}{deeper}"), "up1"),
+        ("what one leaves out", except, "up1"),
+    ] {
+        let made = made(&corefile);
+
+        let spec = &made.imported.proxy.spec;
+        assert!(spec.rules.as_ref().is_some_and(|rules| rules.len() < 10), "{why}: few rules");
+        let deep = if why.ends_with("alone") { "up2" } else { "up3" };
+        for (name, expected) in [
+            ("z0.test.", "up2"),
+            ("x.z2999.test.", "up2"),
+            ("x.a.z0.test.", deep),
+            ("test.", other),
+            ("z3000.test.", other),
+        ] {
+            assert_eq!(made.a(name), expected, "{why}: {name}");
+        }
+        assert!(notes(&made.imported).is_empty(), "{why}: {:?}", notes(&made.imported));
+    }
+}
+
+#[test]
+fn blocks_that_ask_the_same_servers_share_a_route() {
+    let block = |i: usize| {
+        let hosts = format!("hosts {{\n10.0.0.{} h.z{i}.test\nfallthrough\n}}", i % 250);
+        format!("z{i}.test {{\n{hosts}\nforward . 192.0.2.{}\n}}\n", 2 + i % 3)
+    };
+    let made = made(&((0..600).map(block).collect::<String>() + &root("")));
+
+    assert_eq!(made.imported.proxy.spec.routes.as_ref().unwrap().len(), 4);
+    assert_eq!((made.a("x.z598.test."), made.a("x.z599.test.")), ("up3".into(), "up4".into()));
+    assert_eq!(
+        (made.a("h.z599.test."), made.a("x.test.")),
+        ("3600 10.0.0.99".into(), "up1".into())
+    );
+}
+
+/// To CoreDNS it is a block for each of its zones.
+#[test]
+fn rules_of_a_block_with_zones_of_several_depths_are_for_none_of_another_block() {
+    let lines = "acl {\nblock type MX\n}\ntemplate IN TXT {\nrcode NXDOMAIN\n}\nhosts {\n10.0.0.1 h.x.c.test h.test\nfallthrough\n}";
+    let made = made(&format!(
+        ". x.c.test {{\n{lines}\nforward . 192.0.2.1\n}}\nc.test {{\nforward . 192.0.2.2\n}}\n"
+    ));
+    for (name, own) in [("y.test.", true), ("y.c.test.", false), ("y.x.c.test.", true)] {
+        let [a, txt, mx] = if own { ["up1", "NXDOMAIN", "REFUSED"] } else { ["up2"; 3] };
+        assert_eq!(made.a(name), a, "{name}");
+        assert_eq!(made.fate(name, Qtype(16)), txt, "{name}");
+        assert_eq!(made.fate(name, Qtype::MX), mx, "{name}");
+    }
+    for name in ["h.x.c.test.", "h.test."] {
+        assert_eq!(made.a(name), "3600 10.0.0.1");
+    }
+    let names = made.fate("1.0.0.10.in-addr.arpa.", Qtype::PTR);
+    assert_eq!(names, "3600 h.test., 3600 h.x.c.test.");
+    assert!(notes(&made.imported).is_empty(), "{:?}", notes(&made.imported));
+}
+
+#[test]
+fn what_cannot_be_read_at_all_is_told_and_nothing_else() {
+    let imported = import(". {\nforward . 192.0.2.1\n");
+    let told: Vec<_> = imported.notes.iter().map(ToString::to_string).collect();
+    assert_eq!((imported.carried, told), (0, vec!["this block: its `}` is missing".to_owned()]));
+}
+
 #[test]
 fn a_star_in_hosts_is_for_names_without_a_line_of_their_own() {
     let lines = "1.2.3.4 *.w.test\n1.2.3.5 x.w.test\n2001:db8::1 y.w.test\n::ffff:1.2.3.9 c.test";
@@ -288,6 +407,52 @@ fn hosts_of_a_block_are_for_its_own_names() {
     assert_eq!(hidden.a("h.foo."), "3600 1.2.3.4");
 }
 
+/// There each block has hosts of its own; here `spec.hosts` is one for all.
+#[test]
+fn a_hosts_file_is_for_the_names_of_its_block_alone() {
+    let file = std::env::temp_dir().join(format!("dnsproxy-hosts-{}", std::process::id()));
+    std::fs::write(&file, "10.1.0.1 h.a.test h.b.test\n").unwrap();
+    let hosts = format!("hosts {} {{\nfallthrough\n}}", file.display());
+    let block = |zone: &str, lines: &str, server: u8| {
+        format!("{zone} {{\n{lines}\nforward . 192.0.2.{server}\n}}\n")
+    };
+    let (reverse, here) = ("1.0.1.10.in-addr.arpa.", "3600 10.1.0.1");
+    for (why, corefile, fates) in [
+        (
+            "beside deeper blocks",
+            block(".", &hosts, 1) + &block("b.test", "", 2) + &block("1.10.in-addr.arpa", "", 3),
+            [here, "up2", "up3", "up1"],
+        ),
+        (
+            "in a deeper one",
+            block(".", "", 1) + &block("a.test", &hosts, 2),
+            [here, "up1", "up1", "up1"],
+        ),
+        ("alone", block("a.test", &hosts, 2), [here, "REFUSED", "REFUSED", "REFUSED"]),
+        (
+            "beside one that rewrites",
+            block(".", "rewrite name q.test h.b.test", 1)
+                + &block("a.test", &hosts, 2)
+                + &block("b.test", "", 3),
+            [here, "up3", "up1", "up1"],
+        ),
+        (
+            "with its addresses",
+            block(".", "", 1) + &block("a.test 10.1.0.0/16", &hosts, 2),
+            [here, "up1", "3600 h.a.test.", "up1"],
+        ),
+    ] {
+        let made = made(&corefile);
+        let [h, other, ptr, q] = fates;
+        assert_eq!(made.a("h.a.test."), h, "{why}");
+        assert_eq!(made.a("h.b.test."), other, "{why}");
+        assert_eq!(made.fate(reverse, Qtype::PTR), ptr, "{why}");
+        assert_eq!(made.a("q.test."), q, "{why}");
+        assert!(notes(&made.imported).iter().all(|it| it.contains("first name of each line")));
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
 #[test]
 fn there_may_be_more_lines_of_hosts_than_rules() {
     let lines: String =
@@ -296,13 +461,43 @@ fn there_may_be_more_lines_of_hosts_than_rules() {
 
     assert_eq!(made.a("n5999.test."), "30 10.0.23.249", "no longer than the cache has it");
 
-    let of_zone = format!("test {{\nhosts {{\n{lines}\nfallthrough\n}}\nforward . 192.0.2.1\n}}\n");
-    let of_zone = self::made(&of_zone);
+    let of_zone = |lines: &str| {
+        let up = "forward . 192.0.2.1";
+        self::made(&format!(
+            "test {{\nhosts {{\n{lines}\n}}\n{up}\n}}\n. {{\nforward . 192.0.2.2\n}}\n"
+        ))
+    };
+    let made = of_zone(&format!("{lines}fallthrough"));
+    assert_eq!(made.a("n9.test."), "3600 10.0.0.9");
+    assert_eq!(made.a("n5999.test."), "3600 10.0.23.249");
+    assert_eq!((made.a("x.test."), made.a("n5999.")), ("up1".into(), "up2".into()));
+    assert_eq!(made.fate("9.0.0.10.in-addr.arpa.", Qtype::PTR), "up2", "of another block");
+    assert!(notes(&made.imported).is_empty(), "{:?}", notes(&made.imported));
+
+    let stars = "10.1.1.1 *.test\n10.1.1.2 n.w.test\n::1 *.w.test\n";
+    let with_star = of_zone(&format!("{lines}{stars}fallthrough"));
+    assert_eq!(with_star.a("n9.test."), "3600 10.0.0.9");
+    assert_eq!(with_star.a("n.w.test."), "3600 10.1.1.2");
+    assert_eq!(with_star.fate("n.w.test.", Qtype::AAAA), "3600 ::1", "the other family");
     assert_eq!(
-        (of_zone.a("n9.test."), of_zone.a("n5999.test.")),
-        ("3600 10.0.0.9".into(), "up1".into())
+        (with_star.a("x.test."), with_star.a("x.x.test.")),
+        ("3600 10.1.1.1".into(), "up1".into())
     );
-    assert!(notes(&of_zone.imported)[0].starts_with("2: hosts: left out: names behind the first"));
+}
+
+/// Of many blocks with some lines each.
+#[test]
+fn lines_of_hosts_of_all_blocks_are_not_more_rules_than_there_may_be() {
+    let block = |zone: usize| {
+        let line = |i: usize| format!("10.{zone}.{}.{} n{i}.z{zone}.test\n", i / 250, i % 250);
+        let lines: String = (0..900).map(line).collect();
+        format!("z{zone}.test {{\nhosts {{\n{lines}fallthrough\n}}\nforward . 192.0.2.{zone}\n}}\n")
+    };
+    let made = made(&(1..=5).map(block).collect::<String>());
+
+    assert_eq!(made.a("n899.z5.test."), "3600 10.5.3.149");
+    assert_eq!((made.a("x.z4.test."), made.a("x.test.")), ("up4".into(), "REFUSED".into()));
+    assert!(made.imported.proxy.spec.rules.as_ref().unwrap().len() < 20);
 }
 
 #[test]
@@ -427,12 +622,41 @@ fn what_is_not_changed_of_own_answers_is_told() {
     let hosts = "hosts {\n1.2.3.4 h.test\nfallthrough\n}";
     let template = "template IN A t.test {\nrcode NXDOMAIN\n}";
 
-    for own in [hosts, template] {
-        let told = told(&format!("rewrite ttl regex .* 5\n{own}"));
+    for (rewrite, own) in [
+        ("rewrite rcode regex .* NXDOMAIN NOERROR", hosts),
+        ("rewrite rcode regex .* NXDOMAIN NOERROR", template),
+        ("rewrite ttl suffix .t.test 5", template),
+    ] {
+        let told = told(&format!("{rewrite}\n{own}"));
         assert!(told[0].contains("answers of `hosts` and `template` stay as they are"), "{told:?}");
     }
-    assert!(told("rewrite ttl regex .* 5").is_empty());
+    for own in [hosts, template, ""] {
+        assert!(told(&format!("rewrite ttl regex .* 5\n{own}")).is_empty(), "{own}");
+    }
     assert!(told("cache\nrewrite ttl regex .* 5")[0].contains("the bounds of the cache hold"));
+}
+
+#[test]
+fn a_rewritten_ttl_is_that_of_own_answers_as_well() {
+    let own = "hosts {\n10.0.0.1 h.test\n10.0.0.2 x.test\nttl 100\nfallthrough\n}\n\
+               template IN A t.test {\nanswer \"{{ .Name }} 60 IN A 1.2.3.4\"\n}";
+    for (rewrites, h, x, reverse, t) in [
+        ("", 100, 100, 100, 60),
+        ("rewrite ttl regex .* 5", 5, 5, 5, 5),
+        ("rewrite ttl regex .* 70-80", 80, 80, 80, 70),
+        ("rewrite ttl h.test 5", 5, 100, 100, 60),
+        ("rewrite ttl suffix arpa. 5\nrewrite ttl prefix X. 6", 100, 6, 5, 60),
+        ("rewrite name suffix x.test y.test\nrewrite ttl h.test 5", 5, 100, 100, 60),
+    ] {
+        let made = made(&root(&format!("{rewrites}\n{own}")));
+        assert_eq!(made.a("h.test."), format!("{h} 10.0.0.1"), "{rewrites}");
+        if !rewrites.contains("y.test") {
+            assert_eq!(made.a("x.test."), format!("{x} 10.0.0.2"), "{rewrites}");
+        }
+        let names = made.fate("1.0.0.10.in-addr.arpa.", Qtype::PTR);
+        assert_eq!(names, format!("{reverse} h.test."), "{rewrites}");
+        assert_eq!(made.a("x.t.test."), format!("{t} 1.2.3.4"), "{rewrites}");
+    }
 }
 
 #[test]
@@ -492,8 +716,29 @@ fn what_a_template_does_not_answer_is_told() {
     assert!(others[0].contains("the regular expression alone decides"), "{others:?}");
     assert!(others[1].contains("SERVFAIL"), "{others:?}");
     let any = of("ANY a.test", answer);
-    assert!(any[0].contains("is no answer to a question for another type"), "{any:?}");
+    assert!(any[0].contains("questions for other types than those of its records"), "{any:?}");
+    let other = of("AAAA a.test", answer);
+    assert!(other[0].contains("is no answer to a question for another type"), "{other:?}");
     assert!(of("ANY a.test", "rcode REFUSED").is_empty());
+}
+
+/// There they get the records, which are none of what was asked for.
+#[test]
+fn a_template_for_any_type_leaves_no_question_to_the_upstreams() {
+    let answer = "answer \"{{ .Name }} 60 IN A 1.2.3.4\"";
+    let made = made(&root(&format!("template IN ANY a.test {{\n{answer}\n}}")));
+    assert_eq!(made.a("x.a.test."), "60 1.2.3.4");
+    assert_eq!(made.fate("x.a.test.", Qtype::AAAA), "NOERROR");
+    assert_eq!(made.fate("x.test.", Qtype::AAAA), "up1");
+
+    for owner in ["b.test.", "b.test"] {
+        let lines = format!("match ^b\\.test\\.$\nanswer \"{owner} 60 IN A 1.2.3.5\"\nfallthrough");
+        let named = self::made(&root(&format!("template IN ANY b.test {{\n{lines}\n}}")));
+        assert_eq!((named.a("b.test."), named.a("x.b.test.")), ("60 1.2.3.5".into(), "up1".into()));
+    }
+    let alias = "match ^b\\.test\\.$\nanswer \"b.test 60 IN CNAME c.test.\"\nfallthrough";
+    let told = told(&format!("template IN ANY b.test {{\n{alias}\n}}"));
+    assert!(told.len() == 1 && told[0].contains("looked up for every type"), "{told:?}");
 }
 
 /// The first line that matches decides, over all of them.
@@ -506,13 +751,65 @@ fn who_is_allowed_by_one_acl_is_not_blocked_by_the_next() {
     assert!(notes(&plain.imported).is_empty(), "{:?}", notes(&plain.imported));
 
     let answered = format!("{two}\ntemplate IN TXT a.test {{\nrcode NXDOMAIN\n}}");
-    let left_out = told(&answered);
-    assert_eq!(left_out.len(), 2, "{left_out:?}");
-    assert!(left_out[0].starts_with("3: acl allow net 127.0.0.0/8: left out"));
-    assert!(left_out[1].starts_with("6: acl block: left out, as all from the first `allow` on"));
+    let shut = made(&root(&answered));
+    assert_eq!((shut.a("x.a.test."), shut.a("x.test.")), ("REFUSED".into(), "REFUSED".into()));
+    let told = notes(&shut.imported);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("6: acl block: it shuts out those as well whom line 3"),
+        "{told:?}"
+    );
 
     let elsewhere = "a.test {\nacl c.test {\nblock\n}\nforward . 192.0.2.2\n}\n";
     assert_eq!(made(&format!("{elsewhere}{}", root(""))).a("c.test."), "up1");
+}
+
+/// A rule that allows would end those of `hosts`, too.
+#[test]
+fn who_is_allowed_is_left_out_of_what_blocks_the_others() {
+    let hosts = "hosts {\n10.0.0.1 h.test\nfallthrough\n}";
+    for (why, acl, fates, told) in [
+        (
+            "networks",
+            "allow net 127.0.0.0/8 10.1.0.0/16\nblock",
+            [("127.0.0.1", true), ("10.1.2.3", true), ("10.2.2.3", false), ("fd00::1", false)],
+            "",
+        ),
+        (
+            "in others",
+            "allow net 10.1.0.0/16\nfilter type MX\nblock net 10.0.0.0/8",
+            [("127.0.0.1", true), ("10.1.2.3", true), ("10.2.2.3", false), ("fd00::1", true)],
+            "",
+        ),
+        (
+            "from elsewhere",
+            "allow net 192.0.2.0/24\nblock net 10.0.0.0/8",
+            [("127.0.0.1", true), ("192.0.2.1", true), ("10.2.2.3", false), ("fd00::1", true)],
+            "3: acl allow net 192.0.2.0/24: clients of other networks than private ones",
+        ),
+        (
+            "types",
+            "allow type A net 10.1.0.0/16\nblock net 10.0.0.0/8",
+            [("127.0.0.1", true), ("10.1.2.3", false), ("10.2.2.3", false), ("fd00::1", true)],
+            "4: acl block net 10.0.0.0/8: it shuts out those as well whom line 3 lets pass",
+        ),
+    ] {
+        // Alone, a list of who may ask is `access.allow`.
+        let beside = "z.test {\nforward . 192.0.2.2\n}\n";
+        let made = made(&(root(&format!("acl {{\n{acl}\n}}\n{hosts}")) + beside));
+
+        for (client, is_answered) in fates {
+            let (own, other) =
+                if is_answered { ("3600 10.0.0.1", "up1") } else { ("REFUSED", "REFUSED") };
+            assert_eq!(made.asked_by(client, "h.test."), own, "{why}: {client}");
+            assert_eq!(made.asked_by(client, "x.test."), other, "{why}: {client}");
+        }
+        let notes = notes(&made.imported);
+        assert_eq!(notes.is_empty(), told.is_empty(), "{why}: {notes:?}");
+        assert!(notes.iter().all(|note| note.starts_with(told)), "{why}: {notes:?}");
+    }
+    let unknown = notes(&import(&root("acl {\nblock net nowhere\n}")));
+    assert!(unknown[0].contains("NOTHING of this `acl` holds here"), "{unknown:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Zones as CoreDNS writes them: with a scheme, with a port, or as a network.
 
+use std::collections::{BTreeSet, HashSet};
+
 use dnsproxy_api::units::Zone;
 
 use super::super::addresses::reverse_zones;
@@ -17,13 +19,9 @@ pub(super) fn of(text: &str) -> Vec<String> {
 
 /// Of several texts, each zone once.
 pub(super) fn of_all<'t>(texts: impl IntoIterator<Item = &'t String>) -> Vec<String> {
-    let mut zones = Vec::new();
-    for zone in texts.into_iter().flat_map(|text| of(text)) {
-        if !zones.contains(&zone) {
-            zones.push(zone);
-        }
-    }
-    zones
+    let mut known = HashSet::new();
+    let zones = texts.into_iter().flat_map(|text| of(text));
+    zones.filter(|zone| known.insert(zone.clone())).collect()
 }
 
 /// A name as it is compared: in lower case, without the dot at its end.
@@ -34,6 +32,38 @@ pub(super) fn without_dot(text: &str) -> String {
     }
 }
 
+/// A zone and those that it is in, the longest first. There may be many thousands of zones, so they are looked up.
+pub(super) fn upwards(zone: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(zone).filter(|zone| *zone != ".");
+    let mut has_root = true;
+    std::iter::from_fn(move || {
+        let Some(zone) = rest else { return std::mem::take(&mut has_root).then_some(".") };
+        rest = behind_first_label(zone);
+        Some(zone)
+    })
+}
+
+/// A dot behind a backslash is one of the label.
+fn behind_first_label(zone: &str) -> Option<&str> {
+    let mut is_escaped = false;
+    let dot = zone.bytes().position(|octet| {
+        let is_dot = octet == b'.' && !is_escaped;
+        is_escaped = octet == b'\\' && !is_escaped;
+        is_dot
+    });
+    zone.get(dot? + 1..)
+}
+
+/// Some zones as a text; of many the first.
+pub(super) fn listed(zones: &[impl AsRef<str>]) -> String {
+    const MANY: usize = 5;
+    let first = zones.iter().take(MANY).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match zones.len() {
+        0..=MANY => first,
+        all => format!("{first} and {} more", all - MANY),
+    }
+}
+
 /// How many labels a zone has; none that is none.
 pub(super) fn depth(zone: &str) -> usize {
     zone.parse::<Zone>().map_or(0, |zone| zone.labels().count())
@@ -41,13 +71,17 @@ pub(super) fn depth(zone: &str) -> usize {
 
 /// Whether a zone is another one or below it.
 pub(super) fn is_within(zone: &str, other: &str) -> bool {
-    let parsed = zone.parse::<Zone>().ok().zip(other.parse::<Zone>().ok());
-    parsed.is_some_and(|(zone, other)| zone.is_within(&other))
+    upwards(zone).any(|above| above == other)
 }
 
 /// Whether a name is in one of some zones.
 pub(super) fn hold(zones: &[String], name: &str) -> bool {
     zones.iter().any(|zone| is_within(name, zone))
+}
+
+/// The same for many.
+pub(super) fn have(zones: &BTreeSet<String>, name: &str) -> bool {
+    upwards(name).any(|zone| zones.contains(zone))
 }
 
 /// What is in one of some zones and in one of others as well.

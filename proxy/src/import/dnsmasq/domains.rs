@@ -1,7 +1,7 @@
 //! Options with domains: `server=/x/`, `local=/x/`, `address=/x/`. The longest domain that matches decides.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -107,6 +107,11 @@ impl Domains {
         all
     }
 
+    /// Whether something is said about a name.
+    pub(super) fn have(&self, name: &str) -> bool {
+        !self.of(name).is_empty()
+    }
+
     /// Who has the last word about a name, as far as there are no addresses for it.
     fn last_word(&self, name: &str) -> Option<(&Pattern, &Domain)> {
         self.of(name).into_iter().find(|(_, it)| it.is_local || it.is_asked() || it.is_lost)
@@ -198,6 +203,17 @@ impl Domains {
         }
     }
 
+    /// Which of these counts is another thing in older versions.
+    pub(super) fn tell_of_servers_of_nobody(&self, has_standard: bool, draft: &mut Draft) {
+        for (pattern, domain) in self.0.iter().filter(|(_, domain)| domain.is_local) {
+            let is_asked = domain.is_standard || !domain.servers.is_empty();
+            if is_asked || has_standard && *pattern == Pattern::Any {
+                let reason = "it is local and has servers: nobody is asked here, as by dnsmasq 2.93; 2.90 asks the servers: for that, take out what makes it local";
+                draft.note(domain.line, pattern.to_string(), reason);
+            }
+        }
+    }
+
     /// Whether some domain has servers of its own.
     pub(super) fn have_servers(&self) -> bool {
         self.0.values().any(|domain| domain.is_asked() && !domain.is_standard)
@@ -212,23 +228,30 @@ impl Domains {
         private: &Private,
         there: &BTreeSet<String>,
         policy: Policy,
+        has_unseen: bool,
     ) {
-        let (has_hosts, mut told) = (draft.spec.hosts.is_some(), BTreeSet::new());
+        let mut told = BTreeSet::new();
         let mut denied = self.denied(there);
         let mut domains: Vec<_> =
             self.0.iter().filter(|it| !it.1.is_left_to(private, it.0)).collect();
         // Those of one length that do the same stand together, and become one rule.
         domains.sort_by_key(|(pattern, domain)| (pattern.order(), domain.action()));
+        let mut users: HashMap<&[String], usize> = HashMap::new();
+        for (_, domain) in &domains {
+            *users.entry(&domain.servers).or_default() += 1;
+        }
         let mut routes = Vec::with_capacity(domains.len());
         for (pattern, domain) in &domains {
             draft.at(domain.line);
-            routes.push(domain.is_asked().then(|| domain.route(pattern, policy, draft)));
+            let is_alone = users.get(&*domain.servers).is_some_and(|users| *users == 1);
+            let route = || domain.route(pattern, is_alone, policy, draft);
+            routes.push(domain.is_asked().then(route));
         }
         let needing = ruled::needing(&domains, &routes, private);
         for (((pattern, domain), route), needs_rule) in domains.iter().zip(routes).zip(needing) {
             draft.at(domain.line);
-            if needs_rule && has_hosts && pattern.is_of_addresses() && told.insert(domain.line) {
-                let reason = "here this comes before the reverse names of hosts files";
+            if needs_rule && has_unseen && pattern.is_of_addresses() && told.insert(domain.line) {
+                let reason = "here this comes before the names of addresses (PTR) in hosts files that could not be looked at";
                 draft.note(domain.line, pattern.to_string(), reason);
             }
             let route = route.filter(|_| needs_rule).map(|(route, _)| route);
@@ -300,13 +323,7 @@ impl Domain {
     /// Whether names of which nobody is asked are kept here without a rule.
     fn is_left_to(&self, private: &Private, pattern: &Pattern) -> bool {
         let Pattern::Zone(zone) = pattern else { return false };
-        if !self.denies() {
-            return false;
-        }
-        if private.keeps(zone) {
-            return true;
-        }
-        false
+        self.denies() && private.keeps(zone)
     }
 
     /// Writes its rules: for addresses, then for what has none. `there` are names that are not denied.
@@ -338,7 +355,14 @@ impl Domain {
     }
 
     /// The name of the route to its servers, of which the standard ones count most, and whether that has the domain as a zone.
-    fn route(&self, pattern: &Pattern, policy: Policy, draft: &mut Draft) -> (String, bool) {
+    /// That of one domain has its name, that of several the first server's, whatever they are.
+    fn route(
+        &self,
+        pattern: &Pattern,
+        is_alone: bool,
+        policy: Policy,
+        draft: &mut Draft,
+    ) -> (String, bool) {
         if self.is_standard {
             return (draft::DEFAULT.to_owned(), take_zone(pattern, draft.route(draft::DEFAULT)));
         }
@@ -348,7 +372,8 @@ impl Domain {
             .find(|route| route.upstreams == self.servers && route.name != draft::DEFAULT);
         let name = match same {
             Some(same) => same.name.clone(),
-            None => draft.route_name(pattern.hint()),
+            None if is_alone => draft.route_name(pattern.hint()),
+            None => draft.route_name(self.servers.first().map_or("servers", String::as_str)),
         };
         let route = draft.route(&name);
         route.upstreams.clone_from(&self.servers);

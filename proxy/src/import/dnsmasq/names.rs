@@ -46,7 +46,7 @@ impl Names {
             draft.rule("filter", Rule { matches, response: filter, ..Rule::default() });
         }
         if has_hosts && (*are_plain_local || !domains.is_empty()) {
-            let rule = self.hosts.known(draft);
+            let rule = self.hosts.known(draft, domains);
             draft.rule("hosts", rule);
         }
         let is_first = !domains.have_plain_literals();
@@ -55,7 +55,7 @@ impl Names {
         }
         let private = Private::of(self.are_private_local, has_hosts);
         let open = there.iter().filter(|name| !is_closed(name)).cloned().collect();
-        domains.emit(draft, *ttl, &private, &open, self.policy);
+        domains.emit(draft, *ttl, &private, &open, self.policy, self.hosts.has_unseen);
         private.emit(draft);
         if *are_plain_local && !is_first {
             domain_needed(draft, &there);

@@ -2,7 +2,7 @@
 //! are forwarded for that type.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -12,6 +12,8 @@ use dnsproxy_api::{
 };
 
 use super::{Opt, draft, pattern::upwards, synth::Synth};
+
+mod list;
 use crate::import::{Draft, addresses::reverse_name};
 
 /// The records so far.
@@ -19,6 +21,8 @@ use crate::import::{Draft, addresses::reverse_name};
 pub(super) struct Records {
     /// In the order in which they came.
     names: Vec<Own>,
+    /// Where each name is.
+    at: HashMap<String, usize>,
     synths: Vec<Synth>,
     /// Lines, names and records of `srv-host` without a domain.
     services: Vec<(usize, String, String)>,
@@ -33,6 +37,8 @@ struct Own {
     name: String,
     line: usize,
     records: Vec<Line>,
+    /// Whether it stands in `spec.hosts`.
+    is_listed: bool,
 }
 
 #[derive(Debug)]
@@ -185,7 +191,7 @@ impl Records {
                 draft.note(line, format!("srv-host={name}"), reason);
             }
         }
-        for Own { name, line, records } in &mut self.names {
+        for Own { name, line, records, is_listed: _ } in &mut self.names {
             let alias = records.iter().position(|it| it.target().is_some());
             if let Some(alias) = alias.filter(|_| records.len() > 1) {
                 let alias = records.swap_remove(alias);
@@ -224,7 +230,8 @@ impl Records {
 
     fn add_line(&mut self, name: &str, line: Line) -> Result<(), String> {
         let name = valid(name, &line.text)?.to_string();
-        match self.names.iter_mut().find(|own| own.name == name) {
+        let at = self.at.get(&name).copied();
+        match at.and_then(|at| self.names.get_mut(at)) {
             Some(own) => {
                 // Of an address that two names share the first name counts, and less than a `ptr-record`.
                 if line.is_derived && own.records.iter().any(|it| it.text.starts_with("PTR ")) {
@@ -237,7 +244,11 @@ impl Records {
                     own.records.push(line);
                 }
             }
-            None => self.names.push(Own { name, line: self.line, records: vec![line] }),
+            None => {
+                self.at.insert(name.clone(), self.names.len());
+                let records = vec![line];
+                self.names.push(Own { name, line: self.line, records, is_listed: false });
+            }
         }
         Ok(())
     }
@@ -246,12 +257,16 @@ impl Records {
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, keep: impl Fn(&str) -> bool) {
         let has_hosts = draft.spec.hosts.is_some();
         let kept = |is_kept: bool| if is_kept { OtherTypes::NODATA } else { OtherTypes::Forward };
-        for own @ Own { name, line, records } in &self.names {
+        for own @ Own { name, line, records, is_listed } in &self.names {
+            if *is_listed {
+                continue;
+            }
             draft.at(*line);
             // The target of an alias is looked for here alone: which names a hosts file has is not known yet.
-            let is_followed = has_hosts && records.iter().any(|it| self.leads_elsewhere(it));
+            let is_elsewhere = has_hosts && records.iter().any(|it| self.leads_elsewhere(it));
+            let is_followed = is_elsewhere || records.iter().any(|it| self.leads_into_list(it));
             let cname = if is_followed { OwnAlias::Follow } else { OwnAlias::Leave };
-            if is_followed {
+            if is_elsewhere {
                 let reason = "here the target is asked of the upstreams when no hosts file has it";
                 draft.note(*line, format!("cname={name}"), reason);
             }
@@ -266,14 +281,14 @@ impl Records {
         for synth in self.synths.iter().rev() {
             synth.emit(draft, ttl, kept(keep(synth.domain())));
         }
-        if has_hosts {
+        if has_hosts && self.names.iter().all(|own| !own.is_listed) {
             self.tell_of_addresses(draft);
         }
     }
 
     fn tell_of_addresses(&self, draft: &mut Draft) {
         let own = self.names.iter().find(|own| own.records.iter().any(Line::has_address));
-        if let Some(Own { name, line, records: _ }) = own {
+        if let Some(Own { name, line, records: _, is_listed: _ }) = own {
             draft.note(*line, format!("host-record={name}"), OF_BOTH);
         }
     }
@@ -281,10 +296,16 @@ impl Records {
     /// Whether a record is an alias of a name that has no addresses here, and no alias.
     fn leads_elsewhere(&self, line: &Line) -> bool {
         let leads_on = |it: &Line| it.has_address() || it.target().is_some();
-        let is_known = |target: &String| {
-            self.names.iter().any(|own| own.name == *target && own.records.iter().any(leads_on))
-        };
-        line.target().is_some_and(|target| !is_known(&target))
+        let is_known = |own: &Own| own.records.iter().any(leads_on);
+        line.target().is_some_and(|target| !self.own_of(&target).is_some_and(is_known))
+    }
+
+    fn leads_into_list(&self, line: &Line) -> bool {
+        line.target().and_then(|target| self.own_of(&target)).is_some_and(|own| own.is_listed)
+    }
+
+    fn own_of(&self, name: &str) -> Option<&Own> {
+        self.names.get(*self.at.get(name)?)
     }
 
     /// Tells of aliases that are answered in another way here. `is_denied`: whether rules deny what a name does not have;
@@ -296,7 +317,7 @@ impl Records {
         has_addresses: impl Fn(&str) -> bool,
     ) {
         let targets: BTreeMap<&str, String> = self.names.iter().filter_map(target_of).collect();
-        for Own { name, line, records: _ } in &self.names {
+        for Own { name, line, records: _, is_listed: _ } in &self.names {
             let Some(target) = targets.get(&**name) else { continue };
             if is_denied(target) {
                 let reason = format!(

@@ -75,6 +75,10 @@ impl Servers {
         }
     }
 
+    pub(super) fn are_some(&self) -> bool {
+        !self.names.is_empty()
+    }
+
     /// How one of several servers is chosen.
     pub(super) fn policy(&self) -> Policy {
         if self.is_in_order { Policy::Sequential } else { Policy::Fastest }

@@ -221,6 +221,58 @@ fn with_hosts(lines: &str, hosts: &str) -> Judged {
     Judged::of(&format!("addn-hosts={}\n{lines}", path.display()))
 }
 
+/// Each expectation is dnsmasq's.
+#[test]
+fn names_of_hosts_files_get_the_domain() {
+    let domains = "domain=lan\ndomain=net.lan,10.2.0.0/16,local\ndomain=few,10.2.0.8,10.2.0.9\n";
+    let lines = "10.0.0.7 box\n10.0.0.9 full.foo short\n10.2.0.1 big\n10.2.0.9 one\nfd00::9 box\n";
+    let made = with_hosts(&format!("expand-hosts\n{domains}host-record=h,10.0.0.5\n"), lines);
+    for (question, expected) in [
+        ("box A", "10.0.0.7"),
+        ("box.lan A", "10.0.0.7"),
+        ("box.lan AAAA", "fd00::9"),
+        ("short.lan A", "10.0.0.9"),
+        ("full.foo.lan A", "default"),
+        ("big.net.lan A", "10.2.0.1"),
+        ("one.few A", "10.2.0.9"),
+        ("other.net.lan A", "NXDOMAIN"),
+        ("h.lan A", "default"),
+        ("7.0.0.10.in-addr.arpa PTR", "box.lan."),
+        ("9.0.0.10.in-addr.arpa PTR", "full.foo."),
+        ("1.0.2.10.in-addr.arpa PTR", "big.net.lan."),
+        ("9.0.2.10.in-addr.arpa PTR", "one.few."),
+        ("2.0.2.10.in-addr.arpa PTR", "NXDOMAIN"),
+    ] {
+        assert_eq!(made.ask(question), expected, "{question}");
+    }
+    assert!(made.notes().iter().any(|note| note.contains("names without a dot with the domain")));
+
+    let without = with_hosts("domain=lan\n", lines);
+    assert_eq!(
+        (without.ask("box A"), without.ask("box.lan A")),
+        ("10.0.0.7".into(), "default".into())
+    );
+}
+
+#[test]
+fn the_hosts_file_of_the_machine_is_not_read_without_a_word() {
+    let notes_of = |text: &str| {
+        let imported = import(text);
+        let notes = imported.notes.iter().map(|note| format!("{note}"));
+        let told = notes.filter(|note| note.contains("/etc/hosts")).collect::<Vec<_>>();
+        (imported.proxy.spec.hosts.unwrap_or_default().sources, told)
+    };
+    let (sources, told) = notes_of("server=192.0.2.1\n");
+    assert_eq!(sources[0].file.as_deref(), Some("/etc/hosts"));
+    assert!(told.len() == 1 && told[0].contains("the file was not read here"), "{told:?}");
+
+    let (_, told) = notes_of("server=192.0.2.1\nexpand-hosts\ndomain=lan\n");
+    assert!(told[0].contains("/etc/hosts of THIS machine was read"), "{told:?}");
+
+    let (sources, told) = notes_of("server=192.0.2.1\nno-hosts\n");
+    assert_eq!((sources.len(), told.len()), (0, 0), "{told:?}");
+}
+
 #[test]
 fn an_alias_leads_to_the_address_of_a_hosts_file_whatever_else_its_target_has() {
     let judged =
@@ -433,11 +485,75 @@ fn what_aliases_and_reverse_names_lose_is_told() {
     assert!(!judged.has_note(6, "denial"));
 
     let judged = with_hosts("local=/168.192.in-addr.arpa/", "192.168.1.5 a.lan\n");
-    assert!(judged.has_note(5, "reverse names"), "{:?}", judged.notes());
+    assert_eq!(judged.ask("5.1.168.192.in-addr.arpa PTR"), "a.lan.");
+    assert_eq!(judged.ask("6.1.168.192.in-addr.arpa PTR"), "NXDOMAIN");
+    assert!(!judged.has_note(5, "names of addresses"), "{:?}", judged.notes());
+    let unseen = Judged::of("addn-hosts=/nowhere/hosts\nlocal=/168.192.in-addr.arpa/");
+    assert!(unseen.has_note(5, "names of addresses (PTR)"), "{:?}", unseen.notes());
     let judged = with_hosts("", "0.0.0.0 ads.lan\n0.0.0.0 more.lan\n");
     assert!(judged.has_note(4, "line 1: `0.0.0.0`: it does not lead back"), "{:?}", judged.notes());
     let judged = with_hosts("server=/168.192.in-addr.arpa/192.0.2.2", "192.168.1.5 a.lan\n");
     assert_eq!(judged.ask("5.1.168.192.in-addr.arpa PTR"), "a.lan.", "{:?}", judged.notes());
+}
+
+/// However the list of domains changes.
+#[test]
+fn the_route_of_many_domains_is_called_by_its_server() {
+    let names = |lines: &str| {
+        let routes = Judged::of(lines).imported.proxy.spec.routes.unwrap();
+        routes.into_iter().map(|route| route.name).collect::<Vec<_>>()
+    };
+    let many = "server=/a.cn/b.much.longer.example/192.0.2.2\nserver=/c.cn/192.0.2.2\nserver=/corp/192.0.2.3\n";
+    assert_eq!(names(many), ["default", "server-192-0-2-2", "corp"]);
+    let more = format!("{many}server=/the.very.longest.of.all.example/192.0.2.2\n");
+    assert_eq!(names(&more), ["default", "server-192-0-2-2", "corp"]);
+    let same_server = "server=/a/192.0.2.1\nserver=/b/192.0.2.1\nserver=/b/192.0.2.2\n";
+    assert_eq!(names(same_server), ["default", "a", "b"]);
+}
+
+#[test]
+fn that_versions_differ_about_local_domains_with_servers_is_told() {
+    for lines in
+        ["server=/lan/192.0.2.2\nlocal=/lan/", "local=/lan/\nserver=/lan/#", "\naddress=/#/"]
+    {
+        assert!(
+            Judged::of(lines).has_note(5, "nobody is asked here, as by dnsmasq 2.93"),
+            "{lines}"
+        );
+    }
+    assert!(!Judged::of("local=/lan/\naddress=/lan/10.0.0.1").has_note(4, "2.93"));
+}
+
+#[test]
+fn there_may_be_more_records_than_rules() {
+    let hosts =
+        (0..5000).map(|i| format!("host-record=n{i}.lan,s{i}.x,10.0.{}.{}\n", i / 250, i % 250));
+    let others = "local=/lan/\nlocal=/10.in-addr.arpa/\ncname=web.lan,n7.lan\ntxt-record=n8.lan,t\n\
+                  host-record=n9.lan,10.9.0.9,60\nptr-record=10.0.0.10.in-addr.arpa,p.x\n";
+    let judged = Judged::of(&(hosts.collect::<String>() + others));
+    for (question, expected) in [
+        ("n4999.lan A", "10.0.19.249"),
+        ("s4999.x A", "10.0.19.249"),
+        ("n5000.lan A", "NXDOMAIN"),
+        ("n1.lan TXT", "NOERROR"),
+        ("lan A", "NOERROR"),
+        ("web.lan A", "n7.lan., 10.0.0.7"),
+        ("n8.lan A", "10.0.0.8"),
+        ("n8.lan TXT", "t"),
+        ("n9.lan A", "10.0.0.9, 10.9.0.9"),
+        ("6.0.0.10.in-addr.arpa PTR", "n6.lan."),
+        ("8.0.0.10.in-addr.arpa PTR", "n8.lan."),
+        ("10.0.0.10.in-addr.arpa PTR", "p.x."),
+        ("9.9.9.10.in-addr.arpa PTR", "NXDOMAIN"),
+    ] {
+        assert_eq!(judged.ask(question), expected, "{question}");
+    }
+    assert!(
+        judged.has_note(4, "9999 names with addresses alone are in `hosts`")
+            || judged.has_note(4, "names with addresses alone"),
+        "{:?}",
+        judged.notes()
+    );
 }
 
 #[test]
