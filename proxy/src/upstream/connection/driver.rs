@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
-use super::{Connection, Phase};
+use super::{Connection, state::Phase};
 use crate::upstream::{error::ExchangeError, metrics::ServerSeries};
 
 impl Connection {

@@ -1,4 +1,4 @@
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use futures::FutureExt;
 use tokio::{
@@ -7,12 +7,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::*;
+use super::{state::first_frame, *};
 use crate::{
     message::Header,
     shutdown::Tasks,
     upstream::{
         metrics::{Metrics, ServerSeries},
+        pending::Response,
         testing::{answer_to, frame, read_message, request, response_to, write_message},
     },
 };

@@ -1,0 +1,259 @@
+//! What is known of a connection, and what is on its way: changed under one lock by those who ask, and by the driver.
+
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{LEAST_IDLE, ration::Ration};
+use crate::{
+    message::{Request, request::RequestEdns, u16_at},
+    upstream::{
+        error::ExchangeError,
+        pending::{Pending, Received, Reply},
+        settings::ConnectionLimits,
+    },
+};
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    Connecting,
+    Open { since: Instant },
+    Ended,
+}
+
+/// What is known of a connection, and what is on its way.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) pending: Pending,
+    /// Frames that the driver has not taken yet.
+    pub(super) outgoing: Vec<u8>,
+    pub(super) ration: Ration,
+    /// Questions that wait for others to be answered, the oldest one first.
+    held: VecDeque<Held>,
+    /// Whether new questions are taken.
+    pub(super) is_taking: bool,
+    /// Whether it has been silent for too long.
+    pub(super) is_suspect: bool,
+    pub(super) last_used: Instant,
+    /// Since when the server has questions to answer; of no meaning while it has none.
+    pub(super) waiting_since: Instant,
+    pub(super) last_received: Option<Instant>,
+    /// Ours, and what there is of it when the server has said something about it.
+    longest_idle: Duration,
+    pub(super) idle_limit: Duration,
+    /// Whether the server has asked for its end.
+    is_unwanted: bool,
+    /// How long nothing had happened on it when it ended.
+    pub(super) idle_at_end: Option<Duration>,
+    /// Whether the server closed it on questions.
+    is_cut: bool,
+}
+
+/// A question that was not sent yet.
+#[derive(Debug)]
+struct Held {
+    id: u16,
+    request: Arc<Request>,
+    edns: Option<RequestEdns>,
+}
+
+impl State {
+    /// Of a connection that is being made, and that the server is expected to close after so many answers, if at all.
+    pub(super) fn new(limits: &ConnectionLimits, expected: Option<usize>, now: Instant) -> Self {
+        Self {
+            phase: Phase::Connecting,
+            pending: Pending::new(limits.max_in_flight),
+            outgoing: Vec::new(),
+            ration: Ration::new(expected),
+            held: VecDeque::new(),
+            is_taking: true,
+            is_suspect: false,
+            last_used: now,
+            waiting_since: now,
+            last_received: None,
+            longest_idle: limits.idle_timeout,
+            idle_limit: limits.idle_timeout,
+            is_unwanted: false,
+            idle_at_end: None,
+            is_cut: false,
+        }
+    }
+
+    /// Takes a question in, to be sent at once or when others are answered.
+    pub(super) fn ask(
+        &mut self,
+        request: &Arc<Request>,
+        edns: Option<RequestEdns>,
+        reply: Reply,
+        now: Instant,
+    ) -> Result<u16, ExchangeError> {
+        if !self.is_taking {
+            return Err(ExchangeError::Closed);
+        }
+        let was_idle = !self.pending.is_behind();
+        let id = self.pending.insert(request, reply)?;
+        self.last_used = now;
+        if was_idle {
+            self.waiting_since = now;
+        }
+        if self.held.is_empty() && self.pending.live() <= self.ration.size() {
+            self.send(id, request, edns);
+        } else {
+            self.held.push_back(Held { id, request: Arc::clone(request), edns });
+        }
+        Ok(id)
+    }
+
+    /// Whether questions are held back.
+    pub(super) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Ends every wait.
+    pub(super) fn end(&mut self, error: &ExchangeError) {
+        let was_open = matches!(self.phase, Phase::Open { .. });
+        if was_open {
+            self.note_end(error);
+        }
+        // Where the server closes as it did before, it is about no question.
+        let error = match error {
+            ExchangeError::Closed if self.ration.is_met() => &ExchangeError::ClosedAround,
+            error => error,
+        };
+        // Those that were not sent have no part in the end of an open connection.
+        let unsent = mem::take(&mut self.held).len() * usize::from(was_open);
+        self.phase = Phase::Ended;
+        self.is_taking = false;
+        self.pending.fail_all(error, unsent);
+        self.outgoing = Vec::new();
+    }
+
+    /// How many answers the next connection is expected to bring before the server closes it.
+    pub(super) fn expected_of_next(&self) -> Option<usize> {
+        self.ration.after(self.is_cut)
+    }
+
+    /// Whether it may be idle for so short a time that it is meant to be closed; `None` where the server has said nothing at all.
+    pub(super) fn is_brief(&self) -> Option<bool> {
+        self.last_received.map(|_| self.is_unwanted || self.idle_limit < LEAST_IDLE)
+    }
+
+    /// Takes whole frames from the start of `input` and returns how many octets they were.
+    pub(super) fn receive(
+        &mut self,
+        input: &[u8],
+        now: Instant,
+    ) -> Result<Progress, ExchangeError> {
+        let mut progress = Progress::default();
+        while let Some((frame, len)) = first_frame(input.get(progress.octets..).unwrap_or_default())
+        {
+            match self.pending.receive(frame)? {
+                Received::Answer { keepalive } => {
+                    self.ration.note_answer();
+                    if let Some(value) = keepalive {
+                        self.heed_keepalive(value);
+                    }
+                }
+                Received::Unexpected => progress.unexpected += 1,
+            }
+            progress.octets += len;
+        }
+        // Octets that never become a message are no sign of life.
+        if progress.octets > 0 {
+            self.last_received = Some(now);
+            self.is_suspect = false;
+        }
+        progress.has_released = self.release();
+        Ok(progress)
+    }
+
+    /// Sends what may be sent now, and tells whether there was any.
+    fn release(&mut self) -> bool {
+        let mut has_released = false;
+        while self.pending.live() - self.held.len() < self.ration.size()
+            && let Some(Held { id, request, edns }) = self.held.pop_front()
+        {
+            self.send(id, &request, edns);
+            has_released = true;
+        }
+        has_released
+    }
+
+    fn send(&mut self, id: u16, request: &Request, edns: Option<RequestEdns>) {
+        self.pending.note_sent(id);
+        write_frame(request, id, edns, &mut self.outgoing);
+    }
+
+    /// Nobody waits for this answer any more, and others may go instead.
+    pub(super) fn give_up(&mut self, id: u16) {
+        match self.held.iter().position(|held| held.id == id) {
+            Some(place) => {
+                self.held.remove(place);
+                self.pending.take_back(id);
+            }
+            None => self.pending.give_up(id),
+        }
+        self.release();
+    }
+
+    /// What the end of an open connection says.
+    fn note_end(&mut self, error: &ExchangeError) {
+        if self.pending.is_idle() {
+            self.idle_at_end = Some(self.last_used.elapsed());
+        }
+        self.is_cut = matches!(error, ExchangeError::Closed) && !self.pending.is_idle();
+    }
+
+    /// The server's wish about idle connections (RFC 7828 section 3.2.2): zero asks to close, and the last one counts.
+    fn heed_keepalive(&mut self, value: u16) {
+        self.is_unwanted = value == 0;
+        if value == 0 {
+            self.is_taking = false;
+        } else {
+            let granted = Duration::from_millis(100) * u32::from(value);
+            self.idle_limit = self.longest_idle.min(granted);
+        }
+    }
+
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        let Phase::Open { since } = self.phase else { return Duration::ZERO };
+        // One that was given up is in the way all the same, until a later one is answered.
+        if !self.pending.is_behind() || self.pending.is_unordered() {
+            return Duration::ZERO;
+        }
+        let begun = since.max(self.waiting_since);
+        let last = self.last_received.map_or(begun, |received| received.max(begun));
+        now.saturating_duration_since(last)
+    }
+
+    /// Until when the connection stays open if nothing more is asked; `None` while answers are awaited.
+    pub(super) fn idle_until(&self) -> Option<Instant> {
+        self.pending.is_idle().then(|| self.last_used + self.idle_limit)
+    }
+}
+
+/// What was read at a time.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) octets: usize,
+    pub(super) unexpected: u64,
+    /// Whether questions that were held back may leave.
+    pub(super) has_released: bool,
+}
+
+/// The first message in a stream, and how many octets it has with its length (RFC 1035 section 4.2.2).
+pub(super) fn first_frame(input: &[u8]) -> Option<(&[u8], usize)> {
+    let end = 2 + usize::from(u16_at(input, 0)?);
+    input.get(2..end).map(|frame| (frame, end))
+}
+
+/// Appends a message behind its length (RFC 1035 section 4.2.2).
+fn write_frame(request: &Request, id: u16, edns: Option<RequestEdns>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0]);
+    request.encode(id, edns, out);
+    let len = u16::try_from(out.len() - start - 2).unwrap_or(u16::MAX);
+    crate::message::set_u16(out, start, len);
+}
