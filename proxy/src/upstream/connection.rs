@@ -28,6 +28,7 @@ mod state;
 
 pub(super) use asked::Asked;
 pub(super) use driver::drive;
+pub(super) use ration::End;
 
 use state::{Phase, State};
 
@@ -125,8 +126,13 @@ impl Connection {
     /// one that is still being made has a limit of its own.
     pub(super) fn suspect(&self) -> bool {
         let mut state = self.state();
-        state.is_suspect = matches!(state.phase, Phase::Open { .. });
-        state.is_suspect
+        if !matches!(state.phase, Phase::Open { .. }) {
+            return false;
+        }
+        state.suspect();
+        drop(state);
+        self.wake.wake();
+        true
     }
 
     /// Whether it was begun then or later.
@@ -176,9 +182,9 @@ impl Connection {
         self.state().ration.is_met()
     }
 
-    /// How many answers the next connection is expected to bring before the server closes it.
-    pub(super) fn expected_of_next(&self) -> Option<usize> {
-        self.state().expected_of_next()
+    /// What its end says about how many answers the server gives on a connection.
+    pub(super) fn kind_of_end(&self) -> End {
+        self.state().kind_of_end()
     }
 
     /// How long it had been open and nothing had happened on it when it ended.

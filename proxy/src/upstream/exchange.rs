@@ -17,7 +17,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    connection::Asked,
+    connection::{Asked, Connection},
     error::ExchangeError,
     pending::Response,
     pool::Wanted,
@@ -47,6 +47,8 @@ pub(super) struct Exchange {
     is_truncated: bool,
     /// Whether it was sent once more since somebody asked.
     has_moved: bool,
+    /// How often it has left a connection that was silent.
+    leaves: u8,
     way: Way,
 }
 
@@ -69,8 +71,12 @@ const WHILE_OTHERS_ARE_ANSWERED: Patience = Patience { ends: 12, firsts: 8 };
 /// for the next server.
 const IN_SILENCE: Patience = Patience { ends: 8, firsts: 6 };
 
-/// A server may close each connection after so many answers: whoever is behind is asked again until its turn has come.
+/// A server may close each connection after so many answers: whoever is behind is asked again until its turn has come, or until
+/// it is known after how many.
 const MAX_RIDES: u8 = 64;
+
+/// How often one leaves those that are in the way: our guess, since where each connection is silent it does not help.
+const MAX_LEAVES: u8 = 2;
 
 /// How a connection ended, for one of the questions on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,6 +124,7 @@ impl Exchange {
             rides: 0,
             is_truncated: false,
             has_moved: false,
+            leaves: 0,
             way: Way::Failed(ExchangeError::Closed),
         };
         exchange.ask(now);
@@ -282,11 +289,11 @@ impl Exchange {
     pub(super) fn leave(&mut self, now: Instant) -> bool {
         let Way::Stream(asked) = &self.way else { return false };
         let is_alive = !self.server.health().is_silent_since(self.started);
-        if !is_alive || !asked.is_behind_another() || !self.may_ask_again(End::Around, now) {
+        let may_leave = is_alive && self.leaves < MAX_LEAVES && !self.server.pool().is_unordered();
+        if !may_leave || !asked.is_behind_another() || !asked.connection().suspect() {
             return false;
         }
-        asked.connection().suspect();
-        self.note_end(End::Around, now);
+        self.leaves += 1;
         self.ask_on_stream(now);
         true
     }
@@ -297,6 +304,14 @@ impl Exchange {
             Way::Stream(asked) => !asked.is_heard_since(),
             Way::Datagram(_) => true,
             Way::Failed(_) => false,
+        }
+    }
+
+    /// The connection that it is on, if any.
+    pub(super) fn connection(&self) -> Option<&Arc<Connection>> {
+        match &self.way {
+            Way::Stream(asked) => Some(asked.connection()),
+            Way::Datagram(_) | Way::Failed(_) => None,
         }
     }
 

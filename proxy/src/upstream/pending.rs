@@ -51,6 +51,8 @@ struct Waiting {
     request: Arc<Request>,
     /// `None` once nobody waits.
     reply: Option<Reply>,
+    /// Whether the server knows of it.
+    is_sent: bool,
 }
 
 /// What a message was, when it does not end the connection.
@@ -97,7 +99,10 @@ impl Pending {
         }
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.questions.insert(id, Waiting { request: Arc::clone(request), reply: Some(reply) });
+        self.questions.insert(
+            id,
+            Waiting { request: Arc::clone(request), reply: Some(reply), is_sent: true },
+        );
         self.live += 1;
         Ok(id)
     }
@@ -109,7 +114,21 @@ impl Pending {
         }
     }
 
-    /// It is on its way to the server; they go in the order in which they were taken in.
+    /// It stays here for a while.
+    pub(super) fn hold(&mut self, id: u16) {
+        if let Some(waiting) = self.questions.get_mut(&id) {
+            waiting.is_sent = false;
+        }
+    }
+
+    /// One that was held is on its way to the server; they go in the order in which they were taken in.
+    pub(super) fn release(&mut self, id: u16) {
+        if let Some(waiting) = self.questions.get_mut(&id) {
+            waiting.is_sent = true;
+        }
+    }
+
+    /// It is the last one that was sent.
     pub(super) fn note_sent(&mut self, id: u16) {
         self.last_sent = Some(id);
     }
@@ -146,11 +165,14 @@ impl Pending {
         let Entry::Occupied(found) = self.questions.entry(header.id) else {
             return Ok(Received::Unexpected);
         };
+        if !found.get().is_sent {
+            return Ok(Received::Unexpected);
+        }
         if !is_response(header) {
             self.fail_the_only_one(&ExchangeError::Malformed);
             return Err(ExchangeError::Malformed);
         }
-        let Waiting { request, reply } = found.remove();
+        let Waiting { request, reply, is_sent: _ } = found.remove();
         self.live -= usize::from(reply.is_some());
         self.note_order(header.id);
         let result = check(message, header, &request.question);

@@ -19,11 +19,13 @@ use super::{
     settings::ConnectionLimits,
 };
 
+mod cuts;
 mod idle;
 mod place;
 
 pub(super) use place::Wanted;
 
+use cuts::Cuts;
 use idle::IdleEnds;
 use place::{Place, Terms};
 
@@ -45,8 +47,7 @@ struct Inner {
     is_brief: bool,
     /// Whether the server has answered out of order, so that no question holds up others.
     is_unordered: bool,
-    /// How many answers the next connection is expected to bring before the server closes it.
-    expected: Option<usize>,
+    cuts: Cuts,
 }
 
 impl Pool {
@@ -125,12 +126,14 @@ impl Pool {
         self.lock().connections.iter().filter(|known| known.is_suspect()).cloned().collect()
     }
 
-    /// The server has answered on one connection: those that are silent all the same are dead, and who waits there
+    /// The server has answered on one connection: those of `hailed` that are silent all the same are dead, and who waits there
     /// asks again.
-    pub(super) fn end_suspects(&self) {
+    pub(super) fn end_suspects(&self, hailed: &[Arc<Connection>]) {
         let mut inner = self.lock();
-        let suspects: Vec<_> =
-            inner.connections.extract_if(.., |known| known.is_suspect()).collect();
+        let is_dead = |known: &mut Arc<Connection>| {
+            known.is_suspect() && hailed.iter().any(|hailed| Arc::ptr_eq(hailed, known))
+        };
+        let suspects: Vec<_> = inner.connections.extract_if(.., is_dead).collect();
         drop(inner);
         suspects.iter().for_each(|connection| connection.end(&ExchangeError::ClosedAround));
     }
@@ -150,6 +153,12 @@ impl Pool {
     /// Whether a question would find an open connection.
     pub(super) fn is_warm(&self, now: Instant) -> bool {
         self.lock().has_open(now)
+    }
+
+    /// Whether the server has answered out of order, so that no question is in the way of another.
+    pub(super) fn is_unordered(&self) -> bool {
+        let inner = self.lock();
+        inner.is_unordered || inner.connections.iter().any(|known| known.is_unordered())
     }
 
     /// Whether connections are closed as soon as they are idle.
@@ -204,14 +213,16 @@ impl Inner {
     }
 
     fn open(&mut self, limits: &ConnectionLimits, now: Instant) -> Arc<Connection> {
-        let connection = Arc::new(Connection::new(limits, self.expected, now));
+        // Where answers come in any order, nobody can tell which questions the server has heard of.
+        let expected = self.cuts.expected.filter(|_| !self.is_unordered);
+        let connection = Arc::new(Connection::new(limits, expected, now));
         self.connections.push(Arc::clone(&connection));
         connection
     }
 
     fn forget_ended(&mut self) {
         for ended in self.connections.extract_if(.., |known| known.is_ended()) {
-            self.expected = ended.expected_of_next();
+            self.cuts.note(ended.kind_of_end());
         }
     }
 }

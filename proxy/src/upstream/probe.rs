@@ -29,7 +29,13 @@ impl Server {
         self.tasks().spawn(async move {
             let probed = Probed(&server);
             let check = server.health_check();
-            ask(&server, request(check.name.clone(), check.qtype), true).await;
+            for _ in 0..MAX_ROUNDS {
+                let is_alive = ask(&server, request(check.name.clone(), check.qtype), true).await;
+                // Those that fell silent meanwhile were not asked.
+                if !is_alive || server.pool().suspects().is_empty() {
+                    break;
+                }
+            }
             drop(probed);
         });
     }
@@ -84,6 +90,7 @@ fn request(name: Name<'static>, qtype: Qtype) -> Arc<Request> {
 async fn ask(server: &Arc<Server>, request: Arc<Request>, is_decisive: bool) -> bool {
     let started = Instant::now();
     let mut hails = hail(server, &request, started);
+    let mut hailed: Vec<_> = hails.iter().map(|asked| Arc::clone(asked.connection())).collect();
     // One of them would have to go for a new connection.
     if hails.len() >= server.max_connections() {
         hear(&mut hails, server.patience()).await;
@@ -99,6 +106,7 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>, is_decisive: bool) -> 
             break;
         }
         // What is stuck behind somebody's question says nothing about the server: a fresh connection does.
+        hailed.extend(exchange.connection().map(Arc::clone));
         exchange = Exchange::start(server, &request, now);
         answer = poll_while_heard(&mut exchange, server.patience(), end).await;
     }
@@ -113,7 +121,7 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>, is_decisive: bool) -> 
     if result.is_ok() {
         // As much time again, for those that are alive all the same.
         hear(&mut hails, started.elapsed()).await;
-        server.pool().end_suspects();
+        server.pool().end_suspects(&hailed);
     }
     result.is_ok()
 }
@@ -151,6 +159,9 @@ async fn poll_until(exchange: &mut Exchange, end: Instant) -> Outcome {
     let answer = timeout_at(end, poll_fn(|cx| exchange.poll(cx))).await.ok()?;
     Some(answer.map(|(response, _)| response))
 }
+
+/// How often one who probes begins anew because of connections that fell silent meanwhile.
+const MAX_ROUNDS: usize = 3;
 
 /// What came, when something came.
 type Outcome = Option<Result<Response, ExchangeError>>;

@@ -57,7 +57,10 @@ enum Event {
         index: usize,
         result: Result<(Response, Rcode), ExchangeError>,
     },
-    /// It may be time to look at something, or it may not be any more.
+    /// A question is on another connection.
+    Moved {
+        index: usize,
+    },
     Time,
 }
 
@@ -83,6 +86,7 @@ impl<'s> Search<'s> {
                         return Ok(answer);
                     }
                 }
+                Event::Moved { index } => self.heed_move(index, Instant::now()),
                 Event::Time => self.heed_time(Instant::now()),
             }
             timer.as_mut().reset(self.next_look());
@@ -115,8 +119,7 @@ impl<'s> Search<'s> {
                 return Poll::Ready(Event::Ended { index, result });
             }
             if exchange.take_moved() {
-                attempt.look_again(Instant::now());
-                return Poll::Ready(Event::Time);
+                return Poll::Ready(Event::Moved { index });
             }
         }
         timer.poll(cx).map(|()| Event::Time)
@@ -206,6 +209,15 @@ impl<'s> Search<'s> {
         if let Some(server) = self.next_server(now) {
             from.upstream_series().count_failover(reason);
             self.ask(server, false, now);
+        }
+    }
+
+    /// The next connection may be silent as well; and who is asked again and again goes to another server, too.
+    fn heed_move(&mut self, index: usize, now: Instant) {
+        let Some(attempt) = self.tries.get_mut(index) else { return };
+        if attempt.heed_move(now) {
+            let server = attempt.server;
+            self.fail_over(server, ExchangeError::Closed.reason(), now);
         }
     }
 

@@ -66,7 +66,7 @@ impl Entry {
         let is_failure = !rcode.is_answer();
         let slot = match rcode {
             // Who blocks a name has answered: what was known before must not be given instead.
-            _ if told.iter().any(ExtendedError::is_block) => Slot::Answer(key.qtype),
+            _ if is_failure && told.iter().any(ExtendedError::is_block) => Slot::Answer(key.qtype),
             _ if is_failure => Slot::Failure(key.qtype),
             Rcode::NXDOMAIN if is_bare => {
                 Slot::of_denial(key.qtype).unwrap_or(Slot::Answer(key.qtype))

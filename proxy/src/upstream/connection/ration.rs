@@ -1,26 +1,43 @@
 //! How many questions are out at a time with a server that closes its connections after so many answers.
 //!
-//! Few servers tell after how many (RFC 7766 section 6.2.3 leaves it to them), and what is sent behind the last answer is sent
-//! in vain, and once more on the next connection: with hundreds that wait, hundreds for each answer. So a connection starts with
-//! as many as the one before it answered until it was closed. Each answer beyond shows that there was another reason, and lets
-//! more go: where there was, this is over after a few round trips.
+//! What is sent behind the last answer is sent in vain, and once more on the next connection: with hundreds that wait, hundreds
+//! for each answer. So a connection starts with as many as those before it brought. Each answer beyond shows that there was
+//! another reason, and lets more go; and nobody is held back by silence, which ends it.
 
 /// How many questions may be out.
 #[derive(Debug, Default)]
 pub(super) struct Ration {
-    /// How many answers the connection before gave.
+    /// How many answers the connections before brought, where it is held to that.
     expected: Option<usize>,
     answered: usize,
+    is_refuted: bool,
+}
+
+/// What the end of a connection says about how many answers the server gives on one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::upstream) enum End {
+    /// The server closed it on questions, after so many answers.
+    Cut { answered: usize },
+    /// It is not about their number.
+    Refuted,
+    /// Nothing.
+    Other,
 }
 
 impl Ration {
     /// Of a connection that is to bring so many answers, if that is known.
     pub(super) fn new(expected: Option<usize>) -> Self {
-        Self { expected, answered: 0 }
+        Self { expected, ..Self::default() }
     }
 
     pub(super) fn note_answer(&mut self) {
         self.answered += 1;
+        self.is_refuted |= self.expected.is_some_and(|expected| self.answered > expected);
+    }
+
+    /// Nothing comes: whatever the reason, those that wait for others have waited for nothing.
+    pub(super) fn give_up(&mut self) {
+        self.is_refuted |= self.expected.take().is_some();
     }
 
     /// How many questions may wait for their answers at the moment; at least one.
@@ -37,13 +54,13 @@ impl Ration {
         self.expected == Some(self.answered)
     }
 
-    /// What the next connection is to bring, when the server has closed this one on questions, or has not.
-    pub(super) fn after(&self, is_cut: bool) -> Option<usize> {
+    /// What its end says, where the server has closed it on questions, or has not.
+    pub(super) fn end(&self, is_cut: bool) -> End {
         match (is_cut, self.answered) {
-            // It says nothing about answers.
-            (true, 0) => self.expected,
-            (true, answered) => Some(answered),
-            (false, answered) => self.expected.filter(|expected| answered <= *expected),
+            (true, 0) => End::Refuted,
+            _ if self.is_refuted => End::Refuted,
+            (true, answered) => End::Cut { answered },
+            (false, _) => End::Other,
         }
     }
 }
@@ -52,8 +69,14 @@ impl Ration {
 mod tests {
     use super::*;
 
+    fn ration(expected: Option<usize>, answered: usize) -> Ration {
+        let mut ration = Ration::new(expected);
+        (0..answered).for_each(|_| ration.note_answer());
+        ration
+    }
+
     #[test]
-    fn as_many_are_out_as_the_last_connection_answered_and_more_with_each_answer_beyond() {
+    fn as_many_are_out_as_were_answered_before_and_more_with_each_answer_beyond() {
         let cases = [
             // (expected, answered, may be out, why)
             (None, 0, usize::MAX, "nothing is known"),
@@ -66,25 +89,31 @@ mod tests {
             (Some(3), 10, 8, "many"),
         ];
         for (expected, answered, size, why) in cases {
-            assert_eq!(Ration { expected, answered }.size(), size, "{why}");
+            assert_eq!(ration(expected, answered).size(), size, "{why}");
         }
+        let mut silent = ration(Some(3), 1);
+        silent.give_up();
+        assert_eq!(silent.size(), usize::MAX, "nobody is held back by silence");
     }
 
     #[test]
-    fn it_is_learnt_from_what_was_cut_and_forgotten_where_more_came() {
+    fn the_end_of_a_connection_says_how_many_answers_there_are_or_that_it_is_not_about_them() {
         let cases = [
-            // (expected, answered, is cut, expected of the next, why)
-            (None, 0, true, None, "closed because of a question, or for no reason"),
-            (None, 2, true, Some(2), "closed after two"),
-            (Some(2), 0, true, Some(2), "it says nothing new"),
-            (Some(2), 5, true, Some(5), "it was more this time"),
-            (Some(5), 2, true, Some(2), "it was less"),
-            (None, 7, false, None, "it ended in peace"),
-            (Some(2), 2, false, Some(2), "nobody asked more"),
-            (Some(2), 3, false, None, "it has answered more"),
+            // (expected, answered, is cut, what it says, why)
+            (None, 0, true, End::Refuted, "closed because of a question"),
+            (None, 2, true, End::Cut { answered: 2 }, "closed after two"),
+            (Some(2), 0, true, End::Refuted, "nothing is answered any more"),
+            (Some(2), 5, true, End::Refuted, "it was more this time"),
+            (Some(5), 2, true, End::Cut { answered: 2 }, "it was less"),
+            (None, 7, false, End::Other, "it ended in peace"),
+            (Some(2), 2, false, End::Other, "nobody asked more"),
+            (Some(2), 3, false, End::Refuted, "it has answered more"),
         ];
-        for (expected, answered, is_cut, next, why) in cases {
-            assert_eq!(Ration { expected, answered }.after(is_cut), next, "{why}");
+        for (expected, answered, is_cut, end, why) in cases {
+            assert_eq!(ration(expected, answered).end(is_cut), end, "{why}");
         }
+        let mut silent = ration(Some(2), 1);
+        silent.give_up();
+        assert_eq!(silent.end(true), End::Refuted, "it was silent");
     }
 }

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{LEAST_IDLE, ration::Ration};
+use super::{
+    LEAST_IDLE,
+    ration::{End, Ration},
+};
 use crate::{
     message::{Request, request::RequestEdns, u16_at},
     upstream::{
@@ -47,7 +50,7 @@ pub(super) struct State {
     is_unwanted: bool,
     /// How long nothing had happened on it when it ended.
     pub(super) idle_at_end: Option<Duration>,
-    /// Whether the server closed it on questions.
+    /// Whether it was closed on questions.
     is_cut: bool,
 }
 
@@ -92,15 +95,15 @@ impl State {
         if !self.is_taking {
             return Err(ExchangeError::Closed);
         }
-        let was_idle = !self.pending.is_behind();
-        let id = self.pending.insert(request, reply)?;
-        self.last_used = now;
-        if was_idle {
+        if !self.pending.is_behind() {
             self.waiting_since = now;
         }
+        let id = self.pending.insert(request, reply)?;
+        self.last_used = now;
         if self.held.is_empty() && self.pending.live() <= self.ration.size() {
             self.send(id, request, edns);
         } else {
+            self.pending.hold(id);
             self.held.push_back(Held { id, request: Arc::clone(request), edns });
         }
         Ok(id)
@@ -123,16 +126,24 @@ impl State {
             error => error,
         };
         // Those that were not sent have no part in the end of an open connection.
-        let unsent = mem::take(&mut self.held).len() * usize::from(was_open);
+        let held = mem::take(&mut self.held);
+        let unsent = if was_open { held.len() } else { 0 };
         self.phase = Phase::Ended;
         self.is_taking = false;
         self.pending.fail_all(error, unsent);
         self.outgoing = Vec::new();
     }
 
-    /// How many answers the next connection is expected to bring before the server closes it.
-    pub(super) fn expected_of_next(&self) -> Option<usize> {
-        self.ration.after(self.is_cut)
+    /// What its end says about how many answers the server gives on a connection.
+    pub(super) fn kind_of_end(&self) -> End {
+        self.ration.end(self.is_cut)
+    }
+
+    /// Nothing has come for too long.
+    pub(super) fn suspect(&mut self) {
+        self.is_suspect = true;
+        self.ration.give_up();
+        self.release();
     }
 
     /// Whether it may be idle for so short a time that it is meant to be closed; `None` where the server has said nothing at all.
@@ -172,9 +183,10 @@ impl State {
     /// Sends what may be sent now, and tells whether there was any.
     fn release(&mut self) -> bool {
         let mut has_released = false;
-        while self.pending.live() - self.held.len() < self.ration.size()
+        while self.pending.live().saturating_sub(self.held.len()) < self.ration.size()
             && let Some(Held { id, request, edns }) = self.held.pop_front()
         {
+            self.pending.release(id);
             self.send(id, &request, edns);
             has_released = true;
         }

@@ -307,7 +307,7 @@ async fn no_more_is_sent_than_the_server_answered_last_time_until_it_answers_mor
         let oldest = sent.remove(0);
         lab.write(&answer_to(&oldest)).await;
     }
-    assert_eq!(lab.connection.expected_of_next(), None, "it answers more");
+    assert_eq!(lab.connection.kind_of_end(), End::Refuted, "it answers more");
     let [a, b, c, d, e, f] = asked;
     for answered in [a, b, c, d] {
         answered.await.unwrap().unwrap();
@@ -329,7 +329,7 @@ async fn what_was_held_back_has_no_part_in_the_end() {
     assert!(matches!(second.await.unwrap(), Err(ExchangeError::ClosedAround)), "as expected");
     assert!(matches!(third.await.unwrap(), Err(ExchangeError::ClosedUnsent)));
     lab.driver.await.unwrap();
-    assert_eq!(lab.connection.expected_of_next(), Some(1));
+    assert_eq!(lab.connection.kind_of_end(), End::Cut { answered: 1 });
 }
 
 #[tokio::test(start_paused = true)]

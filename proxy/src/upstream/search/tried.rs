@@ -114,12 +114,15 @@ impl<'s> Try<'s> {
         }
     }
 
-    /// The question is on another connection now, which may be silent as well.
-    pub(super) fn look_again(&mut self, now: Instant) {
+    /// The question is on another connection now, which may be silent as well. Tells whether it goes to another server, since
+    /// this one has had as long as any silence.
+    pub(super) fn heed_move(&mut self, now: Instant) -> bool {
         if self.next == Step::TimeOut {
             self.next = Step::Suspect;
             self.looked = now;
         }
+        let has_waited = self.started + self.server.patience() <= now;
+        has_waited && !mem::replace(&mut self.has_moved_on, true)
     }
 
     /// Nothing at all came for longer than usual: the server is looked after, if that is its to explain.
