@@ -39,7 +39,7 @@ use crate::{
     reports::Reports,
     resolve::{Kind, Reference},
     shutdown,
-    watches::{Owned, OwnedChanges, Scope, trim},
+    watches::{self, Owned, OwnedChanges, Scope, trim},
 };
 
 mod backoff;
@@ -158,7 +158,7 @@ fn triggers(
     let config = watcher::Config::default;
     // The operator's own writing of the status does not change the generation.
     let changed = watcher(scope.api::<Guarded>(client.clone()), config())
-        .default_backoff()
+        .backoff(watches::backoff())
         .modify(trim)
         .reflect(writer)
         .applied_objects()
@@ -176,17 +176,18 @@ fn triggers(
         watcher(scope.api::<PartialObjectMeta<ConfigMap>>(client.clone()), config());
     let secret_refs = watcher(scope.api::<PartialObjectMeta<Secret>>(client.clone()), config());
     Controller::for_stream(changed, proxies.clone())
+        .trigger_backoff(backoff::Hardly)
         .owns_stream(config_maps)
         .owns_stream(deployments)
         .owns_stream(pod_disruption_budgets)
         .owns_stream(service_accounts)
         .owns_stream(services)
         .watches_stream(pods, |pod| of_pod(&pod))
-        .watches_stream(config_map_refs.default_backoff().touched_objects(), {
+        .watches_stream(config_map_refs.backoff(watches::backoff()).touched_objects(), {
             let proxies = proxies.clone();
             move |object| referring(&proxies, Kind::ConfigMap, &object)
         })
-        .watches_stream(secret_refs.default_backoff().touched_objects(), move |object| {
+        .watches_stream(secret_refs.backoff(watches::backoff()).touched_objects(), move |object| {
             referring(&proxies, Kind::Secret, &object)
         })
         .reconcile_all_on(changes(facts))

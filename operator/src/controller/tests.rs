@@ -1,3 +1,5 @@
+use std::pin::pin;
+
 use kube::Api;
 use serde_json::json;
 
@@ -8,6 +10,7 @@ use crate::{
 };
 
 const STATUS: &str = "/apis/dnsproxy.io/v1alpha1/namespaces/resolvers/dnsproxies/edge/status";
+const PROXIES: &str = "/apis/dnsproxy.io/v1alpha1/dnsproxies";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/resolvers/deployments/edge";
 
 #[tokio::test(start_paused = true)]
@@ -44,4 +47,32 @@ async fn a_failure_that_lasts_is_told_and_tried_again() {
          least once a minute"
     );
     assert_eq!(told[6], told[5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_that_fail_hold_up_none_that_works_again() {
+    let list = json!({
+        "apiVersion": "dnsproxy.io/v1alpha1", "kind": "DnsProxyList", "metadata": {"resourceVersion": "4"},
+        "items": [fixtures::proxy("minimal")],
+    });
+    // What else is watched is never found, each time it is asked for.
+    let server = ApiServer::default().with(PROXIES, list).failing(PROXIES, 8);
+    let (seen_after, _) = server
+        .during(async |client| {
+            let start = Instant::now();
+            let (_owned, changes) = Owned::watch(&client, &Scope::All);
+            let (_sender, facts) = watch::channel(None);
+            let reconcile =
+                async |_: Arc<Guarded>, _| Ok::<_, ReconcileError>(Action::await_change());
+            let controller = triggers(&Scope::All, &client, changes, facts);
+            let outcomes =
+                controller.run(reconcile, |_, _, _| Action::await_change(), Arc::new(()));
+            let mut reconciled = pin!(outcomes.filter(|outcome| future::ready(outcome.is_ok())));
+            reconciled.next().await.unwrap().unwrap();
+            start.elapsed()
+        })
+        .await;
+
+    // Each failure costs two seconds at most, and a minute when the others' failures count, too.
+    assert!(seen_after < Duration::from_secs(60), "{seen_after:?}");
 }
