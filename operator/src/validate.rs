@@ -122,8 +122,7 @@ fn cluster_dns(spec: &DnsProxySpec, facts: &Facts) -> Option<ClusterDns> {
     let server = facts.dns.as_ref();
     let addresses = written(spec, |block| &block.addresses)
         .or_else(|| server.map(|server| server.addresses.clone()))?;
-    let zones =
-        || networks::reverse_zones(&[&*facts.service_networks, &*facts.pod_networks].concat());
+    let zones = || networks::reverse_zones(&facts.service_networks, &facts.pod_networks);
     let endpoints = || {
         let addresses = server.iter().flat_map(|server| &server.endpoints);
         // More than a manifest may have, a guard can do without.
@@ -348,6 +347,18 @@ mod tests {
         spec.access =
             Some(Access { allow: Some(vec!["198.51.0.0/16".into()]), ..Access::default() });
         assert_eq!(left_out(&spec, &facts), 0, "it was written who may ask");
+    }
+
+    #[test]
+    fn neighbours_of_many_public_pod_networks_may_not_ask() {
+        let mut facts = fixtures::facts();
+        let of_node = |it: u8| format!("2600:1900:4000:{:x}::/112", 16 + 2 * it);
+        let pods: Vec<_> = (0..9).map(of_node).collect();
+        facts.pod_networks = pods.iter().map(|network| network.parse().unwrap()).collect();
+
+        let allowed = allow(&fixtures::proxy("minimal").spec, &facts).unwrap();
+        let added = allowed.iter().filter(|network| network.starts_with("2600:"));
+        assert_eq!(added.cloned().collect::<Vec<_>>(), pods);
     }
 
     #[test]

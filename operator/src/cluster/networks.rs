@@ -3,7 +3,7 @@
 //! Reverse zones are as narrow as zones can be: whoever sends the whole of in-addr.arpa to the
 //! cluster's DNS takes the names of every other network away (RFC 6303 is about those).
 
-use std::{borrow::Borrow, cmp::Reverse, net::IpAddr};
+use std::{borrow::Borrow, cmp::Reverse, collections::BTreeSet, net::IpAddr};
 
 use dnsproxy_api::bounds;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -55,12 +55,7 @@ pub fn of_pods<N: Borrow<Node>>(nodes: &[N]) -> Vec<IpNet> {
         .flat_map(|spec| spec.pod_cidrs.iter().flatten())
         .filter_map(|cidr| cidr.parse().ok())
         .collect();
-    let networks = IpNet::aggregate(&networks);
-    if networks.len() <= MAX_POD_NETWORKS {
-        return networks;
-    }
-    let wide = networks.iter().map(|network| widened(*network, POD_PREFIX_V4, POD_PREFIX_V6));
-    IpNet::aggregate(&wide.collect())
+    IpNet::aggregate(&networks)
 }
 
 /// The addresses by which nodes know each other.
@@ -82,13 +77,38 @@ fn widened(network: IpNet, v4: u8, v6: u8) -> IpNet {
     IpNet::new(network.addr(), prefix).map_or(network, |wide| wide.trunc())
 }
 
-/// The reverse zones of these networks (RFC 1035 section 3.5, RFC 3596 section 2.5), at most [`MAX_ZONES`].
-pub fn reverse_zones(networks: &[IpNet]) -> Vec<String> {
-    let mut zones: Vec<String> = networks.iter().flat_map(|network| zones_of(*network)).collect();
-    zones.sort_unstable();
-    zones.dedup();
-    zones.truncate(MAX_ZONES);
-    zones
+/// The reverse zones of Services and pods (RFC 1035 section 3.5, RFC 3596 section 2.5), at most [`MAX_ZONES`]: where there
+/// are more, some of pods are left out.
+pub fn reverse_zones(services: &[IpNet], pods: &[IpNet]) -> Vec<String> {
+    let services: BTreeSet<_> = services.iter().copied().flat_map(zones_of).collect();
+    let pods: BTreeSet<_> = joined(pods).into_iter().flat_map(zones_of).collect();
+    let fitting: BTreeSet<_> =
+        services.iter().chain(pods.difference(&services)).take(MAX_ZONES).collect();
+    fitting.into_iter().cloned().collect()
+}
+
+/// Where nodes have many networks, those of the private ones that they are probably parts of: zones that do not change with
+/// every node. Whatever else is near them is private, too; the neighbours of public networks are strangers.
+fn joined(pods: &[IpNet]) -> Vec<IpNet> {
+    if pods.len() <= MAX_POD_NETWORKS {
+        return pods.to_vec();
+    }
+    let wide = pods.iter().map(|network| match is_private(network) {
+        true => widened(*network, POD_PREFIX_V4, POD_PREFIX_V6),
+        false => *network,
+    });
+    IpNet::aggregate(&wide.collect())
+}
+
+fn is_private(network: &IpNet) -> bool {
+    match network.addr() {
+        IpAddr::V4(address) => {
+            // RFC 6598: 100.64.0.0/10.
+            let is_shared = matches!(address.octets(), [100, 64..=127, ..]);
+            address.is_private() || is_shared
+        }
+        IpAddr::V6(address) => address.is_unique_local(),
+    }
 }
 
 fn zones_of(network: IpNet) -> Vec<String> {
@@ -170,7 +190,7 @@ const SERVICE_PREFIX_V4: u8 = 16;
 /// The API server's own limit: no more than 20 bits of addresses, of which /112 are the custom.
 const SERVICE_PREFIX_V6: u8 = 112;
 
-/// Up to so many pod networks are taken as they are; more are widened. Our guess.
+/// Up to so many pod networks have zones of their own; of more the private ones are widened. Our guess.
 const MAX_POD_NETWORKS: usize = 8;
 /// The custom for the pods of a whole cluster: flannel, Calico, k3s.
 const POD_PREFIX_V4: u8 = 16;
@@ -191,6 +211,8 @@ const MAX_ZONES: usize = bounds::ZONES as usize;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use serde_json::json;
 
     use super::*;
@@ -232,7 +254,7 @@ mod tests {
         ];
 
         for (why, given, expected) in cases {
-            assert_eq!(&reverse_zones(&networks(given)), expected, "{why}");
+            assert_eq!(&reverse_zones(&networks(given), &[]), expected, "{why}");
         }
     }
 
@@ -271,13 +293,41 @@ mod tests {
     }
 
     #[test]
-    fn pod_networks_are_joined_and_in_a_large_cluster_widened() {
-        let few = [node("10.244.0.0/24", "192.0.2.1"), node("10.244.1.0/24", "192.0.2.2")];
-        let many: Vec<_> =
-            (0..40).map(|n| node(&format!("10.244.{}.0/24", n * 2), "192.0.2.1")).collect();
+    fn reverse_zones_of_many_pod_networks_are_widened_within_private_space_alone() {
+        let pods = |nodes: u8, network: fn(u8) -> String| {
+            let nodes: Vec<_> = (0..nodes).map(|n| node(&network(2 * n), "192.0.2.1")).collect();
+            of_pods(&nodes)
+        };
+        let private = |n| format!("10.244.{n}.0/24");
+        let public = |n| format!("198.51.{n}.0/24");
+        let zones = |pods: &[IpNet]| reverse_zones(&[], pods);
 
-        assert_eq!(of_pods(&few), networks(&["10.244.0.0/23"]));
-        assert_eq!(of_pods(&many), networks(&["10.244.0.0/16"]));
+        assert_eq!(zones(&pods(2, private)), ["0.244.10.in-addr.arpa", "2.244.10.in-addr.arpa"]);
+        assert_eq!(zones(&pods(40, private)), ["244.10.in-addr.arpa"]);
+        assert_eq!(zones(&pods(40, |n| format!("100.64.{n}.0/24"))), ["64.100.in-addr.arpa"]);
+        assert_eq!(
+            zones(&pods(9, |n| format!("fd00:10:244:{n:x}::/64"))),
+            ["4.4.2.0.0.1.0.0.0.0.d.f.ip6.arpa"]
+        );
+        assert_eq!(zones(&pods(9, public)).len(), 9, "what is between them is somebody else's");
+        assert_eq!(pods(9, public).len(), 9, "and who may ask follows from these");
+        assert_eq!(
+            of_pods(&[node("10.244.0.0/24", "192.0.2.1"), node("10.244.1.0/24", "192.0.2.2")]),
+            networks(&["10.244.0.0/23"]),
+            "neighbours are joined"
+        );
+    }
+
+    #[test]
+    fn reverse_zones_of_services_come_before_those_of_many_pod_networks() {
+        let pods: Vec<IpNet> = (0..300_u32)
+            .map(|n| Ipv4Addr::from_bits(0xc633_0000 + (n << 9)))
+            .map(|address| Ipv4Net::new_assert(address, 24).into())
+            .collect();
+
+        let zones = reverse_zones(&networks(&["203.0.113.0/24"]), &pods);
+        assert_eq!(zones.len(), MAX_ZONES);
+        assert!(zones.contains(&"113.0.203.in-addr.arpa".to_owned()), "{zones:?}");
     }
 
     #[test]
