@@ -18,6 +18,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use crate::{
     cluster::{Facts, networks},
+    render::{self, config_map::MAX_OCTETS},
     resolve::{Reference, Resolved},
 };
 
@@ -73,7 +74,7 @@ pub fn validate(
     }
     let spec = &proxy.spec;
     let workload = spec.workload.clone().unwrap_or_default();
-    Ok(ValidatedDnsProxy {
+    let valid = ValidatedDnsProxy {
         name: proxy.name_any(),
         namespace: proxy.namespace().unwrap_or_default(),
         // A deletion in the foreground waits until what was made for the object is gone.
@@ -86,7 +87,22 @@ pub fn validate(
         grace_period: grace_period(spec),
         warnings: dnsproxy_api::validate::warnings(proxy, Place::Cluster),
         spec: spec.clone(),
-    })
+    };
+    match oversize(render::text_size(&valid)) {
+        None => Ok(valid),
+        Some(problem) => Err(vec![problem]),
+    }
+}
+
+/// The pods read the manifest from one ConfigMap; what it refers to has its own.
+fn oversize(size: usize) -> Option<Problem> {
+    let message = || {
+        format!(
+            "too large for a ConfigMap: what pods read of it takes {size} octets, {MAX_OCTETS} at most; give names by lists and \
+             hosts with ConfigMaps of their own (spec.lists[].sources[].configMap)"
+        )
+    };
+    (size > MAX_OCTETS).then(|| Problem::new("spec", message()))
 }
 
 /// What of `spec.tests` does not come out, with the cluster's DNS and networks as the pods will know them.
@@ -259,6 +275,26 @@ mod tests {
                 "{path} in {problems:#?}"
             );
         }
+    }
+
+    #[test]
+    fn a_manifest_that_its_pods_could_not_be_given_is_refused_with_the_way_out() {
+        let with_names = |count: usize| {
+            let names: Vec<_> = (0..count).map(|it| format!("ads{it}.example.com")).collect();
+            let rule = serde_json::json!({"name": "ads", "match": {"names": {"exact": names}}, "block": {}});
+            let mut proxy = fixtures::proxy("minimal");
+            proxy.spec.rules = Some(vec![serde_json::from_value(rule).unwrap()]);
+            proxy
+        };
+        let fitting = validate(&with_names(40_000), &fixtures::resolved(), fixtures::IMAGE);
+        let data = render::render(&fitting.unwrap()).config_map.data.unwrap();
+        let size: usize = data.values().map(String::len).sum();
+        assert!((900_000..MAX_OCTETS).contains(&size), "{size}");
+
+        let problems = problems(&with_names(60_000), &fixtures::resolved());
+        let [problem] = &*problems else { panic!("{problems:?}") };
+        assert!(problem.starts_with("spec: too large for a ConfigMap: "), "{problem}");
+        assert!(problem.contains("spec.lists[].sources[].configMap"), "{problem}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub(super) fn config_map(proxy: &ValidatedDnsProxy, text: String) -> ConfigMap {
     }
 }
 
+/// What the data of a ConfigMap may take in all (kubernetes.io, "ConfigMaps").
+pub const MAX_OCTETS: usize = 1 << 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
