@@ -32,7 +32,7 @@ async fn a_valid_manifest_is_applied_and_then_its_status_is_written() {
         writes.iter().map(namespaced).collect::<Vec<_>>(),
         [
             "PATCH /api/v1/serviceaccounts/edge-dnsproxy",
-            "PATCH /api/v1/configmaps/edge-c35a1ebf",
+            "PATCH /api/v1/configmaps/edge-cd64d243",
             "PATCH /apis/apps/v1/deployments/edge",
             "PATCH /api/v1/services/edge",
             "PATCH /apis/policy/v1/poddisruptionbudgets/edge",
