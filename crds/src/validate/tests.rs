@@ -1101,3 +1101,26 @@ fn a_list_that_no_rule_uses_is_warned_of() {
     assert_eq!(found[0].path, "spec.lists[0]");
     assert!(found[0].message.contains("lists: [a]"), "{found:?}");
 }
+
+#[test]
+fn tests_are_compared_with_so_many_patterns_in_all() {
+    let count = |tests: usize, patterns: usize| {
+        let mut proxy = proxy(
+            "tests: [{name: a.example, expect: {rcode: NXDOMAIN}}], rules: [{name: r, match: {names: {substring: [a]}}, block: {}}]",
+        );
+        let spec = &mut proxy.spec;
+        spec.tests = spec.tests.take().map(|all| vec![all[0].clone(); tests]);
+        let rule = &mut spec.rules.as_mut().unwrap()[0];
+        let substring = (0..patterns).map(|it| format!("x{it}")).collect();
+        rule.matches.names.as_mut().unwrap().substring = Some(substring);
+        texts(&problems(&proxy, Place::Cluster))
+    };
+
+    assert_eq!(count(4096, 4096), Vec::<String>::new());
+    assert_eq!(
+        count(4096, 4097),
+        [
+            "spec.tests: 4096 tests of 4097 substrings and regular expressions take too long: at most 16777216 comparisons"
+        ]
+    );
+}
