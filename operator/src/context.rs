@@ -4,7 +4,7 @@ use kube::{Client, runtime::events::Recorder};
 
 use crate::{
     apply::Memory, args::RunArgs, cluster, controller::Backoff, metrics::Metrics, reports::Reports,
-    watches::Owned,
+    validate::memory::Verdicts, watches::Owned,
 };
 
 /// What every reconcile of one scope shares.
@@ -19,6 +19,8 @@ pub struct Context {
     pub owned: Owned,
     /// What was applied last.
     pub memory: Memory,
+    /// What checking manifests came to.
+    pub verdicts: Verdicts,
     /// Asks pods what they run.
     pub reports: Reports,
     /// Publishes Events.

@@ -39,6 +39,7 @@ use crate::{
     reports::Reports,
     resolve::{Kind, Reference},
     shutdown,
+    validate::memory::Verdicts,
     watches::{self, Owned, OwnedChanges, Scope, trim},
 };
 
@@ -134,6 +135,7 @@ async fn control(
         facts: facts.clone(),
         owned,
         memory: Memory::default(),
+        verdicts: Verdicts::default(),
         reports: Reports::default(),
         recorder: Recorder::new(client.clone(), crate::NAME.into()),
         metrics,

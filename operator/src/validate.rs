@@ -1,5 +1,5 @@
 //! Validation: from an object and what is known beyond it to a [`ValidatedDnsProxy`], the only thing
-//! that rendering may read. Pure.
+//! that rendering may read. Pure. What the check came to is remembered ([`memory`]).
 //!
 //! What a manifest may say is decided by the code of `dnsproxy check`; here is only what takes a
 //! cluster to know: that nothing asks itself.
@@ -21,6 +21,8 @@ use crate::{
     render::{self, config_map::MAX_OCTETS},
     resolve::{Reference, Resolved},
 };
+
+pub mod memory;
 
 /// A `DnsProxy` that can be rendered: every value is there, every reference has its place.
 #[derive(Clone, Debug)]
@@ -45,52 +47,55 @@ pub struct ValidatedDnsProxy {
     pub replicas: i32,
     /// How long a pod may take to end, in seconds.
     pub grace_period: i64,
-    /// What is allowed and probably not meant.
-    pub warnings: Vec<Problem>,
 }
 
-/// Checks everything that can be checked without changing anything.
+/// Checks everything that can be checked without changing anything. What depends on other objects than the cluster's
+/// own is in `loops`, of [`loops`]. This may take long: a manifest may have thousands of patterns and tests.
 ///
 /// # Errors
-/// All problems at once, each with its path.
-pub fn validate(
+/// All problems at once, each with its path. Otherwise what is allowed and probably not meant.
+pub fn check(
     proxy: &DnsProxy,
-    resolved: &Resolved,
+    loops: Vec<Problem>,
+    facts: &Facts,
     default_image: &str,
-) -> Result<ValidatedDnsProxy, Vec<Problem>> {
+) -> Result<Vec<Problem>, Vec<Problem>> {
     let mut problems = dnsproxy_api::validate::problems(proxy, Place::Cluster);
-    problems.extend(loops(proxy, resolved));
-    let Some(owner) = proxy.controller_owner_ref(&()) else {
+    problems.extend(loops);
+    if proxy.controller_owner_ref(&()).is_none() {
         problems
             .push(Problem::new("metadata.uid", "missing: the object was not read from a cluster"));
-        return Err(problems);
-    };
-    if !problems.is_empty() {
-        return Err(problems);
     }
-    let failures = failed_tests(proxy, resolved);
-    if !failures.is_empty() {
-        return Err(failures);
+    if problems.is_empty() {
+        problems = failed_tests(proxy, facts);
     }
+    if problems.is_empty() {
+        problems.extend(oversize(render::text_size(&filled_in(proxy, facts, default_image))));
+    }
+    match &*problems {
+        [] => Ok(dnsproxy_api::validate::warnings(proxy, Place::Cluster)),
+        _ => Err(problems),
+    }
+}
+
+/// Fills in what a manifest that was checked leaves to the cluster and to defaults.
+#[must_use]
+pub fn filled_in(proxy: &DnsProxy, facts: &Facts, default_image: &str) -> ValidatedDnsProxy {
     let spec = &proxy.spec;
     let workload = spec.workload.clone().unwrap_or_default();
-    let valid = ValidatedDnsProxy {
+    let owner = proxy.controller_owner_ref(&()).unwrap_or_default();
+    ValidatedDnsProxy {
         name: proxy.name_any(),
         namespace: proxy.namespace().unwrap_or_default(),
         // A deletion in the foreground waits until what was made for the object is gone.
         owner: OwnerReference { block_owner_deletion: Some(true), ..owner },
-        cluster_dns: cluster_dns(spec, &resolved.facts),
-        allow: allow(spec, &resolved.facts),
+        cluster_dns: cluster_dns(spec, facts),
+        allow: allow(spec, facts),
         references: Reference::all(spec),
         image: workload.image.unwrap_or_else(|| default_image.to_owned()),
         replicas: workload.replicas.unwrap_or(defaults::REPLICAS),
         grace_period: grace_period(spec),
-        warnings: dnsproxy_api::validate::warnings(proxy, Place::Cluster),
         spec: spec.clone(),
-    };
-    match oversize(render::text_size(&valid)) {
-        None => Ok(valid),
-        Some(problem) => Err(vec![problem]),
     }
 }
 
@@ -106,10 +111,13 @@ fn oversize(size: usize) -> Option<Problem> {
 }
 
 /// What of `spec.tests` does not come out, with the cluster's DNS and networks as the pods will know them.
-fn failed_tests(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
+fn failed_tests(proxy: &DnsProxy, facts: &Facts) -> Vec<Problem> {
+    if proxy.spec.tests.is_none() {
+        return Vec::new();
+    }
     let mut proxy = proxy.clone();
-    proxy.spec.cluster_dns = cluster_dns(&proxy.spec, &resolved.facts);
-    if let Some(allow) = allow(&proxy.spec, &resolved.facts) {
+    proxy.spec.cluster_dns = cluster_dns(&proxy.spec, facts);
+    if let Some(allow) = allow(&proxy.spec, facts) {
         proxy.spec.access.get_or_insert_default().allow = Some(allow);
     }
     dnsproxy::expectations::problems_without_files(&proxy)
@@ -220,7 +228,8 @@ fn duration(text: Option<&str>, default: units::Duration) -> Duration {
 }
 
 /// Nothing may ask itself: neither as the cluster's DNS nor as an upstream.
-fn loops(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
+#[must_use]
+pub fn loops(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
     let own = format!("{}/{}", proxy.namespace().unwrap_or_default(), proxy.name_any());
     let cluster = proxy.spec.cluster_dns.iter().flat_map(|block| block.addresses.iter().flatten());
     let cluster = cluster.enumerate().filter_map(|(index, address)| {
@@ -257,7 +266,7 @@ mod tests {
     use crate::fixtures;
 
     fn problems(proxy: &DnsProxy, resolved: &Resolved) -> Vec<String> {
-        let outcome = validate(proxy, resolved, fixtures::IMAGE);
+        let outcome = check(proxy, loops(proxy, resolved), &resolved.facts, fixtures::IMAGE);
         outcome.err().unwrap_or_default().iter().map(ToString::to_string).collect()
     }
 
@@ -286,8 +295,10 @@ mod tests {
             proxy.spec.rules = Some(vec![serde_json::from_value(rule).unwrap()]);
             proxy
         };
-        let fitting = validate(&with_names(40_000), &fixtures::resolved(), fixtures::IMAGE);
-        let data = render::render(&fitting.unwrap()).config_map.data.unwrap();
+        let fitting = with_names(40_000);
+        assert_eq!(problems(&fitting, &fixtures::resolved()), Vec::<String>::new());
+        let fitting = filled_in(&fitting, &fixtures::facts(), fixtures::IMAGE);
+        let data = render::render(&fitting).config_map.data.unwrap();
         let size: usize = data.values().map(String::len).sum();
         assert!((900_000..MAX_OCTETS).contains(&size), "{size}");
 

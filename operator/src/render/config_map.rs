@@ -22,7 +22,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{fixtures, render, validate::validate};
+    use crate::{fixtures, render};
 
     #[test]
     fn holds_what_the_proxy_reads() {
@@ -40,7 +40,7 @@ mod tests {
     fn a_changed_text_keeps_the_name_and_what_only_new_pods_have_changes_it() {
         let proxy = fixtures::proxy("minimal");
         let rendered = |proxy: &DnsProxy, image: &str| {
-            render::render(&validate(proxy, &fixtures::resolved(), image).unwrap())
+            render::render(&fixtures::filled_in_after_check(proxy, image))
         };
         let before = rendered(&proxy, fixtures::IMAGE);
         let changed = |spec: Value| {

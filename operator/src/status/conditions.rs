@@ -149,11 +149,13 @@ fn accepted(observed: &Observed<'_>) -> Finding {
     if observed.problems.is_empty() {
         return Finding::yes(ACCEPTED, "Accepted", valid(observed));
     }
-    Finding::no(ACCEPTED, "Invalid", lines(observed.problems))
+    Finding::no(ACCEPTED, "Invalid", observed.problems.join("\n"))
 }
 
-fn lines(problems: &[Problem]) -> String {
-    first(problems.iter().map(ToString::to_string).collect()).join("\n")
+/// As much of problems or warnings as is told, a line each.
+#[must_use]
+pub fn told(problems: &[Problem]) -> Vec<String> {
+    first(problems.iter().map(ToString::to_string).collect())
 }
 
 /// The first ones, and how many more there are: those are mended first.
@@ -187,7 +189,9 @@ fn valid(observed: &Observed<'_>) -> String {
     let said = said.join("; ");
     match observed.warnings {
         [] => said,
-        warnings => format!("{said}, and probably not all of it is meant so:\n{}", lines(warnings)),
+        warnings => {
+            format!("{said}, and probably not all of it is meant so:\n{}", warnings.join("\n"))
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use dnsproxy_api::v1alpha1::{Condition, UpstreamState};
+use dnsproxy_api::{
+    v1alpha1::{Condition, UpstreamState},
+    validate::Problem,
+};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use serde_json::{Value, json};
 
@@ -52,6 +55,8 @@ impl World {
 
     fn status_at(&self, second: i64) -> DnsProxyStatus {
         let Self { proxy, problems, warnings, resolved, applied, pods } = self;
+        let [problems, warnings] = [problems, warnings].map(|it| conditions::told(it));
+        let (problems, warnings) = (&*problems, &*warnings);
         let observed = Observed { proxy, problems, warnings, resolved, applied, pods };
         status(&observed, Timestamp::from_second(second).unwrap())
     }
@@ -170,9 +175,9 @@ fn what_is_probably_not_meant_is_told_and_accepted() {
     let mut proxy = fixtures::proxy("minimal");
     proxy.spec.upstreams[0].protocol = dnsproxy_api::v1alpha1::Protocol::UDP;
     proxy.spec.upstreams[0].tls = None;
-    let valid = crate::validate::validate(&proxy, &fixtures::resolved(), fixtures::IMAGE);
     let mut world = World::new();
-    world.warnings = valid.unwrap().warnings;
+    world.warnings =
+        crate::validate::check(&proxy, vec![], &fixtures::facts(), fixtures::IMAGE).unwrap();
 
     let accepted = world.condition("Accepted");
     assert_eq!(accepted.status, "True");
