@@ -4,7 +4,7 @@
 //! cluster changes, and from time to time, since pods do not tell what they run. One controller per
 //! watched namespace, or one for all, each while it is this operator's turn ([`crate::leader`]).
 
-use std::{collections::BTreeSet, fs, io, sync::Arc, time::Duration};
+use std::{fs, io, sync::Arc, time::Duration};
 
 use dnsproxy_api::DnsProxy;
 use futures::{Stream, StreamExt as _, future, stream};
@@ -87,12 +87,11 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 }
 
 fn scopes(args: &RunArgs) -> Vec<Scope> {
-    if args.namespaces.is_empty() {
+    let namespaces = args.namespaces();
+    if namespaces.is_empty() {
         return vec![Scope::All];
     }
-    // One that is given twice would be reconciled twice.
-    let namespaces = BTreeSet::from_iter(&args.namespaces);
-    namespaces.into_iter().cloned().map(Scope::Namespace).collect()
+    namespaces.into_iter().map(|namespace| Scope::Namespace(namespace.to_owned())).collect()
 }
 
 /// Controls a scope while no other operator does. It stands by with the cluster's facts at hand, and is ready.
