@@ -116,6 +116,11 @@ fn the_shape_of_a_manifest_is_that_of_the_schema() {
             ],
         ),
         (
+            "claims of resources, which pods here have none of",
+            format!("{{upstreams: [{upstream}], workload: {{resources: {{claims: [{{name: gpu}}]}}}}}}"),
+            vec!["5: spec.workload.resources.claims: unknown field"],
+        ),
+        (
             "padding beside TLS",
             "{upstreams: [{name: a, addresses: [192.0.2.1], padding: Disabled}]}".into(),
             vec!["5: spec.upstreams[0].padding: unknown field"],

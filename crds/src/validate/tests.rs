@@ -820,7 +820,6 @@ fn pods_have_quantities_and_an_image() {
             ("different ways to spread", pod("topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}, {maxSkew: 2, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]"), &[]),
             ("one way twice", pod("topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}, {maxSkew: 2, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]"), &["spec.workload.template.spec.topologySpreadConstraints[1]: it stands here twice"]),
             ("a Secret twice", pod("imagePullSecrets: [{name: a}, {name: b}, {name: a}]"), &["spec.workload.template.spec.imagePullSecrets[2]: it stands here twice"]),
-            ("a claim twice", "workload: {resources: {claims: [{name: a}, {name: a}]}}".into(), &["spec.workload.resources.claims[1]: it stands here twice"]),
         ],
     );
 }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::ResourceClaim;
-
 use super::Report;
-use crate::v1alpha1::{DnsProxySpec, PodSpecTemplate, Workload};
+use crate::v1alpha1::{DnsProxySpec, PodSpecTemplate, Resources, Workload};
 
 pub(super) fn check(workload: Option<&Workload>, report: &mut Report) {
     let Some(Workload { replicas, image, resources, template }) = workload else { return };
@@ -22,9 +20,8 @@ pub(super) fn check(workload: Option<&Workload>, report: &mut Report) {
         check_pod(pod, report);
     }
     let Some(resources) = resources else { return };
-    let claims = resources.claims.iter().flatten().map(|ResourceClaim { name, .. }| name);
-    check_keys("spec.workload.resources.claims", claims, report);
-    for (field, quantities) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+    let Resources { limits, requests } = resources;
+    for (field, quantities) in [("limits", limits), ("requests", requests)] {
         for (name, quantity) in quantities.iter().flatten() {
             let path = format!("spec.workload.resources.{field}.{name}");
             report.require(
