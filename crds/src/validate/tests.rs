@@ -311,6 +311,12 @@ fn certificates_come_from_where_the_author_may_read() {
             tls("ca: {configMap: {name: a, key: ..}}"),
             &["spec.upstreams[0].tls.ca.configMap.key: not a key"],
         ),
+        (
+            "a key that begins as the folder above",
+            tls("ca: {configMap: {name: a, key: ..ca}}"),
+            &["spec.upstreams[0].tls.ca.configMap.key: not a key"],
+        ),
+        ("two dots within a key", tls("ca: {configMap: {name: a, key: ca..crt}}"), &[] as &[&str]),
     ];
     assert_problems(Place::Cluster, &cluster);
 }
