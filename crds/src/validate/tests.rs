@@ -761,7 +761,7 @@ fn the_service_can_be_what_it_is_asked_to_be() {
             ("a name", service("clusterIP: dns"), &["spec.service.clusterIP: not an IP address"]),
             (
                 "two of a kind",
-                service("clusterIPs: [10.96.0.53, 10.96.0.54]"),
+                service("clusterIPs: [10.96.0.53, 10.96.0.54], ipFamilyPolicy: PreferDualStack"),
                 &["spec.service.clusterIPs[1]: a second address must be of the other family"],
             ),
             (
@@ -788,6 +788,42 @@ fn the_service_can_be_what_it_is_asked_to_be() {
                 "an address of another family",
                 service("ipFamilies: [IPv6], clusterIP: 10.96.0.53"),
                 &["spec.service.ipFamilies: 10.96.0.53 is of family IPv4"],
+            ),
+            (
+                "two addresses of two families",
+                service(
+                    "clusterIPs: [10.96.0.53, 'fd00::53'], ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6]",
+                ),
+                &[],
+            ),
+            (
+                "two addresses, and no word of two families",
+                service("clusterIPs: [10.96.0.53, 'fd00::53']"),
+                &[
+                    "spec.service.clusterIPs: two addresses need ipFamilyPolicy PreferDualStack or RequireDualStack",
+                ],
+            ),
+            (
+                "two addresses of one stack",
+                service("clusterIPs: [10.96.0.53, 'fd00::53'], ipFamilyPolicy: SingleStack"),
+                &["spec.service.clusterIPs: two addresses need ipFamilyPolicy"],
+            ),
+            (
+                "addresses in another order",
+                service(
+                    "clusterIPs: [10.96.0.53, 'fd00::53'], ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4]",
+                ),
+                &[
+                    "spec.service.ipFamilies: 10.96.0.53 is of family IPv4, which stands at another place in it",
+                    "spec.service.ipFamilies: fd00::53 is of family IPv6, which stands at another place in it",
+                ],
+            ),
+            (
+                "an address of the second family",
+                service(
+                    "clusterIP: 10.96.0.53, ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4]",
+                ),
+                &["spec.service.ipFamilies: 10.96.0.53 is of family IPv4, which stands"],
             ),
             (
                 "a class without a balancer",
