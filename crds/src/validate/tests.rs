@@ -584,6 +584,16 @@ fn the_cache_has_bounds_that_a_message_and_a_pod_can_hold() {
                 &["spec.cache.size: 769Mi is too much for pods that may have 1Gi: at most"],
             ),
             (
+                "more than a limit with an exponent",
+                memory("size: 900Mi", "memory: '100e6'"),
+                &["spec.cache.size: 900Mi is too much for pods that may have 100000000: at most"],
+            ),
+            (
+                "more than a limit that begins with a dot",
+                memory("size: 900Mi", "memory: .1Gi"),
+                &["spec.cache.size: 900Mi is too much for pods that may have 107374183: at most"],
+            ),
+            (
                 "more than the limit that pods have unless told otherwise",
                 cache("size: 1Gi"),
                 &["spec.cache.size: 1Gi is too much for pods that may have 128Mi: at most"],
