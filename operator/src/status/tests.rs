@@ -282,6 +282,22 @@ fn programmed_means_every_ready_pod() {
     assert_eq!(none.verdict("Programmed"), "False NoReadyPods");
 }
 
+#[test]
+fn no_pods_where_none_are_wanted_is_at_rest() {
+    let mut world = World::new();
+    let deployment = json!({
+        "metadata": {"generation": 1}, "spec": {"replicas": 0, "selector": {}, "template": {}},
+        "status": {"observedGeneration": 1},
+    });
+    world.applied.deployment = Some(Arc::new(serde_json::from_value(deployment).unwrap()));
+    world.pods.clear();
+
+    for type_ in ["Programmed", "Available", "Ready"] {
+        assert_eq!(world.verdict(type_), "False ScaledToZero", "{type_}");
+    }
+    assert!(!is_moving(&world.status()), "nothing is on the way");
+}
+
 /// A new image that cannot be pulled: the old pods serve, and report the hash that is wanted.
 fn rolling_out(conditions: &Value) -> World {
     let deployment = serde_json::from_value(json!({
