@@ -37,7 +37,7 @@ use crate::{
     reconcile::{ReconcileError, chain, reconcile, tell},
     render::labels,
     reports::Reports,
-    resolve::{Kind, Reference},
+    resolve::{Found, Kind, Reference},
     shutdown,
     validate::memory::Verdicts,
     watches::{self, Owned, OwnedChanges, Scope, trim},
@@ -129,10 +129,12 @@ async fn control(
     token: CancellationToken,
 ) {
     let (owned, changes) = Owned::watch(&client, scope);
+    let found = Arc::<Found>::default();
     let context = Arc::new(Context {
         settings: args.into(),
         facts: facts.clone(),
         owned,
+        found: Arc::clone(&found),
         memory: Memory::default(),
         verdicts: Verdicts::default(),
         reports: Reports::default(),
@@ -141,7 +143,7 @@ async fn control(
         backoff: Backoff::default(),
         client: client.clone(),
     });
-    triggers(scope, &client, changes, facts)
+    triggers(scope, &client, changes, found, facts)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(token.cancelled_owned())
         .run(measured, retry, context)
@@ -153,6 +155,7 @@ fn triggers(
     scope: &Scope,
     client: &Client,
     owned: OwnedChanges,
+    found: Arc<Found>,
     facts: Published,
 ) -> Controller<Guarded> {
     let (proxies, writer) = reflector::store();
@@ -185,11 +188,11 @@ fn triggers(
         .owns_stream(services)
         .watches_stream(pods, |pod| of_pod(&pod))
         .watches_stream(config_map_refs.backoff(watches::backoff()).touched_objects(), {
-            let proxies = proxies.clone();
-            move |object| referring(&proxies, Kind::ConfigMap, &object)
+            let (proxies, found) = (proxies.clone(), found.clone());
+            move |object| referring(&proxies, &found, Kind::ConfigMap, &object)
         })
         .watches_stream(secret_refs.backoff(watches::backoff()).touched_objects(), move |object| {
-            referring(&proxies, Kind::Secret, &object)
+            referring(&proxies, &found, Kind::Secret, &object)
         })
         .reconcile_all_on(changes(facts))
 }
@@ -200,13 +203,15 @@ fn of_pod(pod: &Pod) -> Option<ObjectRef<Guarded>> {
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
-/// The objects that refer to this ConfigMap or Secret.
+/// The objects that refer to this ConfigMap or Secret. What was found of it before holds no more.
 fn referring(
     proxies: &Store<Guarded>,
+    found: &Found,
     kind: Kind,
     object: &impl kube::Resource,
 ) -> Vec<ObjectRef<Guarded>> {
     let metadata = object.meta();
+    found.forget(kind, metadata);
     let refers = |proxy: &DnsProxy| {
         let mut references = Reference::all(&proxy.spec).into_iter();
         references.any(|reference| {

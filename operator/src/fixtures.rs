@@ -94,6 +94,7 @@ pub(crate) fn context(client: Client) -> Context {
             services: filled([]),
             is_ready: Arc::default(),
         },
+        found: Arc::default(),
         memory: Memory::default(),
         verdicts: Verdicts::default(),
         reports: Reports::default(),

@@ -64,7 +64,7 @@ async fn watches_that_fail_hold_up_none_that_works_again() {
             let (_sender, facts) = watch::channel(None);
             let reconcile =
                 async |_: Arc<Guarded>, _| Ok::<_, ReconcileError>(Action::await_change());
-            let controller = triggers(&Scope::All, &client, changes, facts);
+            let controller = triggers(&Scope::All, &client, changes, Arc::default(), facts);
             let outcomes =
                 controller.run(reconcile, |_, _, _| Action::await_change(), Arc::new(()));
             let mut reconciled = pin!(outcomes.filter(|outcome| future::ready(outcome.is_ok())));
@@ -75,4 +75,39 @@ async fn watches_that_fail_hold_up_none_that_works_again() {
 
     // Each failure costs two seconds at most, and a minute when the others' failures count, too.
     assert!(seen_after < Duration::from_secs(60), "{seen_after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_what_is_referred_to_makes_it_be_looked_for_again() {
+    let metadata =
+        json!({"name": "corp-ca", "namespace": "resolvers", "uid": "1", "resourceVersion": "4"});
+    let list = json!({
+        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+        "metadata": {"resourceVersion": "4"}, "items": [{"metadata": metadata}],
+    });
+    let references = ["corp-ca", "other"].map(|name| Reference {
+        kind: Kind::ConfigMap,
+        name: name.into(),
+        key: "ca.crt".into(),
+    });
+    let found = Arc::<Found>::default();
+    found.remember("resolvers", references.to_vec(), found.look(Instant::now()));
+    let (_, _) = ApiServer::default()
+        .with("/api/v1/configmaps", list)
+        .during(async |client| {
+            let (_owned, changes) = Owned::watch(&client, &Scope::All);
+            let (_sender, facts) = watch::channel(None);
+            let reconcile =
+                async |_: Arc<Guarded>, _| Ok::<_, ReconcileError>(Action::await_change());
+            let controller = triggers(&Scope::All, &client, changes, found.clone(), facts);
+            let outcomes =
+                controller.run(reconcile, |_, _, _| Action::await_change(), Arc::new(()));
+            let seconds = Duration::from_secs(10);
+            tokio::time::timeout(seconds, outcomes.for_each(|_| future::ready(()))).await
+        })
+        .await;
+
+    let look = found.look(Instant::now());
+    let is_known = references.map(|reference| found.has("resolvers", &reference, look));
+    assert_eq!(is_known, [false, true]);
 }

@@ -22,7 +22,7 @@ pub struct Reference {
 }
 
 /// The kinds that can be referred to.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// A ConfigMap.
     ConfigMap,
