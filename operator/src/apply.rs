@@ -220,7 +220,7 @@ where
                 field_manager: Some(crate::NAME.to_owned()),
                 ..PatchParams::default()
             };
-            let edited = api.patch(&name, &params, &Patch::Merge(patch)).await;
+            let edited = api.patch(&name, &params, &Patch::Strategic(patch)).await;
             edited.map_err(|error| failed(desired, error))?;
             tracing::debug!(kind = %K::kind(&()), %name, "edited back");
         }

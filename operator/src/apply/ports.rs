@@ -7,8 +7,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The merge patch that gives ports of our names our numbers and protocols again; none when they have them. It holds for
-/// this version of the living object alone.
+/// The strategic merge patch that gives ports of our names our numbers and protocols again; none when they have them. It
+/// holds for this version of the living object alone, and touches nothing but these lists of ports.
 pub(super) fn edited_back<K: Serialize>(desired: &K, live: &K) -> Option<Value> {
     // An object that came from JSON, or goes there, can be written as JSON.
     let [desired, live] = [desired, live].map(|object| serde_json::to_value(object).ok());
@@ -23,29 +23,22 @@ fn of_service(desired: &Value, live: &Value) -> Option<Value> {
     Some(json!({"ports": with_our_keys(ours?, living?, "port")?}))
 }
 
-/// A merge patch replaces the list of containers: those that others added are in it.
 fn of_pods(desired: &Value, live: &Value) -> Option<Value> {
     let [ours, living] =
-        [desired, live].map(|object| object.pointer("/spec/template/spec/containers"));
-    let ours = ours?.as_array()?;
-    let mut containers = living?.as_array()?.clone();
-    let mut is_edited = false;
-    for container in &mut containers {
-        let Some(our) = ours.iter().find(|our| our.get("name") == container.get("name")) else {
-            continue;
-        };
-        let (Some(our), Some(ports)) = (our.get("ports"), container.get_mut("ports")) else {
-            continue;
-        };
-        if let Some(edited) = with_our_keys(our, ports, "containerPort") {
-            *ports = Value::Array(edited);
-            is_edited = true;
-        }
-    }
-    is_edited.then(|| json!({"template": {"spec": {"containers": containers}}}))
+        [desired, live].map(|object| object.pointer("/spec/template/spec/containers")?.as_array());
+    let (ours, living) = (ours?, living?);
+    let edited = living.iter().filter_map(|container| {
+        let name = container.get("name")?;
+        let our = ours.iter().find(|our| our.get("name") == Some(name))?;
+        let ports = with_our_keys(our.get("ports")?, container.get("ports")?, "containerPort")?;
+        Some(json!({"name": name, "ports": ports}))
+    });
+    let edited: Vec<_> = edited.collect();
+    (!edited.is_empty()).then(|| json!({"template": {"spec": {"containers": edited}}}))
 }
 
-/// The living ports; none when no port of our names has a key that is none of ours. An apply does the rest.
+/// What the list of ports is to be replaced by: the living ones; none when no port of our names has a key that is none of
+/// ours. An apply does the rest.
 fn with_our_keys(ours: &Value, living: &Value, number: &str) -> Option<Vec<Value>> {
     let (ours, living) = (ours.as_array()?, living.as_array()?);
     let has_key_of = |port: &Value, other: &Value| {
@@ -57,6 +50,7 @@ fn with_our_keys(ours: &Value, living: &Value, number: &str) -> Option<Vec<Value
         our.filter(|_| is_foreign)
     };
     living.iter().find_map(ours_by_name)?;
+    let is_whole = json!({"$patch": "replace"});
     let edited = living.iter().filter_map(|port| match ours_by_name(port) {
         None => Some(port.clone()),
         Some(our) if living.iter().any(|other| has_key_of(our, other)) => None,
@@ -69,7 +63,7 @@ fn with_our_keys(ours: &Value, living: &Value, number: &str) -> Option<Vec<Value
             Some(port)
         }
     });
-    Some(edited.collect())
+    Some([is_whole].into_iter().chain(edited).collect())
 }
 
 #[cfg(test)]
@@ -82,6 +76,7 @@ mod tests {
 
     #[test]
     fn only_what_would_stand_in_the_way_of_an_apply_is_edited_back() {
+        let is_whole = json!({"$patch": "replace"});
         let service = |ports: &[Value]| json!({"metadata": {"resourceVersion": "7"}, "spec": {"ports": ports}});
         let [udp, tcp] = [port("dns-udp", 53, "UDP"), port("dns-tcp", 53, "TCP")];
         let ours = [udp.clone(), tcp.clone()];
@@ -101,12 +96,12 @@ mod tests {
             (
                 "another number",
                 vec![moved.clone(), tcp.clone(), metrics.clone()],
-                Some(vec![back, tcp.clone(), metrics]),
+                Some(vec![is_whole.clone(), back, tcp.clone(), metrics]),
             ),
             (
                 "added by an earlier apply, beside the edited one",
                 vec![moved, port("x", 53, "UDP"), tcp.clone()],
-                Some(vec![port("x", 53, "UDP"), tcp]),
+                Some(vec![is_whole, port("x", 53, "UDP"), tcp]),
             ),
         ];
 
@@ -117,19 +112,23 @@ mod tests {
     }
 
     #[test]
-    fn containers_of_others_stay() {
+    fn containers_of_others_are_not_touched() {
         let deployment = |containers: Value| {
             let pod = json!({"spec": {"containers": containers}});
             json!({"metadata": {"resourceVersion": "7"}, "spec": {"template": pod}})
         };
-        let container = |number: u16| json!({"name": "dnsproxy", "image": "x", "ports": [{"name": "dns-udp", "containerPort": number, "protocol": "UDP"}]});
+        let port =
+            |number: u16| json!({"name": "dns-udp", "containerPort": number, "protocol": "UDP"});
+        let container =
+            |number: u16| json!({"name": "dnsproxy", "image": "x", "ports": [port(number)]});
         let sidecar = json!({"name": "mesh"});
         let ours = deployment(json!([container(5353)]));
+        let edited = json!({"name": "dnsproxy", "ports": [{"$patch": "replace"}, port(5353)]});
 
         assert_eq!(edited_back(&ours, &deployment(json!([container(5353), sidecar]))), None);
         assert_eq!(
             edited_back(&ours, &deployment(json!([sidecar, container(53)]))),
-            Some(deployment(json!([sidecar, container(5353)])))
+            Some(deployment(json!([edited])))
         );
     }
 }
