@@ -35,6 +35,8 @@ pub const LISTS: u32 = 64;
 pub const SOURCES: u32 = 64;
 /// Patterns that each cost time for every query: substrings and regular expressions of one rule; our guess.
 pub const RULE_PATTERNS: u32 = 256;
+/// Tests times the substrings and regular expressions that each is compared with; our guess: half a second of one core.
+pub const TESTED_PATTERNS: usize = 16 << 20;
 /// Octets that the regular expressions of all rules take together when they are compiled; our guess: two thousand as they are
 /// written, and a fraction of a small pod's memory.
 pub const REGEXES: usize = 16 << 20;

@@ -144,8 +144,7 @@ fn first_sentence(text: &str) -> &str {
 const BORROWED: [&[&str]; 3] =
     [&["spec", "workload", "resources"], &["spec", "workload", "template"], &["status"]];
 /// Lists that a Deployment has by key: what stands there twice could never be applied, so it is refused at once.
-const KEYED: [(&[&str], &[&str]); 3] = [
-    (&["spec", "workload", "resources", "claims"], &["name"]),
+const KEYED: [(&[&str], &[&str]); 2] = [
     (&["spec", "workload", "template", "spec", "imagePullSecrets"], &["name"]),
     (
         &["spec", "workload", "template", "spec", "topologySpreadConstraints"],

@@ -33,7 +33,7 @@ pub use test::{Expectation, Test};
 pub use upstream::{
     Authentication, Connections, HealthCheck, Padding, Protocol, Timeouts, Tls, Upstream,
 };
-pub use workload::{PodSpecTemplate, PodTemplate, TemplateMetadata, Workload};
+pub use workload::{PodSpecTemplate, PodTemplate, Resources, TemplateMetadata, Workload};
 
 use crate::bounds;
 

@@ -16,6 +16,7 @@ use report::Report;
 
 pub(crate) use report::excerpt;
 pub use routes::weaker_fallbacks;
+pub use source::is_key;
 
 mod access;
 mod cache;

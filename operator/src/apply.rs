@@ -31,6 +31,7 @@ use crate::{context::Context, render::Manifests, status::conditions::UNREACHABLE
 
 pub mod hasten;
 mod memory;
+mod ports;
 mod prune;
 pub mod rollout;
 
@@ -213,6 +214,15 @@ where
         }
         if context.memory.is_unchanged(desired, &*live) {
             return Ok(live);
+        }
+        if let Some(patch) = ports::edited_back(desired, &*live) {
+            let params = PatchParams {
+                field_manager: Some(crate::NAME.to_owned()),
+                ..PatchParams::default()
+            };
+            let edited = api.patch(&name, &params, &Patch::Strategic(patch)).await;
+            edited.map_err(|error| failed(desired, error))?;
+            tracing::debug!(kind = %K::kind(&()), %name, "edited back");
         }
     }
     let params = PatchParams::apply(crate::NAME).force();

@@ -1,6 +1,6 @@
-//! Command line and environment. Every flag of `run` has a variable, which is what the chart sets.
+//! Command line and environment. Every flag of `run` has a variable, too; the chart sets flags.
 
-use std::{fmt, net::SocketAddr};
+use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
@@ -44,7 +44,7 @@ pub struct RunArgs {
         value_delimiter = ',',
         value_name = "NS"
     )]
-    pub namespaces: Vec<String>,
+    namespaces: Vec<String>,
 
     /// Reconcile only while holding a Lease, so that operators that watch the same namespaces take turns
     #[arg(
@@ -74,6 +74,16 @@ pub struct RunArgs {
     /// What is logged: a level, or `target=level` pairs
     #[arg(long, env = "DNSPROXY_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+}
+
+impl RunArgs {
+    /// The namespaces to watch, each once; none: all. What is empty is what a variable without a value gives, or a comma at the
+    /// end, and names nothing.
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeSet<&str> {
+        let trimmed = self.namespaces.iter().map(|namespace| namespace.trim());
+        trimmed.filter(|namespace| !namespace.is_empty()).collect()
+    }
 }
 
 /// How log lines look.
@@ -116,9 +126,19 @@ mod tests {
 
     #[test]
     fn namespaces_come_one_by_one_or_as_a_list() {
-        assert_eq!(run(&[]).namespaces, Vec::<String>::new());
-        assert_eq!(run(&["--namespace", "a", "--namespace", "b"]).namespaces, ["a", "b"]);
-        assert_eq!(run(&["--namespace", "a,b"]).namespaces, ["a", "b"]);
+        let cases: [(&str, &[&str], &[&str]); 7] = [
+            ("nothing is said", &[], &[]),
+            ("one by one", &["--namespace", "a", "--namespace", "b"], &["a", "b"]),
+            ("as a list", &["--namespace", "a,b"], &["a", "b"]),
+            ("with spaces", &["--namespace", "a, b "], &["a", "b"]),
+            ("twice", &["--namespace", "a,b,a"], &["a", "b"]),
+            ("a comma at the end", &["--namespace", "a,"], &["a"]),
+            ("a variable without a value", &["--namespace", ""], &[]),
+        ];
+
+        for (why, arguments, expected) in cases {
+            assert_eq!(Vec::from_iter(run(arguments).namespaces()), expected, "{why}");
+        }
     }
 
     #[test]

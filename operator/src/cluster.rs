@@ -78,6 +78,7 @@ fn publish(facts: &watch::Sender<Option<Arc<Facts>>>, new: Facts) {
 fn log(facts: &Facts) {
     let Facts { dns, domain, service_networks, pod_networks, node_addresses } = facts;
     let (dns, nodes) = (dns.as_ref().map(|server| &server.service), node_addresses.len());
+    let pod_networks = pod_networks.get(..MAX_LOGGED).unwrap_or(pod_networks);
     tracing::info!(?dns, %domain, ?service_networks, ?pod_networks, nodes, "the cluster as it is seen");
 }
 
@@ -194,6 +195,8 @@ fn is_denied(error: &kube::Error) -> bool {
 /// Our guess: a restarting API server is back after a few of these.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Networks of pods that are logged; our guess, of more the first ones tell where pods are.
+const MAX_LOGGED: usize = 8;
 /// How many changes are looked at in one go; more wait in their watches. Our guess: nodes of a large
 /// cluster report about that often in a minute.
 const MAX_CHANGES: usize = 1024;

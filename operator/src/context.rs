@@ -1,10 +1,12 @@
 //! What every reconcile of one scope shares.
 
+use std::sync::Arc;
+
 use kube::{Client, runtime::events::Recorder};
 
 use crate::{
     apply::Memory, args::RunArgs, cluster, controller::Backoff, metrics::Metrics, reports::Reports,
-    watches::Owned,
+    resolve::Found, validate::memory::Verdicts, watches::Owned,
 };
 
 /// What every reconcile of one scope shares.
@@ -17,8 +19,12 @@ pub struct Context {
     pub facts: cluster::Published,
     /// What the operator made.
     pub owned: Owned,
+    /// What was found of what specs refer to.
+    pub found: Arc<Found>,
     /// What was applied last.
     pub memory: Memory,
+    /// What checking manifests came to.
+    pub verdicts: Verdicts,
     /// Asks pods what they run.
     pub reports: Reports,
     /// Publishes Events.

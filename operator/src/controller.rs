@@ -4,7 +4,7 @@
 //! cluster changes, and from time to time, since pods do not tell what they run. One controller per
 //! watched namespace, or one for all, each while it is this operator's turn ([`crate::leader`]).
 
-use std::{collections::BTreeSet, fs, io, sync::Arc, time::Duration};
+use std::{fs, io, sync::Arc, time::Duration};
 
 use dnsproxy_api::DnsProxy;
 use futures::{Stream, StreamExt as _, future, stream};
@@ -37,9 +37,10 @@ use crate::{
     reconcile::{ReconcileError, chain, reconcile, tell},
     render::labels,
     reports::Reports,
-    resolve::{Kind, Reference},
+    resolve::{Found, Kind, Reference},
     shutdown,
-    watches::{Owned, OwnedChanges, Scope, trim},
+    validate::memory::Verdicts,
+    watches::{self, Owned, OwnedChanges, Scope, trim},
 };
 
 mod backoff;
@@ -86,12 +87,11 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 }
 
 fn scopes(args: &RunArgs) -> Vec<Scope> {
-    if args.namespaces.is_empty() {
+    let namespaces = args.namespaces();
+    if namespaces.is_empty() {
         return vec![Scope::All];
     }
-    // One that is given twice would be reconciled twice.
-    let namespaces = BTreeSet::from_iter(&args.namespaces);
-    namespaces.into_iter().cloned().map(Scope::Namespace).collect()
+    namespaces.into_iter().map(|namespace| Scope::Namespace(namespace.to_owned())).collect()
 }
 
 /// Controls a scope while no other operator does. It stands by with the cluster's facts at hand, and is ready.
@@ -129,18 +129,21 @@ async fn control(
     token: CancellationToken,
 ) {
     let (owned, changes) = Owned::watch(&client, scope);
+    let found = Arc::<Found>::default();
     let context = Arc::new(Context {
         settings: args.into(),
         facts: facts.clone(),
         owned,
+        found: Arc::clone(&found),
         memory: Memory::default(),
+        verdicts: Verdicts::default(),
         reports: Reports::default(),
         recorder: Recorder::new(client.clone(), crate::NAME.into()),
         metrics,
         backoff: Backoff::default(),
         client: client.clone(),
     });
-    triggers(scope, &client, changes, facts)
+    triggers(scope, &client, changes, found, facts)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(token.cancelled_owned())
         .run(measured, retry, context)
@@ -152,13 +155,14 @@ fn triggers(
     scope: &Scope,
     client: &Client,
     owned: OwnedChanges,
+    found: Arc<Found>,
     facts: Published,
 ) -> Controller<Guarded> {
     let (proxies, writer) = reflector::store();
     let config = watcher::Config::default;
     // The operator's own writing of the status does not change the generation.
     let changed = watcher(scope.api::<Guarded>(client.clone()), config())
-        .default_backoff()
+        .backoff(watches::backoff())
         .modify(trim)
         .reflect(writer)
         .applied_objects()
@@ -176,18 +180,19 @@ fn triggers(
         watcher(scope.api::<PartialObjectMeta<ConfigMap>>(client.clone()), config());
     let secret_refs = watcher(scope.api::<PartialObjectMeta<Secret>>(client.clone()), config());
     Controller::for_stream(changed, proxies.clone())
+        .trigger_backoff(backoff::Hardly)
         .owns_stream(config_maps)
         .owns_stream(deployments)
         .owns_stream(pod_disruption_budgets)
         .owns_stream(service_accounts)
         .owns_stream(services)
         .watches_stream(pods, |pod| of_pod(&pod))
-        .watches_stream(config_map_refs.default_backoff().touched_objects(), {
-            let proxies = proxies.clone();
-            move |object| referring(&proxies, Kind::ConfigMap, &object)
+        .watches_stream(config_map_refs.backoff(watches::backoff()).touched_objects(), {
+            let (proxies, found) = (proxies.clone(), found.clone());
+            move |object| referring(&proxies, &found, Kind::ConfigMap, &object)
         })
-        .watches_stream(secret_refs.default_backoff().touched_objects(), move |object| {
-            referring(&proxies, Kind::Secret, &object)
+        .watches_stream(secret_refs.backoff(watches::backoff()).touched_objects(), move |object| {
+            referring(&proxies, &found, Kind::Secret, &object)
         })
         .reconcile_all_on(changes(facts))
 }
@@ -198,13 +203,15 @@ fn of_pod(pod: &Pod) -> Option<ObjectRef<Guarded>> {
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
-/// The objects that refer to this ConfigMap or Secret.
+/// The objects that refer to this ConfigMap or Secret. What was found of it before holds no more.
 fn referring(
     proxies: &Store<Guarded>,
+    found: &Found,
     kind: Kind,
     object: &impl kube::Resource,
 ) -> Vec<ObjectRef<Guarded>> {
     let metadata = object.meta();
+    found.forget(kind, metadata);
     let refers = |proxy: &DnsProxy| {
         let mut references = Reference::all(&proxy.spec).into_iter();
         references.any(|reference| {

@@ -13,7 +13,7 @@ use kube::{
 
 use crate::{
     context::Context,
-    status::conditions::{self, ACCEPTED, PROGRAMMED, READY, is_progress},
+    status::conditions::{self, ACCEPTED, PROGRAMMED, READY, SCALED_TO_ZERO, is_progress},
 };
 
 /// Tells what changed between the object's status and the new one. An Event that cannot be told is lost.
@@ -70,13 +70,16 @@ fn is_obstacle(condition: &Condition) -> bool {
     condition.type_ == PROGRAMMED && condition.status == "False" && !is_progress(condition)
 }
 
-/// That nobody knows is no news, and that pods go on as before follows from what is told of `Accepted`.
+/// That nobody knows is no news, that pods go on as before follows from what is told of `Accepted`, and that none run
+/// where none are wanted from what is told of `Available`.
 fn is_said_elsewhere(condition: &Condition) -> bool {
-    condition.status == "Unknown" || condition.reason == "NotAccepted"
+    let is_of_available = condition.type_ == PROGRAMMED && condition.reason == SCALED_TO_ZERO;
+    condition.status == "Unknown" || condition.reason == "NotAccepted" || is_of_available
 }
 
 fn event(condition: &Condition) -> Event {
-    let is_normal = condition.status == "True" || is_progress(condition);
+    let is_wanted = condition.status == "True" || condition.reason == SCALED_TO_ZERO;
+    let is_normal = is_wanted || is_progress(condition);
     Event {
         type_: if is_normal { EventType::Normal } else { EventType::Warning },
         reason: condition.reason.clone(),
@@ -129,6 +132,19 @@ mod tests {
         let pending = status("Programmed", "False", "Pending");
 
         assert_eq!(told(Some(&programmed), &pending), [(EventType::Normal, "Pending".into())]);
+    }
+
+    #[test]
+    fn that_no_pods_are_wanted_is_told_once_and_no_warning() {
+        let zero = |type_| status(type_, "False", "ScaledToZero");
+        let [programmed, available] =
+            ["Programmed", "Available"].map(|type_| status(type_, "True", "Yes"));
+
+        assert_eq!(told(Some(&programmed), &zero("Programmed")), []);
+        assert_eq!(
+            told(Some(&available), &zero("Available")),
+            [(EventType::Normal, "ScaledToZero".into())]
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
     metrics::Metrics,
     reports::Reports,
     resolve::Resolved,
-    validate::{ValidatedDnsProxy, validate},
+    validate::{ValidatedDnsProxy, check, filled_in, memory::Verdicts},
     watches::Owned,
 };
 
@@ -50,7 +50,13 @@ pub(crate) fn proxy(name: &str) -> DnsProxy {
 
 /// A fixture, validated in an ordinary cluster.
 pub(crate) fn validated(name: &str) -> ValidatedDnsProxy {
-    validate(&proxy(name), &resolved(), IMAGE).unwrap()
+    filled_in_after_check(&proxy(name), IMAGE)
+}
+
+/// An object, validated in an ordinary cluster, with this image where it names none.
+pub(crate) fn filled_in_after_check(proxy: &DnsProxy, image: &str) -> ValidatedDnsProxy {
+    check(proxy, vec![], &facts(), image).unwrap();
+    filled_in(proxy, &facts(), image)
 }
 
 /// What is known in an ordinary cluster.
@@ -88,7 +94,9 @@ pub(crate) fn context(client: Client) -> Context {
             services: filled([]),
             is_ready: Arc::default(),
         },
+        found: Arc::default(),
         memory: Memory::default(),
+        verdicts: Verdicts::default(),
         reports: Reports::default(),
         recorder: Recorder::new(client.clone(), crate::NAME.into()),
         metrics: Metrics::default(),

@@ -14,8 +14,11 @@ use crate::{
     render::render,
     reports,
     resolve::{ResolveError, Resolved, resolve},
-    status::{self, Observed, StatusError},
-    validate::{ValidatedDnsProxy, validate},
+    status::{self, Observed, StatusError, conditions::told},
+    validate::{
+        check, filled_in, loops,
+        memory::{Grounds, Known, Verdict},
+    },
 };
 
 /// Why one reconcile ended early; it is tried again.
@@ -99,19 +102,21 @@ fn of_api_server<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
 
 async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileError> {
     let resolved = resolve(proxy, context).await?;
-    let valid = validated(proxy, &resolved, context).await?;
+    let verdict = checked(proxy, &resolved, context).await?;
+    let image = &context.settings.image;
+    let valid = verdict.is_ok().then(|| filled_in(proxy, &resolved.facts, image));
     let manifests = valid.as_ref().map(render);
     let applied = match &manifests {
-        Ok(manifests) => apply::apply(proxy, manifests, context).await?,
+        Some(manifests) => apply::apply(proxy, manifests, context).await?,
         // An invalid manifest changes nothing that runs.
-        Err(_) => Applied::running(proxy, context),
+        None => Applied::running(proxy, context),
     };
     let pods = reports::collect(proxy, context).await;
     let is_delivering = hasten::pods(&pods, &applied, &resolved.missing, context).await;
     let observed = Observed {
         proxy,
-        problems: valid.as_ref().err().map_or(&[], Vec::as_slice),
-        warnings: valid.as_ref().map_or(&[], |valid| valid.warnings.as_slice()),
+        problems: verdict.as_ref().err().map_or(&[], Vec::as_slice),
+        warnings: verdict.as_ref().map_or(&[], Vec::as_slice),
         resolved: &resolved,
         applied: &applied,
         pods: &pods,
@@ -123,28 +128,51 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
     Ok(Action::requeue(if is_moving { IN_MOTION } else { AT_REST }))
 }
 
-async fn validated(
+async fn checked(
     proxy: &DnsProxy,
     resolved: &Resolved,
     context: &Context,
-) -> Result<Validated, ReconcileError> {
-    let (checked, resolved) = (proxy.clone(), resolved.clone());
-    let image = context.settings.image.clone();
-    apart(proxy, context, move || validate(&checked, &resolved, &image)).await
+) -> Result<Verdict, ReconcileError> {
+    let (object, image) = (proxy.clone(), context.settings.image.clone());
+    checked_by(proxy, resolved, context, move |grounds| {
+        let (facts, loops) = grounds.parts();
+        let outcome = check(&object, loops, facts, &image);
+        outcome.map(|warnings| told(&warnings)).map_err(|problems| told(&problems))
+    })
+    .await
 }
 
-type Validated = Result<ValidatedDnsProxy, Vec<Problem>>;
+/// As it was checked, if nothing has changed since; what is still checked for an earlier reconcile, which did not wait for
+/// it, is waited for.
+async fn checked_by(
+    proxy: &DnsProxy,
+    resolved: &Resolved,
+    context: &Context,
+    check: impl FnOnce(&Grounds) -> Verdict + Send + 'static,
+) -> Result<Verdict, ReconcileError> {
+    let grounds = Grounds::new(proxy, resolved.facts.clone(), loops(proxy, resolved));
+    let mut turn = context.verdicts.turn(proxy).await;
+    if let Some(verdict) = turn.as_ref().and_then(|known| known.verdict(&grounds)) {
+        return Ok(verdict);
+    }
+    let check = move || {
+        let verdict = check(&grounds);
+        *turn = Some(Known::new(grounds, verdict.clone()));
+        verdict
+    };
+    apart(proxy, context, check).await
+}
 
 /// On a thread of its own: a manifest may have thousands of patterns and tests, and other objects wait. A panic
 /// is about this one manifest, and must not end what is done for the others.
 async fn apart(
     proxy: &DnsProxy,
     context: &Context,
-    check: impl FnOnce() -> Validated + Send + 'static,
-) -> Result<Validated, ReconcileError> {
+    check: impl FnOnce() -> Verdict + Send + 'static,
+) -> Result<Verdict, ReconcileError> {
     match tokio::task::spawn_blocking(check).await.map_err(JoinError::try_into_panic) {
         Ok(valid) => Ok(valid),
-        Err(Ok(panic)) => Ok(Err(vec![report_panic(&*panic, proxy, context)])),
+        Err(Ok(panic)) => Ok(Err(told(&[report_panic(&*panic, proxy, context)]))),
         Err(Err(_cancelled)) => Err(ReconcileError::Ended),
     }
 }

@@ -57,6 +57,12 @@ pub fn render(proxy: &ValidatedDnsProxy) -> Manifests {
     }
 }
 
+/// How large the text is that the pods read, in octets.
+#[must_use]
+pub fn text_size(proxy: &ValidatedDnsProxy) -> usize {
+    manifest::text(proxy).len()
+}
+
 /// The metadata of an object that belongs to the `DnsProxy` and has its name.
 fn metadata(proxy: &ValidatedDnsProxy) -> ObjectMeta {
     ObjectMeta {

@@ -13,7 +13,9 @@ use dnsproxy_api::DnsProxy;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt as _, api::ObjectMeta};
+use tokio::time::Instant;
 
+pub use found::Found;
 pub use reference::{Kind, Reference};
 
 use crate::{
@@ -21,6 +23,7 @@ use crate::{
     context::Context,
 };
 
+mod found;
 mod keys;
 mod reference;
 
@@ -68,7 +71,8 @@ pub async fn resolve(proxy: &DnsProxy, context: &Context) -> Result<Resolved, Re
     context.owned.ready().await.map_err(|_| ResolveError::Ended)?;
     let facts = facts(context).await?;
     let namespace = proxy.namespace().unwrap_or_default();
-    let missing = missing(&context.client, &namespace, Reference::all(&proxy.spec)).await?;
+    let references = Reference::all(&proxy.spec);
+    let missing = missing(&context.client, &context.found, &namespace, references).await?;
     Ok(Resolved { facts, missing, own_services: own_services(context) })
 }
 
@@ -79,9 +83,11 @@ async fn facts(context: &Context) -> Result<Arc<Facts>, ResolveError> {
 }
 
 /// What does not exist of these. Each object is looked for once, whatever the number of its keys, and several at the
-/// same time: a reconcile must come to its end with as many as a manifest may have.
+/// same time: a reconcile must come to its end with as many as a manifest may have. What was found before is not looked
+/// for at all until something is heard of it.
 async fn missing(
     client: &Client,
+    found: &Found,
     namespace: &str,
     references: BTreeSet<Reference>,
 ) -> Result<BTreeMap<Reference, Absence>, ResolveError> {
@@ -89,14 +95,20 @@ async fn missing(
     let (possible, impossible): (BTreeSet<_>, BTreeSet<_>) =
         references.into_iter().partition(Reference::is_possible);
     let impossible = impossible.into_iter().map(|reference| (reference, Absence::Object));
+    let look = found.look(Instant::now());
+    let asked = possible.into_iter().filter(|reference| !found.has(namespace, reference, look));
+    let asked: BTreeSet<_> = asked.collect();
     let mut objects = BTreeMap::<_, Vec<_>>::new();
-    for reference in possible {
+    for reference in asked.iter().cloned() {
         objects.entry((reference.kind, reference.name.clone())).or_default().push(reference);
     }
     let looks: Vec<_> =
         objects.into_values().map(|references| absent(client, namespace, references)).collect();
     let absent: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).try_collect().await?;
-    Ok(absent.into_iter().flatten().chain(impossible).collect())
+    let absent: BTreeMap<_, _> = absent.into_iter().flatten().collect();
+    let present = asked.into_iter().filter(|reference| !absent.contains_key(reference));
+    found.remember(namespace, present.collect(), look);
+    Ok(absent.into_iter().chain(impossible).collect())
 }
 
 /// What does not exist of these references to one object.
@@ -200,16 +212,44 @@ mod tests {
         };
         let references = (0..512).flat_map(|name| (0..8).map(move |key| reference(name, key)));
         let answer = Duration::from_millis(200);
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let (missing, asked) = ApiServer::default()
             .answering_after(answer)
             .during(async |client| {
-                missing(&client, "resolvers", references.collect()).await.unwrap()
+                missing(&client, &Found::default(), "resolvers", references.collect())
+                    .await
+                    .unwrap()
             })
             .await;
 
         assert_eq!((missing.len(), asked.len()), (4096, 512));
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn what_was_found_is_looked_for_again_when_it_changes_and_what_is_missing_always() {
+        let metadata = ObjectMeta {
+            name: Some("corp-ca".into()),
+            namespace: Some("resolvers".into()),
+            ..ObjectMeta::default()
+        };
+        let object = json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata,
+        });
+        let proxy = fixtures::proxy("full");
+        let (_, asked) = ApiServer::default()
+            .with(CA, object)
+            .during(async |client| {
+                let context = fixtures::context(client);
+                let first = resolve(&proxy, &context).await.unwrap();
+                assert_eq!(resolve(&proxy, &context).await.unwrap().missing, first.missing);
+                context.found.forget(Kind::ConfigMap, &metadata);
+                assert_eq!(resolve(&proxy, &context).await.unwrap().missing, first.missing);
+            })
+            .await;
+
+        let of = |name: &str| asked.iter().filter(|line| line.contains(name)).count();
+        assert_eq!((of("/corp-ca"), of("/ads"), of("/dot-client")), (2, 3, 3), "{asked:#?}");
     }
 
     #[tokio::test]

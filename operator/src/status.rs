@@ -7,7 +7,6 @@
 use dnsproxy_api::{
     DnsProxy, DnsProxyStatus,
     v1alpha1::{DnsConfig, DnsConfigOption},
-    validate::Problem,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -35,10 +34,10 @@ mod upstreams;
 pub struct Observed<'a> {
     /// The object.
     pub proxy: &'a DnsProxy,
-    /// What is wrong with its manifest.
-    pub problems: &'a [Problem],
-    /// What is allowed in it and probably not meant.
-    pub warnings: &'a [Problem],
+    /// What is wrong with its manifest, as it is told.
+    pub problems: &'a [String],
+    /// What is allowed in it and probably not meant, as it is told.
+    pub warnings: &'a [String],
     /// What is known beyond it.
     pub resolved: &'a Resolved,
     /// What is there.

@@ -1,5 +1,5 @@
 //! Validation: from an object and what is known beyond it to a [`ValidatedDnsProxy`], the only thing
-//! that rendering may read. Pure.
+//! that rendering may read. Pure. What the check came to is remembered ([`memory`]).
 //!
 //! What a manifest may say is decided by the code of `dnsproxy check`; here is only what takes a
 //! cluster to know: that nothing asks itself.
@@ -18,8 +18,11 @@ use kube::{Resource as _, ResourceExt as _};
 
 use crate::{
     cluster::{Facts, networks},
+    render::{self, config_map::MAX_OCTETS},
     resolve::{Reference, Resolved},
 };
+
+pub mod memory;
 
 /// A `DnsProxy` that can be rendered: every value is there, every reference has its place.
 #[derive(Clone, Debug)]
@@ -44,56 +47,77 @@ pub struct ValidatedDnsProxy {
     pub replicas: i32,
     /// How long a pod may take to end, in seconds.
     pub grace_period: i64,
-    /// What is allowed and probably not meant.
-    pub warnings: Vec<Problem>,
 }
 
-/// Checks everything that can be checked without changing anything.
+/// Checks everything that can be checked without changing anything. What depends on other objects than the cluster's
+/// own is in `loops`, of [`loops`]. This may take long: a manifest may have thousands of patterns and tests.
 ///
 /// # Errors
-/// All problems at once, each with its path.
-pub fn validate(
+/// All problems at once, each with its path. Otherwise what is allowed and probably not meant.
+pub fn check(
     proxy: &DnsProxy,
-    resolved: &Resolved,
+    loops: Vec<Problem>,
+    facts: &Facts,
     default_image: &str,
-) -> Result<ValidatedDnsProxy, Vec<Problem>> {
+) -> Result<Vec<Problem>, Vec<Problem>> {
     let mut problems = dnsproxy_api::validate::problems(proxy, Place::Cluster);
-    problems.extend(loops(proxy, resolved));
-    let Some(owner) = proxy.controller_owner_ref(&()) else {
+    problems.extend(loops);
+    if proxy.controller_owner_ref(&()).is_none() {
         problems
             .push(Problem::new("metadata.uid", "missing: the object was not read from a cluster"));
-        return Err(problems);
-    };
-    if !problems.is_empty() {
-        return Err(problems);
     }
-    let failures = failed_tests(proxy, resolved);
-    if !failures.is_empty() {
-        return Err(failures);
+    if problems.is_empty() {
+        problems = failed_tests(proxy, facts);
     }
+    if problems.is_empty() {
+        problems.extend(oversize(render::text_size(&filled_in(proxy, facts, default_image))));
+    }
+    match &*problems {
+        [] => Ok(dnsproxy_api::validate::warnings(proxy, Place::Cluster)),
+        _ => Err(problems),
+    }
+}
+
+/// Fills in what a manifest that was checked leaves to the cluster and to defaults.
+#[must_use]
+pub fn filled_in(proxy: &DnsProxy, facts: &Facts, default_image: &str) -> ValidatedDnsProxy {
     let spec = &proxy.spec;
     let workload = spec.workload.clone().unwrap_or_default();
-    Ok(ValidatedDnsProxy {
+    let owner = proxy.controller_owner_ref(&()).unwrap_or_default();
+    ValidatedDnsProxy {
         name: proxy.name_any(),
         namespace: proxy.namespace().unwrap_or_default(),
         // A deletion in the foreground waits until what was made for the object is gone.
         owner: OwnerReference { block_owner_deletion: Some(true), ..owner },
-        cluster_dns: cluster_dns(spec, &resolved.facts),
-        allow: allow(spec, &resolved.facts),
+        cluster_dns: cluster_dns(spec, facts),
+        allow: allow(spec, facts),
         references: Reference::all(spec),
         image: workload.image.unwrap_or_else(|| default_image.to_owned()),
         replicas: workload.replicas.unwrap_or(defaults::REPLICAS),
         grace_period: grace_period(spec),
-        warnings: dnsproxy_api::validate::warnings(proxy, Place::Cluster),
         spec: spec.clone(),
-    })
+    }
+}
+
+/// The pods read the manifest from one ConfigMap; what it refers to has its own.
+fn oversize(size: usize) -> Option<Problem> {
+    let message = || {
+        format!(
+            "too large for a ConfigMap: what pods read of it takes {size} octets, {MAX_OCTETS} at most; give names by lists and \
+             hosts with ConfigMaps of their own (spec.lists[].sources[].configMap)"
+        )
+    };
+    (size > MAX_OCTETS).then(|| Problem::new("spec", message()))
 }
 
 /// What of `spec.tests` does not come out, with the cluster's DNS and networks as the pods will know them.
-fn failed_tests(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
+fn failed_tests(proxy: &DnsProxy, facts: &Facts) -> Vec<Problem> {
+    if proxy.spec.tests.is_none() {
+        return Vec::new();
+    }
     let mut proxy = proxy.clone();
-    proxy.spec.cluster_dns = cluster_dns(&proxy.spec, &resolved.facts);
-    if let Some(allow) = allow(&proxy.spec, &resolved.facts) {
+    proxy.spec.cluster_dns = cluster_dns(&proxy.spec, facts);
+    if let Some(allow) = allow(&proxy.spec, facts) {
         proxy.spec.access.get_or_insert_default().allow = Some(allow);
     }
     dnsproxy::expectations::problems_without_files(&proxy)
@@ -122,8 +146,7 @@ fn cluster_dns(spec: &DnsProxySpec, facts: &Facts) -> Option<ClusterDns> {
     let server = facts.dns.as_ref();
     let addresses = written(spec, |block| &block.addresses)
         .or_else(|| server.map(|server| server.addresses.clone()))?;
-    let zones =
-        || networks::reverse_zones(&[&*facts.service_networks, &*facts.pod_networks].concat());
+    let zones = || networks::reverse_zones(&facts.service_networks, &facts.pod_networks);
     let endpoints = || {
         let addresses = server.iter().flat_map(|server| &server.endpoints);
         // More than a manifest may have, a guard can do without.
@@ -205,7 +228,8 @@ fn duration(text: Option<&str>, default: units::Duration) -> Duration {
 }
 
 /// Nothing may ask itself: neither as the cluster's DNS nor as an upstream.
-fn loops(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
+#[must_use]
+pub fn loops(proxy: &DnsProxy, resolved: &Resolved) -> Vec<Problem> {
     let own = format!("{}/{}", proxy.namespace().unwrap_or_default(), proxy.name_any());
     let cluster = proxy.spec.cluster_dns.iter().flat_map(|block| block.addresses.iter().flatten());
     let cluster = cluster.enumerate().filter_map(|(index, address)| {
@@ -235,143 +259,4 @@ fn service_at<'a>(resolved: &'a Resolved, address: &str) -> Option<&'a String> {
 const GRACE_MARGIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
-mod tests {
-    use dnsproxy_api::v1alpha1::Access;
-
-    use super::*;
-    use crate::fixtures;
-
-    fn problems(proxy: &DnsProxy, resolved: &Resolved) -> Vec<String> {
-        let outcome = validate(proxy, resolved, fixtures::IMAGE);
-        outcome.err().unwrap_or_default().iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn problems_are_those_of_check_with_their_paths() {
-        let problems = problems(&fixtures::proxy("invalid"), &fixtures::resolved());
-
-        for path in [
-            "spec.upstreams[0].tls.pins[0]: ",
-            "spec.upstreams[1].name: ",
-            "spec.routes[0].upstreams[0]: ",
-        ] {
-            assert!(
-                problems.iter().any(|problem| problem.starts_with(path)),
-                "{path} in {problems:#?}"
-            );
-        }
-    }
-
-    #[test]
-    fn nothing_may_ask_itself() {
-        let mut proxy = fixtures::proxy("minimal");
-        proxy.spec.cluster_dns = Some(ClusterDns {
-            addresses: Some(vec!["10.96.0.54:53".into()]),
-            ..ClusterDns::default()
-        });
-        proxy.spec.upstreams[0].addresses.push("10.96.0.53".into());
-        let own_services = vec![
-            ("10.96.0.53".parse().unwrap(), "resolvers/edge".to_owned()),
-            ("10.96.0.54".parse().unwrap(), "resolvers/other".to_owned()),
-        ];
-        let resolved = Resolved { own_services, ..fixtures::resolved() };
-
-        assert_eq!(
-            problems(&proxy, &resolved),
-            [
-                "spec.clusterDNS.addresses[0]: 10.96.0.54:53 is the address of DnsProxy resolvers/other: it would ask itself",
-                "spec.upstreams[0].addresses[1]: 10.96.0.53 is the address of this DnsProxy: it would ask itself",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_written_of_the_cluster_dns_wins_value_by_value() {
-        let mut spec = fixtures::proxy("minimal").spec;
-        spec.cluster_dns = Some(ClusterDns {
-            domain: Some("corp.example".into()),
-            reverse_zones: Some(vec!["10.in-addr.arpa".into()]),
-            endpoints: Some(vec![]),
-            ..ClusterDns::default()
-        });
-
-        let rendered = cluster_dns(&spec, &fixtures::facts()).unwrap();
-        assert_eq!(rendered.addresses.unwrap(), ["10.96.0.10"], "discovered");
-        assert_eq!(rendered.domain.unwrap(), "corp.example", "written");
-        assert_eq!(rendered.reverse_zones.unwrap(), ["10.in-addr.arpa"], "written");
-        assert_eq!(
-            rendered.endpoints.unwrap(),
-            ["10.244.0.2", "10.244.0.3"],
-            "an empty list says nothing"
-        );
-    }
-
-    #[test]
-    fn tests_of_a_manifest_know_who_may_ask_as_its_pods_do() {
-        let mut proxy = fixtures::proxy("minimal");
-        let test = serde_json::json!({
-            "name": "www.example.com", "client": "203.0.113.7", "expect": {"route": "default"},
-        });
-        proxy.spec.tests = Some(vec![serde_json::from_value(test).unwrap()]);
-        let mut resolved = fixtures::resolved();
-        assert_ne!(problems(&proxy, &resolved), Vec::<String>::new(), "a foreigner");
-
-        let facts = std::sync::Arc::make_mut(&mut resolved.facts);
-        facts.node_addresses.push("203.0.113.7".parse().unwrap());
-        assert_eq!(problems(&proxy, &resolved), Vec::<String>::new(), "a node");
-    }
-
-    #[test]
-    fn no_more_endpoints_are_rendered_than_a_manifest_may_have() {
-        let mut facts = fixtures::facts();
-        let server = facts.dns.as_mut().unwrap();
-        server.endpoints =
-            (0..2000_u32).map(|it| std::net::Ipv4Addr::from_bits(it).into()).collect();
-
-        let rendered = cluster_dns(&fixtures::proxy("minimal").spec, &facts).unwrap();
-        assert_eq!(rendered.endpoints.unwrap().len(), bounds::ENDPOINTS as usize);
-    }
-
-    #[test]
-    fn a_cluster_with_more_networks_than_a_manifest_may_have_is_allowed_in_part() {
-        let mut facts = fixtures::facts();
-        let node = |it: u32| std::net::Ipv4Addr::from_bits(0xc633_6400 + 2 * it);
-        facts.node_addresses = (0..300).map(|it| node(it).into()).collect();
-        let mut spec = fixtures::proxy("minimal").spec;
-
-        assert_eq!(allow(&spec, &facts).unwrap().len(), bounds::NETWORKS as usize);
-        assert_eq!(left_out(&spec, &facts), 300 + 9 - 256);
-
-        spec.access =
-            Some(Access { deny: Some(vec!["198.51.101.0/24".into()]), ..Access::default() });
-        assert_eq!(left_out(&spec, &facts), 0, "who is denied needs no room");
-        spec.access =
-            Some(Access { allow: Some(vec!["198.51.0.0/16".into()]), ..Access::default() });
-        assert_eq!(left_out(&spec, &facts), 0, "it was written who may ask");
-    }
-
-    #[test]
-    fn the_cluster_may_ask_wherever_its_addresses_are() {
-        let mut facts = fixtures::facts();
-        let spec = fixtures::proxy("minimal").spec;
-        assert_eq!(allow(&spec, &facts), None, "the defaults cover it");
-
-        facts.node_addresses.push("203.0.113.7".parse().unwrap());
-        let allowed = allow(&spec, &facts).unwrap();
-        assert!(allowed.contains(&"203.0.113.7/32".to_owned()), "{allowed:?}");
-        assert!(allowed.contains(&"10.0.0.0/8".to_owned()), "the defaults stay: {allowed:?}");
-
-        let mut spec = spec;
-        let deny = vec!["192.168.0.0/16".to_owned(), "203.0.113.0/24".to_owned()];
-        spec.access = Some(Access { deny: Some(deny), ..Access::default() });
-        let allowed = allow(&spec, &facts).unwrap();
-        let is_denied = |network: &&String| {
-            network.starts_with("192.168.") || network.starts_with("203.0.113.")
-        };
-        assert_eq!(allowed.iter().find(is_denied), None, "pods refuse a manifest with both");
-        assert!(allowed.contains(&"10.0.0.0/8".to_owned()), "{allowed:?}");
-
-        let written = fixtures::proxy("without_cluster_dns").spec;
-        assert_eq!(allow(&written, &facts), None, "what was written is what holds");
-    }
-}
+mod tests;

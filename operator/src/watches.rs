@@ -3,8 +3,9 @@
 //! A watch gives two things: a store to read from, and the stream that fills it, which whoever is
 //! triggered by it has to poll. What nobody reads is dropped before it is stored.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
+use backon::ExponentialBuilder;
 use dnsproxy_api::DnsProxy;
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::{
@@ -60,8 +61,15 @@ where
 {
     let (store, writer) = reflector::store();
     let changes =
-        watcher(api, config).default_backoff().modify(trim).reflect(writer).touched_objects();
+        watcher(api, config).backoff(backoff()).modify(trim).reflect(writer).touched_objects();
     (store, changes.boxed())
+}
+
+/// How long a watch waits after an error. An API server that is back is heard within [`LONGEST`] and as much again by
+/// jitter: the runtime's own thirty seconds would leave everybody blind for longer than most API servers restart.
+pub fn backoff() -> watcher::ExponentialBackoff {
+    let builder = ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST);
+    builder.without_max_times().with_jitter().into()
 }
 
 /// Drops what only the API server needs.
@@ -179,9 +187,13 @@ impl Owned {
     }
 }
 
+/// As client-go begins.
+const FIRST: Duration = Duration::from_millis(800);
+/// Of one of a dozen watches, so that a server in trouble is asked less than three times a second. Our guess.
+const LONGEST: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use futures::{future, stream::FuturesUnordered};
 

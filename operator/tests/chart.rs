@@ -38,7 +38,7 @@ fn every_argument_of_the_chart_is_one_of_the_operator() {
 
     let Command::Run(run) = args.unwrap().command else { panic!("not `run`") };
     assert!(run.fast_reload, "{arguments:?}");
-    assert_eq!(run.namespaces, ["x"], "{arguments:?}");
+    assert_eq!(Vec::from_iter(run.namespaces()), ["x"], "{arguments:?}");
     assert!(run.leader_elect, "the chart lets two run at a time");
 }
 

@@ -57,20 +57,25 @@ fn at_rest_nothing_is_written() {
 fn what_others_change_of_ours_is_put_back_and_what_they_add_is_left() {
     let namespace = running("drift");
     namespace.kubectl(&["annotate", "deployment", "default", "somebody=else"]).expect_done();
-    namespace
-        .kubectl(&[
-            "patch",
-            "service",
-            "default",
-            "--type=json",
-            "-p",
-            r#"[{"op":"replace","path":"/spec/ports/0/targetPort","value":9999}]"#,
-        ])
-        .expect_done();
+    let replace = |kind: &str, path: &str, value: u16| {
+        let patch = json!([{"op": "replace", "path": path, "value": value}]).to_string();
+        namespace.kubectl(&["patch", kind, "default", "--type=json", "-p", &patch]).expect_done();
+    };
+    // The API server knows a port by its number: an edited one is another one for it.
+    let container = "/spec/template/spec/containers/0/ports/0/containerPort";
+    replace("service", "/spec/ports/0/targetPort", 9999);
+    replace("service", "/spec/ports/0/port", 5300);
+    replace("deployment", container, 5300);
 
-    eventually("the port put back", || {
+    eventually("the ports put back", || {
         let service = namespace.get("service", "default");
-        (service["spec"]["ports"][0]["targetPort"] != 9999).then_some(())
+        let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+        let is_ours = |port: &Value| port["port"] == 53 && port["targetPort"] == port["name"];
+        let deployment = namespace.get("deployment", "default");
+        let is_back = ports.len() == 2
+            && ports.iter().all(is_ours)
+            && deployment.pointer(container) == Some(&json!(5353));
+        is_back.then_some(())
     });
     let deployment = namespace.get("deployment", "default");
     assert_eq!(deployment["metadata"]["annotations"]["somebody"], "else");

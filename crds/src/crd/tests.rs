@@ -156,7 +156,6 @@ fn lists_that_a_deployment_has_by_key_are_so_here() {
     });
 
     let expected = [
-        (".spec.workload.resources.claims", vec!["name"]),
         (".spec.workload.template.spec.imagePullSecrets", vec!["name"]),
         (
             ".spec.workload.template.spec.topologySpreadConstraints",

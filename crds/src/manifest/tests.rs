@@ -116,6 +116,11 @@ fn the_shape_of_a_manifest_is_that_of_the_schema() {
             ],
         ),
         (
+            "claims of resources, which pods here have none of",
+            format!("{{upstreams: [{upstream}], workload: {{resources: {{claims: [{{name: gpu}}]}}}}}}"),
+            vec!["5: spec.workload.resources.claims: unknown field"],
+        ),
+        (
             "padding beside TLS",
             "{upstreams: [{name: a, addresses: [192.0.2.1], padding: Disabled}]}".into(),
             vec!["5: spec.upstreams[0].padding: unknown field"],
@@ -501,7 +506,8 @@ fn every_text_survives_writing() {
     ];
 
     for text in texts {
-        let value = serde_json::json!({"outer": {text: [text, {"inner": text}]}});
+        let many = vec![text; 50];
+        let value = serde_json::json!({"outer": {text: [text, {"inner": text}]}, "many": many});
         let written = yaml_text(&value);
         let (documents, problems) = yaml::documents(&written);
         assert!(problems.is_empty(), "{text:?}: {problems:?}\n{written}");
@@ -518,7 +524,27 @@ fn every_text_survives_writing() {
             is_safe(&items[0]) && is_safe(items[1].get("inner").unwrap()),
             "{text:?}:\n{written}"
         );
+        let yaml::Content::List(many) = &documents[0].get("many").unwrap().content else {
+            panic!("{written}")
+        };
+        assert!(many.len() == 50 && many.iter().all(is_safe), "{text:?}:\n{written}");
     }
+}
+
+#[test]
+fn a_long_list_takes_hardly_more_room_than_in_json() {
+    let names: Vec<_> = (0..20_000).map(|it| format!("ads{it}.example.com")).collect();
+    let rule =
+        serde_json::json!({"name": "ads", "match": {"names": {"exact": &names}}, "block": {}});
+    let mut proxy = parse_one(MINIMAL).unwrap();
+    proxy.spec.rules = Some(vec![serde_json::from_value(rule).unwrap()]);
+    let written = write(&proxy);
+
+    let read = parse_one(&written).unwrap().spec.rules.unwrap().swap_remove(0);
+    assert!(read.matches.names.unwrap().exact == Some(names), "it reads back the same");
+    let json = serde_json::to_string(&proxy).unwrap();
+    assert!(written.len() < json.len() * 11 / 10, "{} and {}", written.len(), json.len());
+    assert!(written.lines().all(|line| line.len() <= 140), "lines that can be read");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn prune(value: &mut Value, schema: &JSONSchemaProps) {
     }
 }
 
-/// Any JSON value as YAML in block style, with a line break at its end.
+/// Any JSON value as YAML in block style but for long lists, with a line break at its end.
 pub(crate) fn yaml_text(value: &Value) -> String {
     let mut text = String::new();
     match value {
@@ -76,6 +76,10 @@ fn map(text: &mut String, members: &Map<String, Value>, indent: usize, mut is_it
                 text.push_str(":\n");
                 map(text, members, indent + 2, false);
             }
+            Value::Array(items) if is_long(items) => {
+                text.push_str(":\n");
+                flow(text, items, indent + 2);
+            }
             Value::Array(items) if !items.is_empty() => {
                 text.push_str(":\n");
                 list(text, items, indent + 2);
@@ -99,6 +103,36 @@ fn list(text: &mut String, items: &[Value], indent: usize) {
             }
         }
     }
+}
+
+/// A line for each of thousands of names would be indentation for the most part, and a ConfigMap holds little.
+fn is_long(items: &[Value]) -> bool {
+    let is_short_scalar = |item: &Value| match item {
+        Value::String(text) => !text.contains('\n'),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::Array(_) | Value::Object(_) => false,
+    };
+    items.len() > FEW && items.iter().all(is_short_scalar)
+}
+
+/// A list in brackets, in lines of about [`WIDTH`].
+fn flow(text: &mut String, items: &[Value], indent: usize) {
+    pad(text, indent);
+    let mut line = text.len();
+    for (index, item) in items.iter().enumerate() {
+        let item = inline(item, 0);
+        if index == 0 {
+            text.push('[');
+        } else if text.len() - line + item.len() > WIDTH {
+            text.push_str(",\n");
+            line = text.len();
+            pad(text, indent + 1);
+        } else {
+            text.push_str(", ");
+        }
+        text.push_str(&item);
+    }
+    text.push_str("]\n");
 }
 
 fn pad(text: &mut String, indent: usize) {
@@ -163,6 +197,11 @@ fn quoted(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+/// So many items have a line each, which is easier to read and to compare. Our guess.
+const FEW: usize = 12;
+/// What fits beside the margin of most editors. Our guess.
+const WIDTH: usize = 120;
 
 /// What belongs to the author rather than to the API server.
 const KEPT_METADATA: [&str; 5] = ["annotations", "generation", "labels", "name", "namespace"];

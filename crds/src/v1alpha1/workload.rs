@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    Affinity, LocalObjectReference, ResourceRequirements, Toleration, TopologySpreadConstraint,
+use k8s_openapi::{
+    api::core::v1::{Affinity, LocalObjectReference, Toleration, TopologySpreadConstraint},
+    apimachinery::pkg::api::resource::Quantity,
 };
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -27,11 +28,24 @@ pub struct Workload {
     /// What the proxy's container asks for and may use at most. Absent: a twentieth of a core and 32Mi,
     /// at most 128Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
+    pub resources: Option<Resources>,
 
     /// What is added to the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<PodTemplate>,
+}
+
+/// A subset of ResourceRequirements, with the same spelling.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// The most that it may use, by resource: `cpu`, `memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, Quantity>>,
+
+    /// What a node must have left for it, by resource. Absent: as much as the limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<BTreeMap<String, Quantity>>,
 }
 
 /// A subset of a PodTemplateSpec, with the same spelling.

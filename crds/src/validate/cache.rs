@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Place, Report};
+use super::{Place, Report, workload::octets};
 use crate::{
     bounds, defaults,
     units::{ByteSize, Duration},
@@ -101,7 +101,7 @@ fn check_size(
 /// How much memory a pod may have, where that is known.
 fn memory_limit(workload: Option<&Workload>) -> Option<ByteSize> {
     let Some(resources) = workload.and_then(|workload| workload.resources.as_ref()) else {
-        return defaults::MEMORY_LIMIT.parse().ok();
+        return octets(defaults::MEMORY_LIMIT);
     };
-    resources.limits.as_ref()?.get("memory")?.0.parse().ok()
+    octets(&resources.limits.as_ref()?.get("memory")?.0)
 }

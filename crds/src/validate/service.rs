@@ -34,8 +34,18 @@ fn check_addresses(service: &Service, report: &mut Report) {
         let message = "a second address must be of the other family";
         report.require(one.0.is_ipv4() != other.0.is_ipv4(), format!("{list}[{index}]"), message);
     }
+    report.require(
+        all.len() <= 1 || is_dual_stack(service),
+        &*list,
+        "two addresses need ipFamilyPolicy PreferDualStack or RequireDualStack",
+    );
     let is_same = first.is_none_or(|first| all.first().is_some_and(|other| other == first));
     report.require(is_same, list, "the first one must be clusterIP");
+}
+
+/// Kubernetes does not take two of either for less.
+fn is_dual_stack(service: &Service) -> bool {
+    service.ip_family_policy.as_deref().is_some_and(|policy| policy != "SingleStack")
 }
 
 fn check_families(service: &Service, report: &mut Report) {
@@ -47,23 +57,27 @@ fn check_families(service: &Service, report: &mut Report) {
         let is_new = families.iter().take(index).all(|known| known != family);
         report.require(is_new, format!("{path}[{index}]"), format!("{family} stands here twice"));
     }
-    let is_single =
-        service.ip_family_policy.as_deref().is_none_or(|policy| policy == "SingleStack");
     report.require(
-        !is_single || families.len() <= 1,
+        families.len() <= 1 || is_dual_stack(service),
         path,
         "two families need ipFamilyPolicy PreferDualStack or RequireDualStack",
     );
-    let addresses = service.cluster_ips.iter().flatten().chain(&service.cluster_ip);
-    for address in addresses.filter_map(|text| text.parse::<IpAddr>().ok()) {
-        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-        let is_listed = families.iter().any(|listed| listed == family);
-        report.require(
-            is_listed,
-            path,
-            format!("{address} is of family {family}, which is not in it"),
-        );
+    for (index, address) in addresses(service).enumerate() {
+        let Ok(parsed) = address.parse::<IpAddr>() else { continue };
+        let family = if parsed.is_ipv4() { "IPv4" } else { "IPv6" };
+        let wrong = match families.iter().position(|listed| listed == family) {
+            Some(place) if place == index => continue,
+            Some(_) => "which stands at another place in it",
+            None => "which is not in it",
+        };
+        report.add(path, format!("{address} is of family {family}, {wrong}"));
     }
+}
+
+/// The first one may stand in either field, and in both.
+fn addresses(service: &Service) -> impl Iterator<Item = &String> {
+    let all = service.cluster_ips.as_deref().filter(|all| !all.is_empty());
+    all.unwrap_or(service.cluster_ip.as_slice()).iter()
 }
 
 fn check_type(service: &Service, report: &mut Report) {

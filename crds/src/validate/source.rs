@@ -48,13 +48,10 @@ pub(super) fn check(path: &str, source: &Source, use_for: Use, place: Place, rep
     for (field, reference) in [("configMap", config_map), ("secret", secret)] {
         if let Some(KeyReference { name, key }) = reference {
             check_object_name(&format!("{path}.{field}.name"), name, report);
-            let is_key =
-                key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-            let is_key = is_key && !matches!(&**key, "" | "." | "..");
             report.require(
-                is_key,
+                is_key(key),
                 format!("{path}.{field}.key"),
-                "not a key: letters, digits, `-`, `_` and `.`",
+                "not a key: letters, digits, `-`, `_` and `.`, but for `.` alone and `..` in the beginning",
             );
         }
     }
@@ -81,6 +78,15 @@ pub(super) fn refuse_reference(
 ) {
     let is_refused = is_given && place == Place::File;
     report.require(!is_refused, path, format!("only in a cluster: use {instead}"));
+}
+
+/// Whether a ConfigMap or Secret can have this key (Kubernetes' `IsConfigMapKey`). It becomes part of a path.
+pub fn is_key(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=bounds::REFERENCE as usize).contains(&text.len())
+        && text.chars().all(is_part)
+        && text != "."
+        && !text.starts_with("..")
 }
 
 /// Subdomains of RFC 1123, as Kubernetes names objects: 253 characters at most, whatever their labels have.

@@ -311,6 +311,12 @@ fn certificates_come_from_where_the_author_may_read() {
             tls("ca: {configMap: {name: a, key: ..}}"),
             &["spec.upstreams[0].tls.ca.configMap.key: not a key"],
         ),
+        (
+            "a key that begins as the folder above",
+            tls("ca: {configMap: {name: a, key: ..ca}}"),
+            &["spec.upstreams[0].tls.ca.configMap.key: not a key"],
+        ),
+        ("two dots within a key", tls("ca: {configMap: {name: a, key: ca..crt}}"), &[] as &[&str]),
     ];
     assert_problems(Place::Cluster, &cluster);
 }
@@ -578,6 +584,16 @@ fn the_cache_has_bounds_that_a_message_and_a_pod_can_hold() {
                 &["spec.cache.size: 769Mi is too much for pods that may have 1Gi: at most"],
             ),
             (
+                "more than a limit with an exponent",
+                memory("size: 900Mi", "memory: '100e6'"),
+                &["spec.cache.size: 900Mi is too much for pods that may have 100000000: at most"],
+            ),
+            (
+                "more than a limit that begins with a dot",
+                memory("size: 900Mi", "memory: .1Gi"),
+                &["spec.cache.size: 900Mi is too much for pods that may have 107374183: at most"],
+            ),
+            (
                 "more than the limit that pods have unless told otherwise",
                 cache("size: 1Gi"),
                 &["spec.cache.size: 1Gi is too much for pods that may have 128Mi: at most"],
@@ -755,7 +771,7 @@ fn the_service_can_be_what_it_is_asked_to_be() {
             ("a name", service("clusterIP: dns"), &["spec.service.clusterIP: not an IP address"]),
             (
                 "two of a kind",
-                service("clusterIPs: [10.96.0.53, 10.96.0.54]"),
+                service("clusterIPs: [10.96.0.53, 10.96.0.54], ipFamilyPolicy: PreferDualStack"),
                 &["spec.service.clusterIPs[1]: a second address must be of the other family"],
             ),
             (
@@ -782,6 +798,42 @@ fn the_service_can_be_what_it_is_asked_to_be() {
                 "an address of another family",
                 service("ipFamilies: [IPv6], clusterIP: 10.96.0.53"),
                 &["spec.service.ipFamilies: 10.96.0.53 is of family IPv4"],
+            ),
+            (
+                "two addresses of two families",
+                service(
+                    "clusterIPs: [10.96.0.53, 'fd00::53'], ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6]",
+                ),
+                &[],
+            ),
+            (
+                "two addresses, and no word of two families",
+                service("clusterIPs: [10.96.0.53, 'fd00::53']"),
+                &[
+                    "spec.service.clusterIPs: two addresses need ipFamilyPolicy PreferDualStack or RequireDualStack",
+                ],
+            ),
+            (
+                "two addresses of one stack",
+                service("clusterIPs: [10.96.0.53, 'fd00::53'], ipFamilyPolicy: SingleStack"),
+                &["spec.service.clusterIPs: two addresses need ipFamilyPolicy"],
+            ),
+            (
+                "addresses in another order",
+                service(
+                    "clusterIPs: [10.96.0.53, 'fd00::53'], ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4]",
+                ),
+                &[
+                    "spec.service.ipFamilies: 10.96.0.53 is of family IPv4, which stands at another place in it",
+                    "spec.service.ipFamilies: fd00::53 is of family IPv6, which stands at another place in it",
+                ],
+            ),
+            (
+                "an address of the second family",
+                service(
+                    "clusterIP: 10.96.0.53, ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4]",
+                ),
+                &["spec.service.ipFamilies: 10.96.0.53 is of family IPv4, which stands"],
             ),
             (
                 "a class without a balancer",
@@ -820,7 +872,6 @@ fn pods_have_quantities_and_an_image() {
             ("different ways to spread", pod("topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}, {maxSkew: 2, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]"), &[]),
             ("one way twice", pod("topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}, {maxSkew: 2, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]"), &["spec.workload.template.spec.topologySpreadConstraints[1]: it stands here twice"]),
             ("a Secret twice", pod("imagePullSecrets: [{name: a}, {name: b}, {name: a}]"), &["spec.workload.template.spec.imagePullSecrets[2]: it stands here twice"]),
-            ("a claim twice", "workload: {resources: {claims: [{name: a}, {name: a}]}}".into(), &["spec.workload.resources.claims[1]: it stands here twice"]),
         ],
     );
 }
@@ -1161,4 +1212,27 @@ fn a_list_that_no_rule_uses_is_warned_of() {
 
     assert_eq!(found[0].path, "spec.lists[0]");
     assert!(found[0].message.contains("lists: [a]"), "{found:?}");
+}
+
+#[test]
+fn tests_are_compared_with_so_many_patterns_in_all() {
+    let count = |tests: usize, patterns: usize| {
+        let mut proxy = proxy(
+            "tests: [{name: a.example, expect: {rcode: NXDOMAIN}}], rules: [{name: r, match: {names: {substring: [a]}}, block: {}}]",
+        );
+        let spec = &mut proxy.spec;
+        spec.tests = spec.tests.take().map(|all| vec![all[0].clone(); tests]);
+        let rule = &mut spec.rules.as_mut().unwrap()[0];
+        let substring = (0..patterns).map(|it| format!("x{it}")).collect();
+        rule.matches.names.as_mut().unwrap().substring = Some(substring);
+        texts(&problems(&proxy, Place::Cluster))
+    };
+
+    assert_eq!(count(4096, 4096), Vec::<String>::new());
+    assert_eq!(
+        count(4096, 4097),
+        [
+            "spec.tests: 4096 tests of 4097 substrings and regular expressions take too long: at most 16777216 comparisons"
+        ]
+    );
 }

@@ -5,11 +5,13 @@ use std::net::IpAddr;
 
 use super::Report;
 use crate::{
+    bounds,
     units::{QueryType, Zone},
     v1alpha1::{DnsProxySpec, Expectation, Test},
 };
 
 pub(super) fn check(spec: &DnsProxySpec, report: &mut Report) {
+    check_cost(spec, report);
     for (index, test) in spec.tests.iter().flatten().enumerate() {
         let Test { name, qtype, client, expect } = test;
         let path = format!("spec.tests[{index}]");
@@ -32,4 +34,18 @@ pub(super) fn check(spec: &DnsProxySpec, report: &mut Report) {
             super::rules::check_route(&format!("{path}.route"), route, spec, report);
         }
     }
+}
+
+/// Each of these patterns is compared with the name of each test.
+fn check_cost(spec: &DnsProxySpec, report: &mut Report) {
+    let names = spec.rules.iter().flatten().filter_map(|rule| rule.matches.names.as_ref());
+    let patterns: usize =
+        names.flat_map(|names| [&names.substring, &names.regex]).flatten().map(Vec::len).sum();
+    let tests = spec.tests.as_deref().unwrap_or_default().len();
+    let is_within = tests.saturating_mul(patterns) <= bounds::TESTED_PATTERNS;
+    let message = format!(
+        "{tests} tests of {patterns} substrings and regular expressions take too long: at most {} comparisons",
+        bounds::TESTED_PATTERNS
+    );
+    report.require(is_within, "spec.tests", message);
 }

@@ -185,6 +185,30 @@ async fn a_refusal_is_told_and_everything_before_it_stays() {
 }
 
 #[tokio::test]
+async fn a_port_that_was_edited_is_put_back_and_one_that_was_added_stays() {
+    let mut edited = render(&fixtures::validated("minimal")).service;
+    edited.metadata.resource_version = Some("7".into());
+    let mut object = serde_json::to_value(&edited).unwrap();
+    object["spec"]["ports"][0]["port"] = json!(5300);
+    let added = json!({"name": "metrics", "port": 9153, "protocol": "TCP"});
+    object["spec"]["ports"].as_array_mut().unwrap().push(added);
+    let (applied, asked) = ApiServer::default()
+        .with(SERVICE, object.clone())
+        .during(async |client| {
+            let mut context = fixtures::context(client);
+            context.owned.services = fixtures::filled([serde_json::from_value(object).unwrap()]);
+            apply_minimal(&context).await.unwrap()
+        })
+        .await;
+
+    assert!(applied.obstacle.is_none(), "{:?}", applied.obstacle);
+    assert_eq!(writes(&asked).iter().filter(|path| **path == SERVICE).count(), 2, "{asked:#?}");
+    let ports = applied.service.unwrap().spec.clone().unwrap().ports.unwrap();
+    let ports: Vec<_> = ports.iter().map(|it| (it.name.as_deref().unwrap(), it.port)).collect();
+    assert_eq!(ports, [("dns-udp", 53), ("dns-tcp", 53), ("metrics", 9153)]);
+}
+
+#[tokio::test]
 async fn an_api_server_in_trouble_is_asked_again() {
     let (outcome, _) = ApiServer::default()
         .refusing(SERVICE, 500)

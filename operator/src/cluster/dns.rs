@@ -136,16 +136,22 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// The cluster's domain, from the search list that the kubelet gave this process.
 ///
-/// A pod's list has `<namespace>.svc.<domain>`, `svc.<domain>` and `<domain>`. Anywhere else there is
-/// no such list, and the domain is taken to be the one that nearly every cluster has.
+/// A pod's list has `<namespace>.svc.<domain>`, `svc.<domain>` and `<domain>`, and a namespace may be called `svc`: it is the
+/// entry of which the rest is one, too. Anywhere else there is no such list, and the domain is taken to be the one that
+/// nearly every cluster has.
 #[must_use]
 pub fn domain(resolv_conf: &str) -> String {
     let searches = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("search"));
-    let found = searches
+    let searches: Vec<_> = searches
         .flat_map(str::split_whitespace)
-        .find_map(|search| search.strip_prefix("svc."))
-        .map(|domain| domain.trim_end_matches('.').to_owned());
-    found.unwrap_or_else(|| "cluster.local".to_owned())
+        .map(|search| search.trim_end_matches('.'))
+        .collect();
+    let of_services = || searches.iter().filter_map(|search| search.strip_prefix("svc."));
+    // In such a namespace `svc.<domain>` is a rest that is an entry, too, and a longer one.
+    let found = of_services().filter(|domain| searches.contains(domain)).min_by_key(|it| it.len());
+    // A list that was cut or edited.
+    let found = found.or_else(|| of_services().next());
+    found.map_or_else(|| "cluster.local".to_owned(), ToOwned::to_owned)
 }
 
 #[cfg(test)]
@@ -244,6 +250,16 @@ mod tests {
             (
                 "a pod's list",
                 "search dns.svc.corp.example svc.corp.example corp.example\n",
+                "corp.example",
+            ),
+            (
+                "a pod in a namespace called svc",
+                "search svc.svc.corp.example svc.corp.example corp.example\n",
+                "corp.example",
+            ),
+            (
+                "the same, in another order, with what a node adds",
+                "search lan corp.example svc.corp.example. svc.svc.corp.example\n",
                 "corp.example",
             ),
             ("a final dot", "nameserver 10.96.0.10\nsearch svc.corp.example.\n", "corp.example"),

@@ -3,7 +3,7 @@
 //! Reverse zones are as narrow as zones can be: whoever sends the whole of in-addr.arpa to the
 //! cluster's DNS takes the names of every other network away (RFC 6303 is about those).
 
-use std::{borrow::Borrow, cmp::Reverse, net::IpAddr};
+use std::{borrow::Borrow, cmp::Reverse, collections::BTreeSet, net::IpAddr};
 
 use dnsproxy_api::bounds;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -55,12 +55,7 @@ pub fn of_pods<N: Borrow<Node>>(nodes: &[N]) -> Vec<IpNet> {
         .flat_map(|spec| spec.pod_cidrs.iter().flatten())
         .filter_map(|cidr| cidr.parse().ok())
         .collect();
-    let networks = IpNet::aggregate(&networks);
-    if networks.len() <= MAX_POD_NETWORKS {
-        return networks;
-    }
-    let wide = networks.iter().map(|network| widened(*network, POD_PREFIX_V4, POD_PREFIX_V6));
-    IpNet::aggregate(&wide.collect())
+    IpNet::aggregate(&networks)
 }
 
 /// The addresses by which nodes know each other.
@@ -82,13 +77,38 @@ fn widened(network: IpNet, v4: u8, v6: u8) -> IpNet {
     IpNet::new(network.addr(), prefix).map_or(network, |wide| wide.trunc())
 }
 
-/// The reverse zones of these networks (RFC 1035 section 3.5, RFC 3596 section 2.5), at most [`MAX_ZONES`].
-pub fn reverse_zones(networks: &[IpNet]) -> Vec<String> {
-    let mut zones: Vec<String> = networks.iter().flat_map(|network| zones_of(*network)).collect();
-    zones.sort_unstable();
-    zones.dedup();
-    zones.truncate(MAX_ZONES);
-    zones
+/// The reverse zones of Services and pods (RFC 1035 section 3.5, RFC 3596 section 2.5), at most [`MAX_ZONES`]: where there
+/// are more, some of pods are left out.
+pub fn reverse_zones(services: &[IpNet], pods: &[IpNet]) -> Vec<String> {
+    let services: BTreeSet<_> = services.iter().copied().flat_map(zones_of).collect();
+    let pods: BTreeSet<_> = joined(pods).into_iter().flat_map(zones_of).collect();
+    let fitting: BTreeSet<_> =
+        services.iter().chain(pods.difference(&services)).take(MAX_ZONES).collect();
+    fitting.into_iter().cloned().collect()
+}
+
+/// Where nodes have many networks, those of the private ones that they are probably parts of: zones that do not change with
+/// every node. Whatever else is near them is private, too; the neighbours of public networks are strangers.
+fn joined(pods: &[IpNet]) -> Vec<IpNet> {
+    if pods.len() <= MAX_POD_NETWORKS {
+        return pods.to_vec();
+    }
+    let wide = pods.iter().map(|network| match is_private(network) {
+        true => widened(*network, POD_PREFIX_V4, POD_PREFIX_V6),
+        false => *network,
+    });
+    IpNet::aggregate(&wide.collect())
+}
+
+fn is_private(network: &IpNet) -> bool {
+    match network.addr() {
+        IpAddr::V4(address) => {
+            // RFC 6598: 100.64.0.0/10.
+            let is_shared = matches!(address.octets(), [100, 64..=127, ..]);
+            address.is_private() || is_shared
+        }
+        IpAddr::V6(address) => address.is_unique_local(),
+    }
 }
 
 fn zones_of(network: IpNet) -> Vec<String> {
@@ -170,7 +190,7 @@ const SERVICE_PREFIX_V4: u8 = 16;
 /// The API server's own limit: no more than 20 bits of addresses, of which /112 are the custom.
 const SERVICE_PREFIX_V6: u8 = 112;
 
-/// Up to so many pod networks are taken as they are; more are widened. Our guess.
+/// Up to so many pod networks have zones of their own; of more the private ones are widened. Our guess.
 const MAX_POD_NETWORKS: usize = 8;
 /// The custom for the pods of a whole cluster: flannel, Calico, k3s.
 const POD_PREFIX_V4: u8 = 16;
@@ -190,134 +210,4 @@ const SHORTEST_V6: u8 = 16;
 const MAX_ZONES: usize = bounds::ZONES as usize;
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn networks(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn reverse_zones_are_narrow() {
-        let sixteen: Vec<_> = (96..112).map(|octet| format!("{octet}.10.in-addr.arpa")).collect();
-        let mut sorted = sixteen.clone();
-        sorted.sort_unstable();
-        let cases: &[(&str, &[&str], Vec<String>)] = &[
-            ("on a label", &["10.244.0.0/16"], vec!["244.10.in-addr.arpa".into()]),
-            ("one node's", &["10.244.3.0/24"], vec!["3.244.10.in-addr.arpa".into()]),
-            (
-                "two zones",
-                &["10.42.0.0/15"],
-                vec!["42.10.in-addr.arpa".into(), "43.10.in-addr.arpa".into()],
-            ),
-            ("kubeadm's default", &["10.96.0.0/12"], sorted),
-            (
-                "too many zones of /24: one of /16",
-                &["10.96.0.0/18"],
-                vec!["96.10.in-addr.arpa".into()],
-            ),
-            (
-                "never wider than /16",
-                &["10.0.0.0/15"],
-                vec!["0.10.in-addr.arpa".into(), "1.10.in-addr.arpa".into()],
-            ),
-            (
-                "a nibble",
-                &["fd00:10:96::/112"],
-                vec!["0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa".into()],
-            ),
-            ("never everything", &["0.0.0.0/0", "::/0"], vec![]),
-        ];
-
-        for (why, given, expected) in cases {
-            assert_eq!(&reverse_zones(&networks(given)), expected, "{why}");
-        }
-    }
-
-    #[test]
-    fn service_networks_are_what_the_cluster_says() {
-        let cidr: ServiceCIDR = serde_json::from_value(json!({
-            "metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12", "fd00::/108"]},
-        }))
-        .unwrap();
-
-        assert_eq!(of_services(&[cidr], None), networks(&["10.96.0.0/12", "fd00::/108"]));
-    }
-
-    #[test]
-    fn service_networks_are_guessed_around_the_dns_of_an_older_cluster() {
-        let server = dns::Server {
-            service: "kube-system/kube-dns".into(),
-            addresses: vec!["10.96.0.10".into(), "[fd00::a]:5353".into()],
-            endpoints: vec![],
-        };
-
-        assert_eq!(
-            of_services::<ServiceCIDR>(&[], Some(&server)),
-            networks(&["10.96.0.0/16", "fd00::/112"])
-        );
-    }
-
-    fn node(pods: &str, address: &str) -> Node {
-        serde_json::from_value(json!({
-            "metadata": {}, "spec": {"podCIDRs": [pods]},
-            "status": {"addresses": [
-                {"type": "InternalIP", "address": address}, {"type": "Hostname", "address": "node"},
-            ]},
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn pod_networks_are_joined_and_in_a_large_cluster_widened() {
-        let few = [node("10.244.0.0/24", "192.0.2.1"), node("10.244.1.0/24", "192.0.2.2")];
-        let many: Vec<_> =
-            (0..40).map(|n| node(&format!("10.244.{}.0/24", n * 2), "192.0.2.1")).collect();
-
-        assert_eq!(of_pods(&few), networks(&["10.244.0.0/23"]));
-        assert_eq!(of_pods(&many), networks(&["10.244.0.0/16"]));
-    }
-
-    #[test]
-    fn access_grows_by_what_the_defaults_do_not_cover() {
-        let defaults = networks(&["10.0.0.0/8"]);
-        let nodes =
-            of_nodes(&[node("10.244.0.0/24", "192.0.2.1"), node("10.244.1.0/24", "10.0.0.2")]);
-
-        assert_eq!(
-            beyond(&defaults, &networks(&["10.244.0.0/16", "198.51.100.0/24"]), &nodes),
-            networks(&["192.0.2.1/32", "198.51.100.0/24"])
-        );
-    }
-
-    #[test]
-    fn neighbours_are_joined_before_anything_is_left_out_and_the_widest_stay() {
-        let nodes: Vec<IpAddr> = (0..8_u8)
-            .map(|n| IpAddr::from([192, 0, 2, n]))
-            .chain(["198.51.100.1".parse().unwrap()])
-            .collect();
-        let networks = beyond(&[], &networks(&["203.0.113.0/24", "2001:db8::/48"]), &nodes);
-        let texts = |networks: &[IpNet]| {
-            networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
-
-        let (all, left_out) = fitting(networks.clone(), 4);
-        assert_eq!(texts(&all), "192.0.2.0/29 198.51.100.1/32 203.0.113.0/24 2001:db8::/48");
-        assert_eq!(left_out, 0);
-        let (widest, left_out) = fitting(networks, 2);
-        assert_eq!(texts(&widest), "203.0.113.0/24 2001:db8::/48");
-        assert_eq!(left_out, 2);
-    }
-
-    #[test]
-    fn a_trimmed_node_says_the_same() {
-        let whole = node("10.244.0.0/24", "192.0.2.1");
-        let [mut trimmed, whole] = [[whole.clone()], [whole]];
-        trim_node(&mut trimmed[0]);
-
-        assert_eq!(of_pods(&trimmed), of_pods(&whole));
-        assert_eq!(of_nodes(&trimmed), of_nodes(&whole));
-    }
-}
+mod tests;

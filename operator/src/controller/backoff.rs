@@ -1,4 +1,5 @@
-//! How long a failing object waits for its next try: doubling, up to a minute, by object.
+//! How long a failing object waits for its next try: doubling, up to a minute, by object. And how long all watches
+//! wait for one that failed: hardly.
 
 use std::{
     collections::HashMap,
@@ -6,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{reflector::ObjectRef, utils};
 use tokio::time::Instant;
 
 use super::Guarded;
@@ -55,6 +56,25 @@ impl Backoff {
     }
 }
 
+/// After an error of one watch the runtime listens to none for so long: an instant, as each watch has a backoff of its
+/// own. With the runtime's default, which grows by every error of every watch, an outage of seconds would make the
+/// operator blind for minutes.
+pub(super) struct Hardly;
+
+impl Iterator for Hardly {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(INSTANT)
+    }
+}
+
+impl utils::Backoff for Hardly {
+    fn reset(&mut self) {}
+}
+
+/// The least that the runtime's clock can tell.
+const INSTANT: Duration = Duration::from_millis(1);
 /// Our guess: a restarting API server is back after a few of these.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);

@@ -1,3 +1,5 @@
+use std::pin::pin;
+
 use kube::Api;
 use serde_json::json;
 
@@ -8,6 +10,7 @@ use crate::{
 };
 
 const STATUS: &str = "/apis/dnsproxy.io/v1alpha1/namespaces/resolvers/dnsproxies/edge/status";
+const PROXIES: &str = "/apis/dnsproxy.io/v1alpha1/dnsproxies";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/resolvers/deployments/edge";
 
 #[tokio::test(start_paused = true)]
@@ -44,4 +47,67 @@ async fn a_failure_that_lasts_is_told_and_tried_again() {
          least once a minute"
     );
     assert_eq!(told[6], told[5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_that_fail_hold_up_none_that_works_again() {
+    let list = json!({
+        "apiVersion": "dnsproxy.io/v1alpha1", "kind": "DnsProxyList", "metadata": {"resourceVersion": "4"},
+        "items": [fixtures::proxy("minimal")],
+    });
+    // What else is watched is never found, each time it is asked for.
+    let server = ApiServer::default().with(PROXIES, list).failing(PROXIES, 8);
+    let (seen_after, _) = server
+        .during(async |client| {
+            let start = Instant::now();
+            let (_owned, changes) = Owned::watch(&client, &Scope::All);
+            let (_sender, facts) = watch::channel(None);
+            let reconcile =
+                async |_: Arc<Guarded>, _| Ok::<_, ReconcileError>(Action::await_change());
+            let controller = triggers(&Scope::All, &client, changes, Arc::default(), facts);
+            let outcomes =
+                controller.run(reconcile, |_, _, _| Action::await_change(), Arc::new(()));
+            let mut reconciled = pin!(outcomes.filter(|outcome| future::ready(outcome.is_ok())));
+            reconciled.next().await.unwrap().unwrap();
+            start.elapsed()
+        })
+        .await;
+
+    // Each failure costs two seconds at most, and a minute when the others' failures count, too.
+    assert!(seen_after < Duration::from_secs(60), "{seen_after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_what_is_referred_to_makes_it_be_looked_for_again() {
+    let metadata =
+        json!({"name": "corp-ca", "namespace": "resolvers", "uid": "1", "resourceVersion": "4"});
+    let list = json!({
+        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+        "metadata": {"resourceVersion": "4"}, "items": [{"metadata": metadata}],
+    });
+    let references = ["corp-ca", "other"].map(|name| Reference {
+        kind: Kind::ConfigMap,
+        name: name.into(),
+        key: "ca.crt".into(),
+    });
+    let found = Arc::<Found>::default();
+    found.remember("resolvers", references.to_vec(), found.look(Instant::now()));
+    let (_, _) = ApiServer::default()
+        .with("/api/v1/configmaps", list)
+        .during(async |client| {
+            let (_owned, changes) = Owned::watch(&client, &Scope::All);
+            let (_sender, facts) = watch::channel(None);
+            let reconcile =
+                async |_: Arc<Guarded>, _| Ok::<_, ReconcileError>(Action::await_change());
+            let controller = triggers(&Scope::All, &client, changes, found.clone(), facts);
+            let outcomes =
+                controller.run(reconcile, |_, _, _| Action::await_change(), Arc::new(()));
+            let seconds = Duration::from_secs(10);
+            tokio::time::timeout(seconds, outcomes.for_each(|_| future::ready(()))).await
+        })
+        .await;
+
+    let look = found.look(Instant::now());
+    let is_known = references.map(|reference| found.has("resolvers", &reference, look));
+    assert_eq!(is_known, [false, true]);
 }

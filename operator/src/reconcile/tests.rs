@@ -32,7 +32,7 @@ async fn a_valid_manifest_is_applied_and_then_its_status_is_written() {
         writes.iter().map(namespaced).collect::<Vec<_>>(),
         [
             "PATCH /api/v1/serviceaccounts/edge-dnsproxy",
-            "PATCH /api/v1/configmaps/edge-c35a1ebf",
+            "PATCH /api/v1/configmaps/edge-cd64d243",
             "PATCH /apis/apps/v1/deployments/edge",
             "PATCH /api/v1/services/edge",
             "PATCH /apis/policy/v1/poddisruptionbudgets/edge",
@@ -110,11 +110,36 @@ async fn a_panic_of_the_check_is_a_problem_of_this_manifest() {
         .await;
 
     assert!(metrics.contains("dnsproxy_operator_reconcile_failures_total 1\n"), "{metrics}");
-    let problems: Vec<_> = checked.unwrap_err().iter().map(ToString::to_string).collect();
     assert_eq!(
-        problems,
+        checked.unwrap_err(),
         [
             "this operator failed at checking the manifest, which is a fault of the operator: no such rule: 7"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_manifest_is_checked_once_also_when_the_reconcile_does_not_wait_for_it() {
+    let proxy = fixtures::proxy("minimal");
+    let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
+    let (verdicts, _) = ApiServer::default()
+        .during(async |client| {
+            let context = fixtures::context(client);
+            let resolved = fixtures::resolved();
+            let slow = checked_by(&proxy, &resolved, &context, move |_| {
+                wait.recv().unwrap();
+                Ok(vec!["the first check".into()])
+            });
+            let again = |told: &'static str| {
+                checked_by(&proxy, &resolved, &context, move |_| Ok(vec![told.into()]))
+            };
+            assert!(futures::poll!(Box::pin(slow)).is_pending(), "and nobody waits any more");
+            let mut second = Box::pin(again("a second check"));
+            assert!(futures::poll!(&mut second).is_pending(), "one of an object at a time");
+            go.send(()).unwrap();
+            [second.await.unwrap(), again("a third check").await.unwrap()]
+        })
+        .await;
+
+    assert_eq!(verdicts, ["the first check"; 2].map(|told| Ok(vec![told.to_owned()])));
 }

@@ -13,8 +13,14 @@ pub(super) fn config_map(proxy: &ValidatedDnsProxy, text: String) -> ConfigMap {
     }
 }
 
+/// What the data of a ConfigMap may take in all (kubernetes.io, "ConfigMaps").
+pub const MAX_OCTETS: usize = 1 << 20;
+
 #[cfg(test)]
 mod tests {
+    use dnsproxy_api::DnsProxy;
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::{fixtures, render};
 
@@ -31,19 +37,54 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_text_keeps_the_name_and_a_new_image_or_reference_changes_it() {
-        let proxy = fixtures::validated("full");
-        let name = names::config_map(&proxy);
+    fn a_changed_text_keeps_the_name_and_what_only_new_pods_have_changes_it() {
+        let proxy = fixtures::proxy("minimal");
+        let rendered = |proxy: &DnsProxy, image: &str| {
+            render::render(&fixtures::filled_in_after_check(proxy, image))
+        };
+        let before = rendered(&proxy, fixtures::IMAGE);
+        let changed = |spec: Value| {
+            let mut changed = serde_json::to_value(&proxy).unwrap();
+            changed["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+            serde_json::from_value::<DnsProxy>(changed).unwrap()
+        };
+        let memory = |limit: &str| json!({"resources": {"limits": {"memory": limit}}});
+        let list =
+            json!({"name": "ads", "sources": [{"configMap": {"name": "ads", "key": "hosts"}}]});
+        let (image, other) = (fixtures::IMAGE, "registry.example/dnsproxy:3");
+        let cases = [
+            ("a larger cache", json!({"cache": {"size": "90Mi"}}), image, true),
+            (
+                "more upstreams",
+                json!({"upstreams": [{"name": "a", "addresses": ["192.0.2.99"]}]}),
+                image,
+                true,
+            ),
+            (
+                "the same time for the shutdown",
+                json!({"shutdown": {"delay": "10s", "drain": "5s"}}),
+                image,
+                true,
+            ),
+            ("another image", json!({}), other, false),
+            ("another reference", json!({"lists": [list]}), image, false),
+            ("more time for the shutdown", json!({"shutdown": {"delay": "60s"}}), image, false),
+            ("more memory", json!({"workload": memory("1Gi")}), image, false),
+            (
+                "a cache that old pods have no room for",
+                json!({"cache": {"size": "700Mi"}, "workload": memory("1Gi")}),
+                image,
+                false,
+            ),
+        ];
 
-        let mut text = proxy.clone();
-        text.spec.upstreams[0].addresses.push("192.0.2.99".into());
-        let mut image = proxy.clone();
-        image.image = "registry.example/dnsproxy:3".into();
-        let mut reference = proxy;
-        reference.references.pop_last();
-
-        assert_eq!(names::config_map(&text), name);
-        assert_ne!(names::config_map(&image), name);
-        assert_ne!(names::config_map(&reference), name);
+        for (why, spec, image, is_same) in cases {
+            let after = rendered(&changed(spec), image);
+            let is_named_so = after.config_map.metadata.name == before.config_map.metadata.name;
+            assert_eq!(is_named_so, is_same, "{why}");
+            let template =
+                |manifests: &render::Manifests| manifests.deployment.spec.clone().unwrap().template;
+            assert_eq!(template(&after) == template(&before), is_same, "{why}: pods");
+        }
     }
 }

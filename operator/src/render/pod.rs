@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use dnsproxy_api::{
     defaults,
-    v1alpha1::{PodSpecTemplate, PodTemplate, TemplateMetadata},
+    v1alpha1::{PodSpecTemplate, PodTemplate, Resources, TemplateMetadata},
 };
 use k8s_openapi::{
     api::core::v1::{
@@ -47,11 +47,7 @@ fn template_metadata(proxy: &ValidatedDnsProxy, added: TemplateMetadata) -> Obje
     }
 }
 
-fn pod(
-    proxy: &ValidatedDnsProxy,
-    added: PodSpecTemplate,
-    resources: Option<ResourceRequirements>,
-) -> PodSpec {
+fn pod(proxy: &ValidatedDnsProxy, added: PodSpecTemplate, resources: Option<Resources>) -> PodSpec {
     let PodSpecTemplate {
         affinity,
         image_pull_secrets,
@@ -90,7 +86,7 @@ fn on_linux(mut node_selector: BTreeMap<String, String>) -> BTreeMap<String, Str
     node_selector
 }
 
-fn container(proxy: &ValidatedDnsProxy, resources: Option<ResourceRequirements>) -> Container {
+fn container(proxy: &ValidatedDnsProxy, resources: Option<Resources>) -> Container {
     Container {
         name: names::CONTAINER.to_owned(),
         image: Some(proxy.image.clone()),
@@ -103,7 +99,7 @@ fn container(proxy: &ValidatedDnsProxy, resources: Option<ResourceRequirements>)
         startup_probe: Some(probe("/readyz", STARTUP_PERIOD, STARTUP_FAILURES)),
         readiness_probe: Some(probe("/readyz", READINESS_PERIOD, READINESS_FAILURES)),
         liveness_probe: Some(probe("/livez", LIVENESS_PERIOD, LIVENESS_FAILURES)),
-        resources: Some(resources.unwrap_or_else(default_resources)),
+        resources: Some(requirements(resources.unwrap_or_else(default_resources))),
         security_context: Some(container_security()),
         volume_mounts: Some(vec![VolumeMount {
             name: names::VOLUME.to_owned(),
@@ -152,18 +148,22 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
 
 /// What the proxy needs at rest with room for a large configuration; a limit of memory, so that a
 /// flood of queries ends in one pod and not in its neighbours. No limit of CPU: it would only delay answers.
-fn default_resources() -> ResourceRequirements {
+fn default_resources() -> Resources {
     let quantities = |pairs: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
         pairs
             .iter()
             .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())))
             .collect()
     };
-    ResourceRequirements {
+    Resources {
         requests: Some(quantities(&[("cpu", "50m"), ("memory", "32Mi")])),
         limits: Some(quantities(&[("memory", defaults::MEMORY_LIMIT)])),
-        ..ResourceRequirements::default()
     }
+}
+
+fn requirements(resources: Resources) -> ResourceRequirements {
+    let Resources { limits, requests } = resources;
+    ResourceRequirements { limits, requests, claims: None }
 }
 
 /// The user is the image's own, a number: a platform that gives each namespace its own may do so.

@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, fmt};
 
 use dnsproxy_api::{
-    DnsProxySpec,
+    DnsProxySpec, bounds,
     v1alpha1::{NameReference, Source, Tls},
+    validate::is_key,
 };
 
 use crate::render::names;
@@ -21,7 +22,7 @@ pub struct Reference {
 }
 
 /// The kinds that can be referred to.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// A ConfigMap.
     ConfigMap,
@@ -98,19 +99,16 @@ impl Reference {
         format!("{}/{}", names::DIRECTORY, self.path())
     }
 
-    /// Whether an object can have this name, and a key this one (RFC 1123 names, as Kubernetes takes them).
+    /// Whether an object can have this name (RFC 1123), and a key this one.
     #[must_use]
     pub fn is_possible(&self) -> bool {
-        let is_name =
+        let is_part =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-        let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        let is_made_of = |text: &str, allowed: fn(char) -> bool| {
-            !text.is_empty()
-                && text.len() <= 253
-                && text.chars().all(allowed)
-                && !text.contains("..")
-        };
-        is_made_of(&self.name, is_name) && is_made_of(&self.key, is_key)
+        let is_name = !self.name.is_empty()
+            && self.name.len() <= bounds::REFERENCE as usize
+            && self.name.chars().all(is_part)
+            && !self.name.contains("..");
+        is_name && is_key(&self.key)
     }
 }
 
@@ -132,9 +130,12 @@ mod tests {
         };
 
         assert!(possible("corp-ca.v2", "ca.crt"));
+        assert!(possible("corp-ca", "ads..txt"), "Kubernetes takes it");
         assert!(!possible("", "ca.crt"), "nothing");
         assert!(!possible("a/b", "ca.crt"), "a path of its own");
         assert!(!possible("..", "ca.crt"), "the folder above");
+        assert!(!possible("a", "."), "the folder itself");
+        assert!(!possible("a", "..data"), "what the kubelet keeps for itself");
         assert!(!possible("a", "../ca.crt"), "another reference's folder");
     }
 }

@@ -149,11 +149,13 @@ fn accepted(observed: &Observed<'_>) -> Finding {
     if observed.problems.is_empty() {
         return Finding::yes(ACCEPTED, "Accepted", valid(observed));
     }
-    Finding::no(ACCEPTED, "Invalid", lines(observed.problems))
+    Finding::no(ACCEPTED, "Invalid", observed.problems.join("\n"))
 }
 
-fn lines(problems: &[Problem]) -> String {
-    first(problems.iter().map(ToString::to_string).collect()).join("\n")
+/// As much of problems or warnings as is told, a line each.
+#[must_use]
+pub fn told(problems: &[Problem]) -> Vec<String> {
+    first(problems.iter().map(ToString::to_string).collect())
 }
 
 /// The first ones, and how many more there are: those are mended first.
@@ -187,7 +189,9 @@ fn valid(observed: &Observed<'_>) -> String {
     let said = said.join("; ");
     match observed.warnings {
         [] => said,
-        warnings => format!("{said}, and probably not all of it is meant so:\n{}", lines(warnings)),
+        warnings => {
+            format!("{said}, and probably not all of it is meant so:\n{}", warnings.join("\n"))
+        }
     }
 }
 
@@ -242,6 +246,9 @@ fn programmed(observed: &Observed<'_>) -> Finding {
     let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
     let message = format!("{synced} of {ready} ready pods run configuration {hash}");
     match (rollout, ready) {
+        (_, 0) if is_scaled_to_zero(observed) => {
+            Finding::no(PROGRAMMED, SCALED_TO_ZERO, "no pods are wanted")
+        }
         (Rollout::Stalled { message }, _) => {
             Finding::no(PROGRAMMED, DEADLINE_EXCEEDED, stalled(observed, &message))
         }
@@ -255,6 +262,12 @@ fn programmed(observed: &Observed<'_>) -> Finding {
         (Rollout::Done, _) if synced < ready => Finding::no(PROGRAMMED, PENDING, message),
         (Rollout::Done, _) => Finding::yes(PROGRAMMED, "Programmed", message),
     }
+}
+
+/// Nothing is on the way then: it stays so until somebody wants pods.
+fn is_scaled_to_zero(observed: &Observed<'_>) -> bool {
+    let deployment = observed.applied.deployment.as_ref();
+    deployment.and_then(|it| it.spec.as_ref()).and_then(|spec| spec.replicas) == Some(0)
 }
 
 /// Nothing but a change ends it, so whoever reads this has to know where to look.
@@ -296,7 +309,7 @@ fn available(observed: &Observed<'_>) -> Finding {
         deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
     let message = format!("{ready} of {wanted} pods are ready");
     match wanted {
-        0 => Finding::no(AVAILABLE, "ScaledToZero", "no pods are wanted"),
+        0 => Finding::no(AVAILABLE, SCALED_TO_ZERO, "no pods are wanted"),
         _ if ready >= wanted => Finding::yes(AVAILABLE, "MinimumReplicasAvailable", message),
         _ => Finding::no(AVAILABLE, "MinimumReplicasUnavailable", message),
     }
@@ -333,6 +346,8 @@ pub const UNREACHABLE: &str = "Unreachable";
 const PENDING: &str = "Pending";
 /// There is no pod that could run it.
 const NO_READY_PODS: &str = "NoReadyPods";
+/// Nobody wants a pod that could run it.
+pub const SCALED_TO_ZERO: &str = "ScaledToZero";
 
 /// Of problems and missing references; more would not help anybody. Our guess.
 const MAX_ITEMS: usize = 20;

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use dnsproxy_api::v1alpha1::{Condition, UpstreamState};
+use dnsproxy_api::{
+    v1alpha1::{Condition, UpstreamState},
+    validate::Problem,
+};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use serde_json::{Value, json};
 
@@ -52,6 +55,8 @@ impl World {
 
     fn status_at(&self, second: i64) -> DnsProxyStatus {
         let Self { proxy, problems, warnings, resolved, applied, pods } = self;
+        let [problems, warnings] = [problems, warnings].map(|it| conditions::told(it));
+        let (problems, warnings) = (&*problems, &*warnings);
         let observed = Observed { proxy, problems, warnings, resolved, applied, pods };
         status(&observed, Timestamp::from_second(second).unwrap())
     }
@@ -170,9 +175,9 @@ fn what_is_probably_not_meant_is_told_and_accepted() {
     let mut proxy = fixtures::proxy("minimal");
     proxy.spec.upstreams[0].protocol = dnsproxy_api::v1alpha1::Protocol::UDP;
     proxy.spec.upstreams[0].tls = None;
-    let valid = crate::validate::validate(&proxy, &fixtures::resolved(), fixtures::IMAGE);
     let mut world = World::new();
-    world.warnings = valid.unwrap().warnings;
+    world.warnings =
+        crate::validate::check(&proxy, vec![], &fixtures::facts(), fixtures::IMAGE).unwrap();
 
     let accepted = world.condition("Accepted");
     assert_eq!(accepted.status, "True");
@@ -275,6 +280,22 @@ fn programmed_means_every_ready_pod() {
     let mut none = World::new();
     none.pods.clear();
     assert_eq!(none.verdict("Programmed"), "False NoReadyPods");
+}
+
+#[test]
+fn no_pods_where_none_are_wanted_is_at_rest() {
+    let mut world = World::new();
+    let deployment = json!({
+        "metadata": {"generation": 1}, "spec": {"replicas": 0, "selector": {}, "template": {}},
+        "status": {"observedGeneration": 1},
+    });
+    world.applied.deployment = Some(Arc::new(serde_json::from_value(deployment).unwrap()));
+    world.pods.clear();
+
+    for type_ in ["Programmed", "Available", "Ready"] {
+        assert_eq!(world.verdict(type_), "False ScaledToZero", "{type_}");
+    }
+    assert!(!is_moving(&world.status()), "nothing is on the way");
 }
 
 /// A new image that cannot be pulled: the old pods serve, and report the hash that is wanted.

@@ -1,0 +1,147 @@
+//! What was found of references, so that it is looked for again only when it may be gone.
+//!
+//! An object is reconciled every few seconds, and may refer to hundreds of others. What is missing is looked for each time:
+//! somebody may be waiting for it, and a watch may be broken.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::api::ObjectMeta;
+use tokio::time::Instant;
+
+use super::{Kind, Reference};
+
+/// Keys that were there when they were looked for, and of which nothing was heard since.
+#[derive(Debug, Default)]
+pub struct Found(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By object and key, when it was looked for.
+    keys: HashMap<Object, HashMap<String, Instant>>,
+    /// How many changes of objects were heard of.
+    changes: u64,
+}
+
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct Object {
+    kind: Kind,
+    namespace: String,
+    name: String,
+}
+
+/// When something was looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    at: Instant,
+    changes: u64,
+}
+
+impl Found {
+    /// Begins to look for something.
+    pub fn look(&self, at: Instant) -> Look {
+        Look { at, changes: self.state(|state| state.changes) }
+    }
+
+    /// Whether this was found before, and is still there as far as is known.
+    pub fn has(&self, namespace: &str, reference: &Reference, look: Look) -> bool {
+        let Reference { kind, name, key } = reference;
+        let object = Object::new(*kind, namespace, name);
+        let since = self.state(|state| state.keys.get(&object)?.get(key).copied());
+        since.is_some_and(|since| look.at.saturating_duration_since(since) < FRESH)
+    }
+
+    /// Remembers what was found by this look, unless there was a change since: it may have been of that.
+    pub fn remember(&self, namespace: &str, found: Vec<Reference>, look: Look) {
+        self.state(|state| {
+            if state.changes != look.changes {
+                return;
+            }
+            // To forget costs one look.
+            if state.keys.len() >= MAX_OBJECTS {
+                state.keys.clear();
+            }
+            for Reference { kind, name, key } in found {
+                let object = Object::new(kind, namespace, &name);
+                state.keys.entry(object).or_default().insert(key, look.at);
+            }
+        });
+    }
+
+    /// Forgets an object that has changed.
+    pub fn forget(&self, kind: Kind, object: &ObjectMeta) {
+        let [namespace, name] = [&object.namespace, &object.name].map(|it| it.as_deref());
+        let object = Object::new(kind, namespace.unwrap_or_default(), name.unwrap_or_default());
+        self.state(|state| {
+            state.changes = state.changes.wrapping_add(1);
+            state.keys.remove(&object);
+        });
+    }
+
+    fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Object {
+    fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+/// How long a removal may stay unknown that no watch told of: one that begins anew says what is there, not what went. Our guess.
+const FRESH: Duration = Duration::from_secs(300);
+/// Those that some thousand manifests refer to.
+const MAX_OBJECTS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str, key: &str) -> Reference {
+        Reference { kind: Kind::ConfigMap, name: name.into(), key: key.into() }
+    }
+
+    fn changed(name: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.into()),
+            namespace: Some("dns".into()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[test]
+    fn is_known_until_it_changes_or_has_not_been_looked_for_in_a_while() {
+        let found = Found::default();
+        let now = Instant::now();
+        let has = |namespace: &str, reference: &Reference, now: Instant| {
+            found.has(namespace, reference, found.look(now))
+        };
+        let [a, b] = [key("a", "x"), key("b", "x")];
+        found.remember("dns", vec![a.clone(), b.clone()], found.look(now));
+
+        assert!(has("dns", &a, now + FRESH / 2));
+        assert!(!has("dns", &a, now + FRESH), "long ago");
+        assert!(!has("dns", &key("a", "y"), now), "another key");
+        assert!(!has("web", &a, now), "another namespace");
+
+        found.forget(Kind::Secret, &changed("a"));
+        assert!(has("dns", &a, now), "a Secret of that name changed");
+        found.forget(Kind::ConfigMap, &changed("a"));
+        assert!(!has("dns", &a, now), "it changed");
+        assert!(has("dns", &b, now), "the other one did not");
+    }
+
+    #[test]
+    fn what_changed_while_it_was_looked_for_is_not_known() {
+        let found = Found::default();
+        let look = found.look(Instant::now());
+        found.forget(Kind::ConfigMap, &changed("a"));
+        found.remember("dns", vec![key("a", "x")], look);
+
+        assert!(!found.has("dns", &key("a", "x"), look));
+    }
+}
