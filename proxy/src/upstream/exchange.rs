@@ -75,8 +75,8 @@ const IN_SILENCE: Patience = Patience { ends: 8, firsts: 6 };
 /// it is known after how many.
 const MAX_RIDES: u8 = 64;
 
-/// How often one leaves those that are in the way: our guess, since where each connection is silent it does not help.
-const MAX_LEAVES: u8 = 2;
+/// How often one leaves those that are in the way: our guess. Where each connection is silent, to move on and on helps nobody.
+const MAX_LEAVES: u8 = 1;
 
 /// How a connection ended, for one of the questions on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -289,7 +289,8 @@ impl Exchange {
     pub(super) fn leave(&mut self, now: Instant) -> bool {
         let Way::Stream(asked) = &self.way else { return false };
         let is_alive = !self.server.health().is_silent_since(self.started);
-        let may_leave = is_alive && self.leaves < MAX_LEAVES && !self.server.pool().is_unordered();
+        let may_leave =
+            is_alive && self.leaves < MAX_LEAVES && !self.server.pool().seems_unordered();
         if !may_leave || !asked.is_behind_another() || !asked.connection().suspect() {
             return false;
         }

@@ -47,6 +47,8 @@ struct Inner {
     is_brief: bool,
     /// Whether the server has answered out of order, so that no question holds up others.
     is_unordered: bool,
+    /// Whether it has answered us while older questions were out.
+    is_overtaking: bool,
     cuts: Cuts,
 }
 
@@ -155,10 +157,17 @@ impl Pool {
         self.lock().has_open(now)
     }
 
-    /// Whether the server has answered out of order, so that no question is in the way of another.
-    pub(super) fn is_unordered(&self) -> bool {
+    /// The server has answered us while older questions were out on the same connection: it drops them, or is about them still.
+    pub(super) fn note_overtaking(&self) {
+        self.lock().is_overtaking = true;
+    }
+
+    /// Whether the server seems to answer in any order, so that no question is in the way of another.
+    pub(super) fn seems_unordered(&self) -> bool {
         let inner = self.lock();
-        inner.is_unordered || inner.connections.iter().any(|known| known.is_unordered())
+        inner.is_overtaking
+            || inner.is_unordered
+            || inner.connections.iter().any(|known| known.is_unordered())
     }
 
     /// Whether connections are closed as soon as they are idle.

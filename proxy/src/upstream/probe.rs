@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     connection::Asked, error::ExchangeError, exchange::Exchange, health::Standing,
-    loops::LoopProbes, pending::Response, server::Server,
+    loops::LoopProbes, pending::Response, pool::Pool, server::Server,
 };
 use crate::message::{Name, Qclass, Qtype, Question, Request};
 
@@ -93,7 +93,7 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>, is_decisive: bool) -> 
     let mut hailed: Vec<_> = hails.iter().map(|asked| Arc::clone(asked.connection())).collect();
     // One of them would have to go for a new connection.
     if hails.len() >= server.max_connections() {
-        hear(&mut hails, server.patience()).await;
+        hear(&mut hails, server.pool(), server.patience()).await;
     }
     let mut exchange = Exchange::start(server, &request, started);
     let limits = server.limits();
@@ -120,7 +120,7 @@ async fn ask(server: &Arc<Server>, request: Arc<Request>, is_decisive: bool) -> 
     }
     if result.is_ok() {
         // As much time again, for those that are alive all the same.
-        hear(&mut hails, started.elapsed()).await;
+        hear(&mut hails, server.pool(), started.elapsed()).await;
         server.pool().end_suspects(&hailed);
     }
     result.is_ok()
@@ -135,9 +135,16 @@ fn hail(server: &Server, request: &Arc<Request>, now: Instant) -> Vec<Asked> {
 }
 
 /// Waits until all have answered, or for so long. Those that have are heard no more.
-async fn hear(hails: &mut Vec<Asked>, limit: Duration) {
+async fn hear(hails: &mut Vec<Asked>, pool: &Pool, limit: Duration) {
     let all = poll_fn(|cx| {
-        hails.retain_mut(|asked| asked.poll(cx).is_pending());
+        hails.retain_mut(|asked| {
+            let is_behind = asked.is_behind_another();
+            let answer = asked.poll(cx);
+            if is_behind && matches!(answer, Poll::Ready(Ok(_))) {
+                pool.note_overtaking();
+            }
+            answer.is_pending()
+        });
         if hails.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     });
     timeout(limit, all).await.ok();
@@ -181,9 +188,9 @@ mod tests {
         let mut hails = Vec::from(asked);
         gone.end(&ExchangeError::Closed);
 
-        hear(&mut hails, Duration::from_millis(100)).await;
+        hear(&mut hails, &Pool::default(), Duration::from_millis(100)).await;
         assert_eq!(hails.len(), 1);
-        hear(&mut hails, Duration::from_millis(100)).await;
+        hear(&mut hails, &Pool::default(), Duration::from_millis(100)).await;
         assert_eq!(hails.len(), 1, "the silent one is waited for again");
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Try<'s> {
     pub(super) next: Step,
     /// When its silence was looked at last.
     looked: Instant,
+    /// Whether its silence is being looked into.
+    is_looked_after: bool,
     /// Whether the question has gone to another server because of its silence.
     has_moved_on: bool,
     /// Whether it gave nothing where it could: silence, or the end of the connection.
@@ -55,6 +57,7 @@ impl<'s> Try<'s> {
             is_hedge,
             next,
             looked: now,
+            is_looked_after: false,
             has_moved_on: false,
             gave_nothing: false,
             is_garbled: false,
@@ -96,10 +99,11 @@ impl<'s> Try<'s> {
     pub(super) fn heed_silence(&mut self, now: Instant) -> bool {
         // A way that is still being made is looked at again.
         self.looked = now;
-        if self.gave_nothing {
+        if self.is_looked_after {
             self.leave(now);
         } else if self.suspect() {
             self.next = Step::TimeOut;
+            self.is_looked_after = true;
             self.gave_nothing = true;
         }
         !mem::replace(&mut self.has_moved_on, true)
@@ -122,7 +126,12 @@ impl<'s> Try<'s> {
             self.looked = now;
         }
         let has_waited = self.started + self.server.patience() <= now;
-        has_waited && !mem::replace(&mut self.has_moved_on, true)
+        if !has_waited || mem::replace(&mut self.has_moved_on, true) {
+            return false;
+        }
+        self.gave_nothing = true;
+        self.server.probe();
+        true
     }
 
     /// Nothing at all came for longer than usual: the server is looked after, if that is its to explain.
