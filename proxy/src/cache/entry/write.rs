@@ -58,8 +58,15 @@ impl Entry {
             }
         }
         reply::write_opt(out, query, rcode, terms, |opt| {
+            // Some clients show the first one alone: what has a code of its own comes before what has none.
+            let is_other = u16_at(self.errors(), 4) == Some(ExtendedError::OTHER);
+            if is_other {
+                self.explain(how, now, opt);
+            }
             opt.encoded(self.errors());
-            self.explain(how, now, opt);
+            if !is_other {
+                self.explain(how, now, opt);
+            }
         });
     }
 
