@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-use dnsproxy_api::v1alpha1::rule::Rule;
+use dnsproxy_api::v1alpha1::{Source, rule::Rule};
 
 use super::{Draft, Imported};
 
@@ -92,14 +92,22 @@ fn read(blocks: &[Block], draft: &mut Draft) {
     let routes = routes(&read, &shares, &leads, draft);
     let listed = read.iter().filter(|it| it.is_listed).count();
     let has_rewrites = read.iter().any(|it| it.block.has("rewrite").is_some());
-    let whole = Whole { shares, routes, leads, listed, has_rewrites };
+    let has_acl = |it: &&Read<'_>| it.block.has("acl").is_some();
+    let acls = read.iter().filter(has_acl).map(|it| (it.block.line, it.zones.clone())).collect();
+    let whole = Whole { shares, routes, leads, listed, has_rewrites, acls };
     tell_of_settings(&read, draft);
     tell_of_listeners(&read, draft);
+    let mut hosts: HashMap<usize, Vec<Source>> = HashMap::new();
     for (index, ending, it) in in_order(&read) {
+        let own = hosts.get(&index).map(Vec::as_slice).unwrap_or_default();
+        let place = Place { index, read: it, whole: &whole, hosts: own };
         let mut reader = Reader { draft, zones: &it.zones, is_alone, is_logged };
-        let place = Place { index, read: it, whole: &whole };
         match ending {
-            None => reader.rules(it.block, &place),
+            None => {
+                let others = reader.draft.spec.hosts.as_ref().map_or(0, |it| it.sources.len());
+                reader.rules(it.block, &place);
+                hosts.insert(index, draft.hosts_sources(others));
+            }
             Some(zones) => reader.end(&zones, &place),
         }
     }

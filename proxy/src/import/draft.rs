@@ -38,7 +38,7 @@ pub struct Draft {
 /// The route for every name.
 pub(super) const DEFAULT: &str = "default";
 
-/// The list of the names of hosts files.
+/// How lists of the names of hosts files are called.
 const HOSTS: &str = "hosts";
 
 /// The upstream that people have to write themselves.
@@ -86,12 +86,22 @@ impl Draft {
         hosts.sources.push(Source { file: Some(path.to_owned()), ..Source::default() });
     }
 
-    /// A list of the names of those files, for rules.
-    pub fn hosts_list(&mut self) -> String {
-        let name = HOSTS.to_owned();
-        let sources = self.spec.hosts.get_or_insert_default().sources.clone();
+    /// The sources of `spec.hosts`, but for the first ones.
+    pub fn hosts_sources(&self, behind: usize) -> Vec<Source> {
+        let hosts = self.spec.hosts.iter().flat_map(|hosts| &hosts.sources);
+        hosts.skip(behind).cloned().collect()
+    }
+
+    /// A list of the names of some of those sources, for rules, made when there is none yet. Returns its name.
+    pub fn hosts_list(&mut self, sources: Vec<Source>) -> String {
         let lists = self.spec.lists.get_or_insert_default();
-        lists.retain(|list| list.name != name);
+        if let Some(same) = lists.iter().find(|list| list.sources == sources) {
+            return same.name.clone();
+        }
+        let name = match lists.len() {
+            0 => HOSTS.to_owned(),
+            others => format!("{HOSTS}-{}", others + 1),
+        };
         lists.push(NameList { name: name.clone(), format: ListFormat::Hosts, sources });
         name
     }

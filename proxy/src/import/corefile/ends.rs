@@ -78,7 +78,7 @@ impl Reader<'_> {
     fn ends(&mut self, name: &str, zones: Vec<String>, way: Way<'_>, place: &Place<'_, '_>) {
         let is_behind_hosts = place.read.is_listed && way != Way::Zone;
         if is_behind_hosts {
-            self.let_hosts_pass();
+            self.let_hosts_pass(place);
         }
         match way {
             Way::Nobody => self.draft.rule_for_more(name, refusing(zones)),
@@ -93,14 +93,36 @@ impl Reader<'_> {
         }
     }
 
-    /// Names of hosts files are answered behind the rules.
-    fn let_hosts_pass(&mut self) {
-        let lists = Some(vec![self.draft.hosts_list()]);
+    /// Names of the hosts files of a block are answered behind the rules. Those of other blocks are not let pass here: rules
+    /// of theirs, such as an `acl`, are still to come.
+    fn let_hosts_pass(&mut self, place: &Place<'_, '_>) {
+        if place.hosts.is_empty() {
+            return;
+        }
+        let lists = Some(vec![self.draft.hosts_list(place.hosts.to_vec())]);
         let matches = draft::names(NameMatch { lists, ..NameMatch::default() });
         let rule = Rule { matches, allow: Some(Allow {}), ..Rule::default() };
         let is_same = |it: &Rule| it.allow.is_some() && it.matches == rule.matches;
         if !self.draft.spec.rules.iter().flatten().any(is_same) {
             self.draft.rule("hosts", rule);
+            self.tell_of_passing(place);
+        }
+    }
+
+    /// A file may have names of wider zones, too, and a rule cannot be for those of a list that are in a zone.
+    fn tell_of_passing(&mut self, place: &Place<'_, '_>) {
+        let is_above = |zone: &String| place.zones().iter().any(|own| is_above(zone, own));
+        for directive in place.read.block.directives.iter().filter(|it| it.name == "hosts") {
+            let Some(file) = directive.args.first() else { continue };
+            for (line, zones) in &place.whole.acls {
+                if let Some(zone) = zones.iter().find(|zone| is_above(zone)) {
+                    let reason = format!(
+                        "the `acl` of {zone} (line {line}) does NOT hold for names that stand in {file}: let it have names of {} alone",
+                        zones::listed(place.zones())
+                    );
+                    self.draft.note(directive.line, directive.text(), reason);
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dnsproxy_api::bounds;
+use dnsproxy_api::{bounds, v1alpha1::Source};
 
 use super::{
     asked::{Share, Shares},
@@ -129,6 +129,8 @@ pub(super) struct Whole {
     /// How many blocks have names in `spec.hosts`.
     pub(super) listed: usize,
     pub(super) has_rewrites: bool,
+    /// The line and the zones of each block with an `acl`.
+    pub(super) acls: Vec<(usize, Vec<String>)>,
 }
 
 /// One block among the others: which names are its own, and who is asked for them.
@@ -136,6 +138,8 @@ pub(super) struct Place<'r, 'b> {
     pub(super) index: usize,
     pub(super) read: &'r Read<'b>,
     pub(super) whole: &'r Whole,
+    /// What it has put into `spec.hosts`, once its rules are written.
+    pub(super) hosts: &'r [Source],
 }
 
 impl Place<'_, '_> {

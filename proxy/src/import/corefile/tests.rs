@@ -407,6 +407,42 @@ fn hosts_of_a_block_are_for_its_own_names() {
     assert_eq!(hidden.a("h.foo."), "3600 1.2.3.4");
 }
 
+/// A block with a longer zone ends before the `acl` of another one stands there.
+#[test]
+fn no_hosts_file_of_one_block_goes_around_the_acl_of_another() {
+    let file = |name: &str, text: &str| {
+        let name = format!("dnsproxy-acl-{name}-{}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let a = file("a", "10.1.0.1 h.a.corp.test\n");
+    let corp = file("corp", "10.1.0.2 h.corp.test x.a.corp.test\n");
+    let made = made(&format!(
+        "a.corp.test {{\nhosts {} {{\nfallthrough\n}}\n}}\n\
+        corp.test {{\nacl {{\nblock net 10.9.0.0/16\n}}\nhosts {} {{\nfallthrough\n}}\n}}\n\
+        . {{\nforward . 192.0.2.1\n}}\n",
+        a.display(),
+        corp.display()
+    ));
+
+    for (why, client, name, expected) in [
+        ("who is shut out", "10.9.1.1", "h.corp.test.", "REFUSED"),
+        ("who is not", "10.8.1.1", "h.corp.test.", "3600 10.1.0.2"),
+        ("it is for its block alone", "10.9.1.1", "h.a.corp.test.", "3600 10.1.0.1"),
+        ("a name of the deeper block", "10.8.1.1", "x.a.corp.test.", "REFUSED"),
+        ("a name of no file", "10.8.1.1", "y.corp.test.", "REFUSED"),
+    ] {
+        assert_eq!(made.asked_by(client, name), expected, "{why}");
+    }
+    let told = notes(&made.imported).join("\n");
+    assert!(
+        told.contains("the `acl` of corp.test (line 6) does NOT hold for names that"),
+        "{told}"
+    );
+    [a, corp].iter().for_each(|file| std::fs::remove_file(file).unwrap());
+}
+
 /// There each block has hosts of its own; here `spec.hosts` is one for all.
 #[test]
 fn a_hosts_file_is_for_the_names_of_its_block_alone() {

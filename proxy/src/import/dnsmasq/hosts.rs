@@ -109,7 +109,7 @@ impl HostsFiles {
     /// dnsmasq looks into hosts files before anything but records is looked at: their names are let pass to where they
     /// are answered. So are names of addresses, as far as something is said about them.
     pub(super) fn known(&self, draft: &mut Draft, domains: &Domains) -> Rule {
-        let lists = Some(vec![draft.hosts_list()]);
+        let lists = Some(vec![draft.hosts_list(draft.hosts_sources(0))]);
         let own = self.own.iter().filter(|name| name.parse::<IpAddr>().is_err());
         let own = own.map(|name| (*name).to_owned());
         let addresses = self.first_names.keys().filter(|address| !address.is_unspecified());
