@@ -33,6 +33,8 @@ pub struct Draft {
     lines: Vec<usize>,
     /// The names of rules, each with how often it was wanted.
     names: HashMap<String, usize>,
+    /// The names of rules that are not left out, whatever is wrong with them.
+    needed: HashSet<String>,
 }
 
 /// The route for every name.
@@ -113,6 +115,12 @@ impl Draft {
         rules.push(Rule { name: name.clone(), ..rule });
         self.lines.push(self.line);
         name
+    }
+
+    /// Adds a rule without which queries were answered that must not be: without it there is no manifest.
+    pub fn needed_rule(&mut self, name: &str, rule: Rule) {
+        let name = self.rule(name, rule);
+        self.needed.insert(name);
     }
 
     /// Adds a rule, or its names to the last one, which does the same: there may be many thousands.
@@ -219,7 +227,11 @@ impl Draft {
         for (index, message) in of_items(&problems, "spec.rules[").into_iter().rev() {
             let rules = proxy.spec.rules.get_or_insert_default();
             let line = self.lines.get(index).copied().unwrap_or_default();
-            if index < rules.len() {
+            let Some(rule) = rules.get(index) else { continue };
+            if self.needed.contains(&rule.name) {
+                let reason = format!("{message}: without this rule there is no manifest");
+                self.note(line, format!("rule {}", rule.name), reason);
+            } else {
                 let rule = rules.remove(index);
                 self.note(line, format!("rule {}", rule.name), format!("left out: {message}"));
             }
@@ -390,4 +402,32 @@ pub(super) fn exact(name: &str) -> Match {
 /// A match by a zone.
 pub(super) fn zone(zone: &str) -> Match {
     names(NameMatch { zone: Some(vec![zone.to_owned()]), ..NameMatch::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use dnsproxy_api::v1alpha1::{Block, BlockWith};
+
+    use super::*;
+
+    #[test]
+    fn a_rule_that_is_needed_is_not_left_out_of_a_manifest() {
+        let types = Some(vec!["ANY".to_owned(), "NOSUCH".to_owned()]);
+        let block = Some(Block { with: BlockWith::REFUSED, ttl: None });
+        let matches = Match { types, ..Match::default() };
+        let rule = Rule { matches, block, ..Rule::default() };
+        let mut draft = Draft::new();
+        draft.carry();
+        draft.rule("other", rule.clone());
+        draft.needed_rule("acl block", rule);
+
+        let Imported { proxy, notes, carried } = draft.finish();
+
+        assert_eq!(carried, 0);
+        let names: Vec<_> = proxy.spec.rules.iter().flatten().map(|rule| &*rule.name).collect();
+        assert_eq!(names, ["acl-block"]);
+        let told = notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(told.contains("rule other: left out: "), "{told}");
+        assert!(told.contains("rule acl-block: ") && told.contains("no manifest"), "{told}");
+    }
 }

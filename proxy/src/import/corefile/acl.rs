@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dnsproxy_api::{
     bounds,
     defaults::ACCESS_ALLOW,
-    units::Network,
+    units::{Network, QueryType},
     v1alpha1::{Allow, Block as BlockRule, BlockWith, Match, NameMatch, rule::Rule},
 };
 
@@ -49,6 +49,7 @@ pub(super) fn read(block: &Block, place: &Place<'_, '_>, is_alone: bool, draft: 
     for directive in block.directives.iter().filter(|it| it.name == "acl") {
         match lines(directive, place) {
             Ok(lines) => {
+                tell_of_mail(directive, draft);
                 entries.extend(lines);
                 draft.carry();
             }
@@ -76,6 +77,15 @@ pub(super) fn read(block: &Block, place: &Place<'_, '_>, is_alone: bool, draft: 
         return rules(entries, draft);
     }
     rules(without_allowed(entries, draft), draft);
+}
+
+/// The types for mail of old, that no rule can be for, go on to the upstreams, which do not know them either.
+fn tell_of_mail(directive: &Directive, draft: &mut Draft) {
+    let is_mail = |word: &String| ["MAILA", "MAILB"].iter().any(|it| it.eq_ignore_ascii_case(word));
+    for line in directive.lines.iter().filter(|line| line.words.iter().any(is_mail)) {
+        let text = format!("acl {}", line.words.join(" "));
+        draft.note(line.number, text, "MAILA and MAILB are what no record has: left out");
+    }
 }
 
 /// CoreDNS answers whoever is not shut out; here those must be let in whose addresses are of no network at home.
@@ -176,12 +186,12 @@ fn lines<'b>(directive: &'b Directive, place: &Place<'_, '_>) -> Result<Vec<Entr
     };
     let lines = directive.lines.iter().filter(|line| !line.words.is_empty());
     let entries = lines.map(|line| entry(line, &zones));
-    // Without zones no query of this block is meant.
-    Ok(entries
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .filter(|it| !it.zones.is_empty())
-        .collect())
+    // Without zones no query of this block is meant, and without types none at all.
+    let is_for_some = |it: &Entry<'_>| {
+        !it.zones.is_empty() && it.types.as_ref().is_none_or(|types| !types.is_empty())
+    };
+    let entries = entries.collect::<Result<Vec<_>, _>>()?;
+    Ok(entries.into_iter().filter(is_for_some).collect())
 }
 
 fn entry<'b>(line: &'b Line, zones: &[String]) -> Result<Entry<'b>, String> {
@@ -209,11 +219,17 @@ fn selection(words: &[&str]) -> Result<Selection, String> {
             ("type" | "net", _) => list = Some(*word),
             ("*", Some("type")) => has_all_types = true,
             ("*", Some("net")) => has_all_clients = true,
-            (rtype, Some("type")) => types.get_or_insert_default().push(rtype.to_ascii_uppercase()),
+            (text, Some("type")) => {
+                let (types, rtype) = (types.get_or_insert_default(), rtype(text)?);
+                types.extend(rtype.filter(|rtype| !types.contains(rtype)));
+            }
             (text, Some("net")) => {
                 let network = network(text)?;
                 network.parse::<Network>().map_err(|error| error.to_string())?;
-                clients.get_or_insert_default().push(network);
+                let clients = clients.get_or_insert_default();
+                if !clients.contains(&network) {
+                    clients.push(network);
+                }
             }
             (other, _) => return Err(format!("`{other}` is not known here")),
         }
@@ -221,6 +237,19 @@ fn selection(words: &[&str]) -> Result<Selection, String> {
     // A star stands for all, whatever stands beside it. `ANY` does not: it is a type that can be asked for.
     Ok((types.filter(|_| !has_all_types), clients.filter(|_| !has_all_clients)))
 }
+
+/// A type; none for those that no record has and nobody is answered.
+fn rtype(text: &str) -> Result<Option<String>, String> {
+    let text = text.to_ascii_uppercase();
+    match text.parse::<QueryType>() {
+        Ok(_) => Ok(Some(text)),
+        Err(_) if NEVER_ANSWERED.contains(&&*text) => Ok(None),
+        Err(error) => Err(format!("`{text}`: {error}")),
+    }
+}
+
+/// Transfers and the types for mail of old (RFC 1035 §3.2.3).
+const NEVER_ANSWERED: [&str; 4] = ["AXFR", "IXFR", "MAILA", "MAILB"];
 
 fn is_for_all(entry: &Entry<'_>) -> bool {
     entry.zones.iter().any(|zone| zone == ".")
@@ -271,7 +300,10 @@ fn rules(entries: Vec<Entry<'_>>, draft: &mut Draft) {
                     BlockWith::Drop => "drop",
                     BlockWith::REFUSED | BlockWith::NXDOMAIN | BlockWith::NullAddress => "block",
                 };
-                draft.rule(&format!("acl {word}"), Rule { matches, block, ..Rule::default() });
+                draft.needed_rule(
+                    &format!("acl {word}"),
+                    Rule { matches, block, ..Rule::default() },
+                );
             }
         }
     }

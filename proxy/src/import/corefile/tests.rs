@@ -99,6 +99,26 @@ fn a_type_called_any_is_not_every_type() {
     assert_eq!(star.a("a.example."), "REFUSED");
 }
 
+/// What no rule can be for must open nothing.
+#[test]
+fn a_type_that_no_rule_is_for_takes_no_others_out_of_an_acl() {
+    for types in ["ANY AXFR IXFR", "any ANY", "AXFR ANY"] {
+        let made = made(&root(&format!("acl {{\nblock type {types} net *\n}}")));
+        assert_eq!(made.fate("a.example.", Qtype::ANY), "REFUSED", "{types}");
+        assert_eq!(made.a("a.example."), "up1", "{types}");
+        assert!(notes(&made.imported).is_empty(), "{types}: {:?}", made.imported.notes);
+    }
+    let mail = notes(&import(&root("acl {\nblock type maila ANY\n}")));
+    assert!(mail[0].starts_with("3: acl block type maila ANY: MAILA and MAILB are"), "{mail:?}");
+    let transfers = made(&root("acl {\nallow type IXFR\nblock type AXFR\n}"));
+    assert_eq!(transfers.a("a.example."), "up1");
+    assert!(transfers.imported.proxy.spec.rules.is_none());
+
+    let unknown = made(&root("acl {\nblock type ANY NOSUCH\n}"));
+    let told = notes(&unknown.imported);
+    assert!(told[0].contains("`NOSUCH`: not a type") && told[0].contains("NOTHING"), "{told:?}");
+}
+
 /// Each holds for every name of every block, whatever else stands there.
 #[test]
 fn a_value_that_a_manifest_cannot_have_does_not_lose_the_whole_file() {
