@@ -58,6 +58,11 @@ fn port(key: &str) -> &str {
 }
 
 impl Directive {
+    /// How many words it has.
+    fn words(&self) -> usize {
+        1 + self.args.len() + self.lines.iter().map(|line| 1 + line.words.len()).sum::<usize>()
+    }
+
     /// As a person would find it.
     pub(super) fn text(&self) -> String {
         let words = std::iter::once(&self.name).chain(&self.args);
@@ -81,7 +86,8 @@ pub(super) fn read(text: &str) -> Result<Corefile, (usize, String)> {
         .collect();
     let lines = lines.into_iter().filter(|line| !line.words.is_empty()).flat_map(Line::split);
     let lines = lines.collect::<Vec<_>>();
-    let mut parser = Parser { lines: lines.into_iter().peekable(), snippets: BTreeMap::new() };
+    let mut parser =
+        Parser { lines: lines.into_iter().peekable(), snippets: BTreeMap::new(), imported: 0 };
     parser.corefile()
 }
 
@@ -135,13 +141,19 @@ fn words(line: &str) -> Vec<String> {
 
 /// `{$NAME}` and `{%NAME%}` are the environment's.
 fn with_environment(word: &str) -> String {
-    let filled = |(open, close): (&str, &str)| {
-        let (before, rest) = word.split_once(open)?;
-        let (name, behind) = rest.split_once(close)?;
-        let value = std::env::var(name).unwrap_or_default();
-        Some(format!("{}{value}{}", with_environment(before), with_environment(behind)))
-    };
-    [("{$", "}"), ("{%", "%}")].into_iter().find_map(filled).unwrap_or_else(|| word.to_owned())
+    filled(&filled(word, ("{%", "%}")), ("{$", "}"))
+}
+
+fn filled(word: &str, (open, close): (&str, &str)) -> String {
+    let (mut text, mut rest) = (String::new(), word);
+    while let Some((before, behind)) = rest.split_once(open)
+        && let Some((name, behind)) = behind.split_once(close)
+    {
+        text.push_str(before);
+        text.push_str(&std::env::var(name).unwrap_or_default());
+        rest = behind;
+    }
+    text + rest
 }
 
 type Lines = std::iter::Peekable<std::vec::IntoIter<Line>>;
@@ -149,7 +161,13 @@ type Lines = std::iter::Peekable<std::vec::IntoIter<Line>>;
 struct Parser {
     lines: Lines,
     snippets: BTreeMap<String, Vec<Directive>>,
+    /// How many words were copied out of snippets.
+    imported: usize,
 }
+
+/// Words that imports may copy: snippets may import snippets, which doubles them each time. Our guess, a list of ten thousand
+/// networks in a hundred blocks.
+const IMPORTED: usize = 1_000_000;
 
 type Parsed<T> = Result<T, (usize, String)>;
 
@@ -230,12 +248,20 @@ impl Parser {
         if is_open { Err((start, "its `}` is missing".into())) } else { Ok(directives) }
     }
 
-    fn imported(&self, line: usize, args: &[String]) -> Parsed<Vec<Directive>> {
+    fn imported(&mut self, line: usize, args: &[String]) -> Parsed<Vec<Directive>> {
         let name = args.first().map(String::as_str).unwrap_or_default();
-        let snippet = self.snippets.get(name).cloned();
-        Ok(snippet.unwrap_or_else(|| {
-            vec![Directive { line, name: "import".into(), args: args.to_vec(), lines: Vec::new() }]
-        }))
+        let Some(snippet) = self.snippets.get(name) else {
+            let (name, args) = ("import".to_owned(), args.to_vec());
+            return Ok(vec![Directive { line, name, args, lines: Vec::new() }]);
+        };
+        self.imported += snippet.iter().map(Directive::words).sum::<usize>();
+        if self.imported > IMPORTED {
+            let reason = format!(
+                "`import {name}` makes it too long: imports may copy {IMPORTED} words in all"
+            );
+            return Err((line, reason));
+        }
+        Ok(snippet.clone())
     }
 
     /// The lines in the braces of a directive.
@@ -299,6 +325,20 @@ mod tests {
             [format!("a{name}b"), format!("{name}.c")]
         );
         assert_eq!(words("{ {$ {%x"), ["{", "{$", "{%x"]);
+        assert_eq!(words(&"{$CARGO_PKG_NAME}".repeat(100_000)), [name.repeat(100_000)]);
+    }
+
+    #[test]
+    fn snippets_that_double_each_other_do_not_fill_the_memory() {
+        let double = |i: usize| format!("(s{}) {{\n import s{i}\n import s{i}\n}}\n", i + 1);
+        let text = |count: usize| {
+            let doubles: String = (0..count).map(double).collect();
+            format!("(s0) {{\n errors\n}}\n{doubles}. {{\n import s{count}\n}}\n")
+        };
+
+        assert_eq!(read(&text(10)).unwrap().blocks[0].directives.len(), 1024);
+        let (line, reason) = read(&text(30)).unwrap_err();
+        assert!(line > 4 && reason.contains("imports may copy 1000000 words"), "{line}: {reason}");
     }
 
     #[test]
