@@ -12,7 +12,7 @@ use dnsproxy_api::{
         Cache, DnsProxySpec, ListFormat, Match, NameList, NameMatch, OtherTypes, Policy,
         PrivateNames, Protocol, Responses, Route, Source, StaticAnswer, Upstream, rule::Rule,
     },
-    validate::{self, Place, Problem},
+    validate::{self, CLUSTER_DNS, Place, Problem},
 };
 
 use super::{Imported, Note};
@@ -194,8 +194,8 @@ impl Draft {
         if let Some(same) = same {
             return same.name.clone();
         }
-        let name =
-            unique(&label(&upstream.name, "server"), |name| known.iter().any(|it| it.name == name));
+        let is_taken = |name: &str| name == CLUSTER_DNS || known.iter().any(|it| it.name == name);
+        let name = unique(&label(&upstream.name, "server"), is_taken);
         known.push(Upstream { name: name.clone(), ..upstream });
         name
     }
@@ -215,10 +215,13 @@ impl Draft {
         &mut routes[index]
     }
 
-    /// A name for a route that no other has.
+    /// A name for a route that no other has, nor the one for every name.
     pub fn route_name(&self, hint: &str) -> String {
         let routes = self.spec.routes.as_deref().unwrap_or_default();
-        unique(&label(hint, "route"), |name| routes.iter().any(|route| route.name == name))
+        let is_taken = |name: &str| {
+            [DEFAULT, CLUSTER_DNS].contains(&name) || routes.iter().any(|it| it.name == name)
+        };
+        unique(&label(hint, "route"), is_taken)
     }
 
     /// Takes out the rules and listeners that a manifest cannot have, and tells of each.

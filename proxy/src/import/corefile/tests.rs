@@ -339,6 +339,18 @@ fn blocks_that_ask_the_same_servers_share_a_route() {
     );
 }
 
+#[test]
+fn zones_and_servers_may_be_called_like_what_has_a_name_of_its_own() {
+    let made = made(
+        "default {\nforward . 192.0.2.2\n}\ncluster.dns {\nforward . tls://192.0.2.3 {\n\
+        tls_servername cluster.dns\n}\n}\n. {\nforward . 192.0.2.1\n}\n",
+    );
+
+    for (name, expected) in [("a.default.", "up2"), ("a.cluster.dns.", "up3"), ("a.test.", "up1")] {
+        assert_eq!(made.a(name), expected, "{name}");
+    }
+}
+
 /// To CoreDNS it is a block for each of its zones.
 #[test]
 fn rules_of_a_block_with_zones_of_several_depths_are_for_none_of_another_block() {

@@ -76,6 +76,14 @@ fn assert_all(cases: &[(&str, &[(&str, &str)])]) {
 }
 
 #[test]
+fn domains_may_be_called_like_a_route_that_has_a_name_of_its_own() {
+    let judged = Judged::of("server=/default/192.0.2.2\nserver=/cluster.dns/192.0.2.3\n");
+    assert_eq!(judged.ask("a.default A"), "default--2");
+    assert_eq!(judged.ask("a.cluster.dns A"), "cluster-dns--2");
+    assert_eq!(judged.ask("a.test A"), "default");
+}
+
+#[test]
 fn an_address_of_a_domain_is_given_for_names_that_have_records_of_other_types() {
     let local = "local=/home.example/\naddress=/home.example/10.0.0.1\n";
     assert_all(&[
