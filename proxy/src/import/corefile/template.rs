@@ -170,16 +170,23 @@ fn rtype(record: &str) -> Option<String> {
 
 /// A record with the TTL that it has there: an hour where none stands, and what the cache and the rewrites of the block make of it.
 fn with_ttl(record: &str, place: &Place<'_, '_>) -> String {
-    let mut words: Vec<&str> = record.split(' ').collect();
-    let number = |word: &&str| word.parse::<u32>().ok();
-    let at = words.iter().take(2).position(|word| number(word).is_some());
-    let ttl = at.and_then(|at| number(words.get(at)?)).unwrap_or(3600);
-    let ttl = place.ttl(None, ttl).to_string();
-    match at.and_then(|at| words.get_mut(at)) {
-        Some(word) => *word = &ttl,
-        None => words.insert(0, &ttl),
+    let (mut own, mut class, mut rest) = (None, None, record.trim_start());
+    // Before the type stand a TTL and a class, or one of them, in any order (RFC 1035 section 5.1). Numbers behind it are data.
+    loop {
+        let (word, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        match word.parse::<u32>() {
+            Ok(seconds) if own.is_none() => own = Some(seconds),
+            Err(_) if class.is_none() && is_class(word) => class = Some(word),
+            _ => break,
+        }
+        rest = behind.trim_start();
     }
-    words.join(" ")
+    let ttl = place.ttl(None, own.unwrap_or(3600)).to_string();
+    [Some(&*ttl), class, Some(rest)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+fn is_class(word: &str) -> bool {
+    ["IN", "CH", "HS"].iter().any(|class| class.eq_ignore_ascii_case(word))
 }
 
 /// A record, in which `{{ .Name }}` is the name and `{{ .Group.x }}` a group.

@@ -754,6 +754,23 @@ fn blocks_that_listen_elsewhere_are_told() {
 }
 
 #[test]
+fn the_ttl_of_a_template_stands_before_the_type() {
+    for (record, expected) in [
+        ("SRV 0 5 443 t.x.test.", "30 SRV 0 5 443 t.x.test."),
+        ("IN SRV 0 5 443 t.x.test.", "30 IN SRV 0 5 443 t.x.test."),
+        ("10 IN SRV 0 5 443 t.x.test.", "10 IN SRV 0 5 443 t.x.test."),
+        ("in 10 SRV 0 5 443 t.x.test.", "10 in SRV 0 5 443 t.x.test."),
+        ("10 SRV 0 5 443 t.x.test.", "10 SRV 0 5 443 t.x.test."),
+        ("90\tSRV  0 5 443 t.x.test.", "30 SRV  0 5 443 t.x.test."),
+    ] {
+        let answer = format!("template IN SRV x.test {{\nanswer \"{{{{ .Name }}}} {record}\"\n}}");
+        let made = made(&root(&format!("cache 30\n{answer}")));
+        let rules = made.imported.proxy.spec.rules.as_ref().unwrap();
+        assert_eq!(rules[0].answer.as_ref().unwrap().records, [expected], "{record}");
+    }
+}
+
+#[test]
 fn a_template_answers_as_it_does_there() {
     let record = "template IN A a.test {\nanswer \"{{ .Name }} IN A 1.2.3.4\"\n}";
     let made_of = made(&root(record));
