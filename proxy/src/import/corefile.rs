@@ -125,15 +125,19 @@ fn by_depth(own: Vec<(&Block, Vec<String>)>) -> Vec<(&Block, Vec<String>)> {
     let depths =
         |zones: &[String]| zones.iter().map(|it| zones::depth(it)).collect::<BTreeSet<_>>();
     let all: Vec<_> = own.iter().map(|(_, zones)| depths(zones)).collect();
+    // How many blocks have zones of a depth: there may be very many blocks.
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for depth in all.iter().flatten() {
+        *counts.entry(*depth).or_default() += 1;
+    }
     let is_split = |index: usize, block: &Block| {
+        let Some(own) = all.get(index).filter(|own| own.len() > 1) else { return false };
+        let (Some(least), Some(most)) = (own.first(), own.last()) else { return false };
         // Those of `hosts` are for single names.
         let mut plugins = ORDERED.iter().filter(|plugin| **plugin != "hosts");
         let has_rules = plugins.any(|plugin| block.has(plugin).is_some());
-        let own = all.get(index).and_then(|own| Some((own.first()?, own.last()?)));
-        let mut others = all.iter().enumerate().filter(|(other, _)| *other != index);
-        let is_between =
-            |depth: &usize| own.is_some_and(|(least, most)| least < depth && depth <= most);
-        has_rules && others.any(|(_, depths)| depths.iter().any(is_between))
+        let mut between = counts.range(least + 1..=*most);
+        has_rules && between.any(|(depth, count)| *count > usize::from(own.contains(depth)))
     };
     let mut parts = Vec::new();
     for (index, (block, zones)) in own.into_iter().enumerate() {
