@@ -35,6 +35,7 @@ use place::{Place, Read, Whole, own_zones, routes};
 use rewrites::Before;
 use settings::{defaults, listen, tell_of_listeners, tell_of_settings};
 use syntax::{Block, Corefile, Directive};
+use ttls::Changes;
 
 /// Reads a Corefile.
 pub fn import(text: &str) -> Imported {
@@ -83,7 +84,8 @@ fn read(blocks: &[Block], draft: &mut Draft) {
         let mut reader = Reader { draft, zones: &zones, is_alone, is_logged };
         let forwards = reader.settings(block);
         let is_listed = hosts::are_listed(block, are_many);
-        read.push(Read { block, zones, forwards, is_listed });
+        let changes = Changes::of(block);
+        read.push(Read { block, zones, forwards, is_listed, changes });
     }
     read.sort_by_key(|it| it.block.line);
     let shares = Shares::of(&read);

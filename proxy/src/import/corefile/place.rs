@@ -10,7 +10,8 @@ use super::{
     forward::Forward,
     leads::Lead,
     syntax::{Block, Directive},
-    ttls, zones,
+    ttls::Changes,
+    zones,
 };
 use crate::import::Draft;
 
@@ -52,6 +53,8 @@ pub(super) struct Read<'b> {
     pub(super) forwards: Vec<Forward<'b>>,
     /// Whether names of its `hosts` are those of `spec.hosts`.
     pub(super) is_listed: bool,
+    /// What it changes of TTLs.
+    pub(super) changes: Changes,
 }
 
 impl Read<'_> {
@@ -89,7 +92,9 @@ pub(super) fn routes(
     draft: &mut Draft,
 ) -> Routes {
     let mut routes = Vec::new();
-    for (index, Read { zones, forwards, block: _, is_listed: _ }) in read.iter().enumerate() {
+    for (index, Read { zones, forwards, block: _, is_listed: _, changes: _ }) in
+        read.iter().enumerate()
+    {
         let mut made = Vec::new();
         for (number, forward) in forwards.iter().enumerate() {
             let directive = forward.directive;
@@ -159,7 +164,7 @@ impl Place<'_, '_> {
 
     /// The TTL of an answer of its own about a name, or about every name, as clients have it.
     pub(super) fn ttl(&self, name: Option<&str>, ttl: u32) -> u32 {
-        ttls::changed(self.read.block, name, self.cached(ttl))
+        self.read.changes.ttl(name, self.cached(ttl))
     }
 
     /// The TTL of an answer of its own, once the cache of the block has had it.

@@ -124,7 +124,7 @@ pub(super) fn tell_of_listeners(read: &[Read<'_>], draft: &mut Draft) {
     if read.iter().all(|it| Some(listeners(it.block)) == first) {
         return;
     }
-    for Read { block, zones: own, forwards: _, is_listed: _ } in read {
+    for Read { block, zones: own, forwards: _, is_listed: _, changes: _ } in read {
         let reason = "blocks listen on different ports or addresses; here all zones are served on each of them";
         draft.note(block.line, zones::listed(own), reason);
     }

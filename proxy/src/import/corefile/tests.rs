@@ -728,6 +728,16 @@ fn a_rewritten_ttl_is_that_of_own_answers_as_well() {
 }
 
 #[test]
+fn the_case_of_an_expression_is_part_of_it() {
+    let hosts = "hosts {\n10.0.0.1 h.example.org\n10.0.0.2 h.test\nfallthrough\n}";
+    for regex in [r"^\S+\.example\.org\.$", r"^\D+\.Example\.ORG\.$"] {
+        let made = made(&root(&format!("rewrite ttl regex {regex} 60\n{hosts}")));
+        assert_eq!(made.a("h.example.org."), "60 10.0.0.1", "{regex}");
+        assert_eq!(made.a("h.test."), "3600 10.0.0.2", "{regex}");
+    }
+}
+
+#[test]
 fn settings_of_one_block_that_hold_for_all_are_told() {
     let of = |one: &str, other: &str| {
         let block =

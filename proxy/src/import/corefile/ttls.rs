@@ -5,23 +5,42 @@ use dnsproxy_api::{
     units::Duration,
     v1alpha1::{NameMatch, Then, TtlRange, rule::Rule},
 };
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::{rewrite, syntax::Block, zones::without_dot};
 
-/// The TTL of an answer about a name, or about every name, as the rewrites of a block change it.
-pub(super) fn changed(block: &Block, name: Option<&str>, ttl: u32) -> u32 {
-    for directive in block.directives.iter().filter(|it| it.name == "rewrite") {
-        let Ok(rule) = rewrite::read(directive) else { return ttl };
-        match (concerns(&rule, name), range(&rule)) {
-            (Concern::No, _) => {}
-            (Concern::Yes, Some(range)) => return bounded(ttl, range),
-            (Concern::Yes, None) if rule.then == Some(Then::Continue) && rule.rewrite.is_none() => {
-            }
-            (Concern::Yes | Concern::Some, _) => return ttl,
-        }
+/// What the rewrites of a block change, up to one that cannot be read.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Vec<Change>);
+
+/// A rewrite. Its expressions are compiled once, as there may be very many names.
+#[derive(Debug)]
+struct Change {
+    rule: Rule,
+    regexes: Vec<Regex>,
+}
+
+impl Changes {
+    pub(super) fn of(block: &Block) -> Self {
+        let directives = block.directives.iter().filter(|it| it.name == "rewrite");
+        let rules = directives.map_while(|directive| rewrite::read(directive).ok());
+        Self(rules.map(Change::of).collect())
     }
-    ttl
+
+    /// The TTL of an answer about a name, or about every name.
+    pub(super) fn ttl(&self, name: Option<&str>, ttl: u32) -> u32 {
+        for change in &self.0 {
+            let rule = &change.rule;
+            match (change.concerns(name), range(rule)) {
+                (Concern::No, _) => {}
+                (Concern::Yes, Some(range)) => return bounded(ttl, range),
+                (Concern::Yes, None)
+                    if rule.then == Some(Then::Continue) && rule.rewrite.is_none() => {}
+                (Concern::Yes | Concern::Some, _) => return ttl,
+            }
+        }
+        ttl
+    }
 }
 
 /// Whether a rule changes TTLs of answers about every name.
@@ -37,14 +56,28 @@ enum Concern {
     Some,
 }
 
-fn concerns(rule: &Rule, name: Option<&str>) -> Concern {
-    match (&rule.matches.names, name) {
-        // For types and classes, of which there are no answers.
-        (None, _) => Concern::No,
-        (Some(names), _) if has_every_name(names) => Concern::Yes,
-        (Some(_), None) => Concern::Some,
-        (Some(names), Some(name)) if has(names, &format!("{}.", without_dot(name))) => Concern::Yes,
-        (Some(_), Some(_)) => Concern::No,
+impl Change {
+    fn of(rule: Rule) -> Self {
+        let names = rule.matches.names.iter();
+        let texts = names.flat_map(|names| names.regex.iter().flatten());
+        // Names are compared in lower case. The case of an expression is part of it: `\S` is not `\s`.
+        let regex = |text: &String| RegexBuilder::new(text).case_insensitive(true).build().ok();
+        let regexes = texts.filter_map(regex).collect();
+        Self { rule, regexes }
+    }
+
+    fn concerns(&self, name: Option<&str>) -> Concern {
+        match (&self.rule.matches.names, name) {
+            // For types and classes, of which there are no answers.
+            (None, _) => Concern::No,
+            (Some(names), _) if has_every_name(names) => Concern::Yes,
+            (Some(_), None) => Concern::Some,
+            (Some(names), Some(name)) => {
+                let name = format!("{}.", without_dot(name));
+                let is_match = self.regexes.iter().any(|regex| regex.is_match(&name));
+                if is_match || has(names, &name) { Concern::Yes } else { Concern::No }
+            }
+        }
     }
 }
 
@@ -56,6 +89,7 @@ fn has_every_name(names: &NameMatch) -> bool {
         || one(&names.suffix, &["."])
 }
 
+/// Whether they match a name without an expression.
 fn has(names: &NameMatch, name: &str) -> bool {
     let any = |list: &Option<Vec<String>>, is_match: &dyn Fn(&str) -> bool| {
         list.iter().flatten().any(|it| is_match(&it.to_ascii_lowercase()))
@@ -64,7 +98,6 @@ fn has(names: &NameMatch, name: &str) -> bool {
         || any(&names.prefix, &|it| name.starts_with(it))
         || any(&names.suffix, &|it| name.ends_with(it))
         || any(&names.substring, &|it| name.contains(it))
-        || any(&names.regex, &|it| Regex::new(it).is_ok_and(|regex| regex.is_match(name)))
 }
 
 fn range(rule: &Rule) -> Option<&TtlRange> {
