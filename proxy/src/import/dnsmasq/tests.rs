@@ -76,6 +76,21 @@ fn assert_all(cases: &[(&str, &[(&str, &str)])]) {
 }
 
 #[test]
+fn one_address_may_have_more_names_than_fit_into_one_source() {
+    let name = |i: usize| format!("tracker-{i}.advertisements.example.com");
+    let line = |i: usize| format!("host-record={},192.0.2.77\n", name(i));
+    let judged = Judged::of(&(0..10_000).map(line).collect::<String>());
+
+    let sources = &judged.imported.proxy.spec.hosts.as_ref().unwrap().sources;
+    let texts: Vec<_> = sources.iter().filter_map(|source| source.inline.as_deref()).collect();
+    assert!(texts.len() > 1);
+    let words = texts.iter().flat_map(|text| text.split_whitespace());
+    let names: Vec<_> = words.filter(|word| *word != "192.0.2.77").collect();
+    assert_eq!(names, (0..10_000).map(name).collect::<Vec<_>>());
+    assert_eq!(judged.ask("77.2.0.192.in-addr.arpa PTR"), format!("{}.", name(0)));
+}
+
+#[test]
 fn domains_may_be_called_like_a_route_that_has_a_name_of_its_own() {
     let judged = Judged::of("server=/default/192.0.2.2\nserver=/cluster.dns/192.0.2.3\n");
     assert_eq!(judged.ask("a.default A"), "default--2");

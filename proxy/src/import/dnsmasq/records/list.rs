@@ -27,17 +27,17 @@ impl Records {
             }
         }
         for (address, names) in &mut names {
-            self.lead_back(*address, names);
+            // Each line gives its address a name: where there are several, a rule has the one that counts.
+            if lines(*address, names).len() == 1 {
+                self.lead_back(*address, names);
+            }
         }
         if count > 0 {
             let reason = format!(
                 "{count} names with addresses alone are in `hosts`, as they are too many for rules: other types of theirs get NODATA here, where dnsmasq asks the servers"
             );
             draft.note(first, "host-record", reason);
-            let line = |(address, names): (&IpAddr, &Vec<String>)| {
-                format!("{address} {}\n", names.join(" "))
-            };
-            hosts_lines(draft, names.iter().map(line));
+            hosts_lines(draft, names.iter().flat_map(|(address, names)| lines(*address, names)));
         }
         names.into_keys().collect()
     }
@@ -53,6 +53,22 @@ impl Records {
             own.is_listed = true;
         }
     }
+}
+
+/// An address with its names, in lines that are not longer than a source may be.
+fn lines(address: IpAddr, names: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for name in names {
+        match lines.last_mut() {
+            Some(line) if line.len() + name.len() + 2 <= bounds::INLINE as usize => {
+                line.push(' ');
+                line.push_str(name);
+            }
+            _ => lines.push(format!("{address} {name}")),
+        }
+    }
+    lines.iter_mut().for_each(|line| line.push('\n'));
+    lines
 }
 
 impl Own {
