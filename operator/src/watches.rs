@@ -21,11 +21,12 @@ use kube::{
     runtime::{
         WatchStreamExt as _,
         reflector::{self, Store, store::WriterDropped},
+        utils::{self, Backoff as _},
         watcher,
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
 use crate::render::labels;
 
@@ -67,9 +68,34 @@ where
 
 /// How long a watch waits after an error. An API server that is back is heard within [`LONGEST`] and as much again by
 /// jitter: the runtime's own thirty seconds would leave everybody blind for longer than most API servers restart.
-pub fn backoff() -> watcher::ExponentialBackoff {
+pub fn backoff() -> Backoff {
     let builder = ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST);
-    builder.without_max_times().with_jitter().into()
+    Backoff { pauses: builder.without_max_times().with_jitter().into(), last: None }
+}
+
+/// Pauses that grow until there was no error for a while.
+///
+/// A watch says that it begins before it knows whether it may: that is no reason to take its errors for the first ones.
+pub struct Backoff {
+    pauses: watcher::ExponentialBackoff,
+    last: Option<Instant>,
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now - last > CALM) {
+            self.pauses.reset();
+        }
+        self.last = Some(now);
+        self.pauses.next()
+    }
+}
+
+impl utils::Backoff for Backoff {
+    fn reset(&mut self) {}
 }
 
 /// Drops what only the API server needs.
@@ -191,6 +217,8 @@ impl Owned {
 const FIRST: Duration = Duration::from_millis(800);
 /// Of one of a dozen watches, so that a server in trouble is asked less than three times a second. Our guess.
 const LONGEST: Duration = Duration::from_secs(5);
+/// After so long without an error the next one is a first one: the longest pause with its jitter, and a slow list. Our guess.
+const CALM: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +226,7 @@ mod tests {
     use futures::{future, stream::FuturesUnordered};
 
     use super::*;
+    use crate::fixtures::api_server::ApiServer;
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -248,5 +277,37 @@ mod tests {
         let (woken, ()) = future::join(all, fill).await;
 
         assert!(woken.is_ok_and(|all| all.iter().all(Result::is_ok)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_never_be_listed_is_asked_for_less_and_less_often() {
+        let (pauses, _) = ApiServer::default()
+            .during(async |client| {
+                let api = Api::<Pod>::all(client);
+                let (_store, mut changes) = watch(api, watcher::Config::default(), trim);
+                let mut pauses = Vec::new();
+                for _ in 0..6 {
+                    let start = Instant::now();
+                    assert!(changes.next().await.unwrap().is_err());
+                    pauses.push(start.elapsed());
+                }
+                pauses
+            })
+            .await;
+
+        assert!(pauses[5] >= LONGEST, "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_after_a_calm_is_a_first_one() {
+        let mut backoff = backoff();
+        let grown: Vec<_> = backoff.by_ref().take(5).collect();
+        assert!(grown[4] >= LONGEST, "{grown:?}");
+
+        tokio::time::advance(CALM / 2).await;
+        backoff.reset();
+        assert!(backoff.next().unwrap() >= LONGEST, "a watch that works again may fail again");
+        tokio::time::advance(CALM + FIRST).await;
+        assert!(backoff.next().unwrap() <= 2 * FIRST);
     }
 }

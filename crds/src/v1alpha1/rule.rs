@@ -93,7 +93,7 @@ pub struct Match {
 }
 
 /// Patterns of names: one of them must match. Letters match in either case.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NameMatch {
     /// Whole names.

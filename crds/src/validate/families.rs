@@ -1,9 +1,14 @@
 //! Answers with addresses of one family, by rules that leave questions for the other one to somebody else.
 
+use std::collections::HashSet;
+
 use super::Report;
 use crate::{
     units::{QueryType, Record, Template},
-    v1alpha1::{OtherTypes, rule::Rule},
+    v1alpha1::{
+        OtherTypes,
+        rule::{NameMatch, Rule},
+    },
 };
 
 const A: u16 = 1;
@@ -11,17 +16,23 @@ const AAAA: u16 = 28;
 
 /// Warns of them. Most clients ask for both families, and some take an NXDOMAIN to one for an answer to both; without
 /// `types` the other one is NODATA.
+///
+/// There may be thousands of rules with thousands of names: none is compared with all others.
 pub(super) fn warn(rules: &[Rule], report: &mut Report) {
-    for (index, rule) in rules.iter().enumerate() {
-        let Some(other) = left_out(rule) else { continue };
-        let mut others = rules.iter().enumerate().filter(|(at, _)| *at != index);
-        let is_taken = others.any(|(_, it)| takes(it, other, rule));
-        let other = if other == A { "A" } else { "AAAA" };
+    let left_out: Vec<_> = (rules.iter().enumerate())
+        .filter_map(|(index, rule)| Some((index, rule, left_out(rule)?)))
+        .collect();
+    if left_out.is_empty() {
+        return;
+    }
+    let taken = Taken::by(rules);
+    for (index, rule, other) in left_out {
+        let family = if other == A { "A" } else { "AAAA" };
         report.require(
-            is_taken,
+            taken.has(other, rule.matches.names.as_ref()),
             format!("spec.rules[{index}].match.types"),
             format!(
-                "{other} of these names goes on to later rules and the upstreams, and some clients take an NXDOMAIN to it for the whole \
+                "{family} of these names goes on to later rules and the upstreams, and some clients take an NXDOMAIN to it for the whole \
                  name: leave `types` out, and it is NODATA, or say `otherTypes: Forward`"
             ),
         );
@@ -31,25 +42,51 @@ pub(super) fn warn(rules: &[Rule], report: &mut Report) {
 /// The family that a rule with addresses of the other one is not for.
 fn left_out(rule: &Rule) -> Option<u16> {
     let answer = rule.answer.as_ref().filter(|it| it.other_types == OtherTypes::NODATA)?;
-    let types = rule.matches.types.as_deref()?;
-    let (own, other) = match (has(types, A), has(types, AAAA)) {
-        (true, false) => (A, AAAA),
-        (false, true) => (AAAA, A),
-        (true, true) | (false, false) => return None,
+    rule.matches.types.as_ref()?;
+    let (own, other) = match families(rule) {
+        [true, false] => (A, AAAA),
+        [false, true] => (AAAA, A),
+        [true, true] | [false, false] => return None,
     };
     answer.records.iter().any(|text| type_of(text) == Some(own)).then_some(other)
 }
 
-/// Whether a rule is for a type of the same names. Of other patterns it is not tried whether they have them.
-fn takes(rule: &Rule, qtype: u16, beside: &Rule) -> bool {
-    let names = &rule.matches.names;
-    let has_names = names.is_none() || *names == beside.matches.names;
-    let has_type = rule.matches.types.as_deref().is_none_or(|types| has(types, qtype));
-    rule.response.is_none() && has_names && has_type
+/// The names for which some rule takes each family. Of other patterns than a rule's own it is not tried whether they have its
+/// names. No rule takes the family that it leaves out, so that none need be told from the others.
+#[derive(Default)]
+struct Taken<'a> {
+    a: HashSet<Option<&'a NameMatch>>,
+    aaaa: HashSet<Option<&'a NameMatch>>,
 }
 
-fn has(types: &[String], qtype: u16) -> bool {
-    types.iter().filter_map(|text| text.parse::<QueryType>().ok()).any(|it| it.number() == qtype)
+impl<'a> Taken<'a> {
+    fn by(rules: &'a [Rule]) -> Self {
+        let mut taken = Self::default();
+        for rule in rules.iter().filter(|rule| rule.response.is_none()) {
+            let names = rule.matches.names.as_ref();
+            let [has_a, has_aaaa] = families(rule);
+            if has_a {
+                taken.a.insert(names);
+            }
+            if has_aaaa {
+                taken.aaaa.insert(names);
+            }
+        }
+        taken
+    }
+
+    fn has(&self, family: u16, names: Option<&NameMatch>) -> bool {
+        let taken = if family == A { &self.a } else { &self.aaaa };
+        taken.contains(&None) || taken.contains(&names)
+    }
+}
+
+/// Whether a rule is for A and for AAAA.
+fn families(rule: &Rule) -> [bool; 2] {
+    let Some(types) = &rule.matches.types else { return [true; 2] };
+    let types = types.iter().filter_map(|text| text.parse::<QueryType>().ok());
+    let numbers: Vec<_> = types.map(QueryType::number).collect();
+    [A, AAAA].map(|family| numbers.contains(&family))
 }
 
 fn type_of(text: &str) -> Option<u16> {

@@ -1121,6 +1121,28 @@ fn an_answer_for_one_family_that_leaves_the_other_to_the_upstreams_is_warned_of(
     }
 }
 
+/// Compared with each other, type by type, they would take minutes.
+#[test]
+fn families_of_thousands_of_rules_with_many_types_are_known_at_once() {
+    let mut proxy = proxy(
+        "rules: [{name: v4, match: {names: {exact: [a.example]}}, answer: {records: [A 192.0.2.1]}}]",
+    );
+    let rules = proxy.spec.rules.as_mut().unwrap();
+    let types = (1000..1063).map(|number| format!("TYPE{number}"));
+    let mut rule = rules.remove(0);
+    rule.matches.types = Some(types.chain(["A".to_owned()]).collect());
+    rules.extend((0..4000).map(|number| {
+        let mut rule = rule.clone();
+        let names = rule.matches.names.as_mut().unwrap();
+        names.exact = Some(vec![format!("{number}.example")]);
+        rule
+    }));
+
+    let mut report = Report::default();
+    families::warn(rules, &mut report);
+    assert_eq!(report.problems.len(), 4000);
+}
+
 /// Each alone would do: whoever has many manifests of many people must not run out of memory for one of them.
 #[test]
 fn regular_expressions_are_bounded_together() {

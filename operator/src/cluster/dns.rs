@@ -137,7 +137,8 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The cluster's domain, from the search list that the kubelet gave this process.
 ///
 /// A pod's list has `<namespace>.svc.<domain>`, `svc.<domain>` and `<domain>`, and a namespace may be called `svc`: it is the
-/// entry of which the rest is one, too. Anywhere else there is no such list, and the domain is taken to be the one that
+/// entry of which the rest is one, too, and of several the first: what a node adds, which may be a pod of another cluster, comes
+/// last. Anywhere else there is no such list, and the domain is taken to be the one that
 /// nearly every cluster has.
 #[must_use]
 pub fn domain(resolv_conf: &str) -> String {
@@ -147,8 +148,12 @@ pub fn domain(resolv_conf: &str) -> String {
         .map(|search| search.trim_end_matches('.'))
         .collect();
     let of_services = || searches.iter().filter_map(|search| search.strip_prefix("svc."));
-    // In such a namespace `svc.<domain>` is a rest that is an entry, too, and a longer one.
-    let found = of_services().filter(|domain| searches.contains(domain)).min_by_key(|it| it.len());
+    let is_entry = |domain: &&str| searches.contains(domain);
+    let mut found = of_services().find(is_entry);
+    // In such a namespace `svc.<domain>` is a rest that is an entry, too.
+    while let Some(domain) = found.and_then(|it| it.strip_prefix("svc.")).filter(is_entry) {
+        found = Some(domain);
+    }
     // A list that was cut or edited.
     let found = found.or_else(|| of_services().next());
     found.map_or_else(|| "cluster.local".to_owned(), ToOwned::to_owned)
@@ -261,6 +266,16 @@ mod tests {
                 "the same, in another order, with what a node adds",
                 "search lan corp.example svc.corp.example. svc.svc.corp.example\n",
                 "corp.example",
+            ),
+            (
+                "a pod of a cluster in a pod of another one",
+                "search dns.svc.cluster.local svc.cluster.local cluster.local ci.svc.outer svc.outer outer\n",
+                "cluster.local",
+            ),
+            (
+                "the same, in namespaces called svc",
+                "search svc.svc.cluster.local svc.cluster.local cluster.local svc.svc.outer svc.outer outer\n",
+                "cluster.local",
             ),
             ("a final dot", "nameserver 10.96.0.10\nsearch svc.corp.example.\n", "corp.example"),
             ("not in a pod", "search lan\n", "cluster.local"),

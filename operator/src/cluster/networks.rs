@@ -3,7 +3,7 @@
 //! Reverse zones are as narrow as zones can be: whoever sends the whole of in-addr.arpa to the
 //! cluster's DNS takes the names of every other network away (RFC 6303 is about those).
 
-use std::{borrow::Borrow, cmp::Reverse, collections::BTreeSet, net::IpAddr};
+use std::{borrow::Borrow, collections::BTreeSet, net::IpAddr};
 
 use dnsproxy_api::bounds;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -173,16 +173,28 @@ pub fn beyond(defaults: &[IpNet], pods: &[IpNet], nodes: &[IpAddr]) -> Vec<IpNet
 
 /// As many networks as there is room for, and how many are left out.
 ///
-/// The widest stay, pods before single nodes. None is widened to make room: what the defaults do not
-/// cover is not private, and its neighbours are strangers.
-pub fn fitting(mut networks: Vec<IpNet>, room: usize) -> (Vec<IpNet>, usize) {
+/// Each family has half of the room and what the other one leaves of its half: by width alone, the /64s of pods would leave
+/// none to IPv4. Of a family the widest stay, pods before single nodes. None is widened to make room: what the defaults do
+/// not cover is not private, and its neighbours are strangers.
+pub fn fitting(networks: Vec<IpNet>, room: usize) -> (Vec<IpNet>, usize) {
     let left_out = networks.len().saturating_sub(room);
-    if left_out > 0 {
-        networks.sort_by_key(|network| Reverse(network.max_prefix_len() - network.prefix_len()));
-        networks.truncate(room);
-        networks.sort_unstable();
+    if left_out == 0 {
+        return (networks, left_out);
     }
-    (networks, left_out)
+    let (v4, v6): (Vec<_>, Vec<_>) =
+        networks.into_iter().partition(|network| network.addr().is_ipv4());
+    let room_of_v4 = v4.len().min((room / 2).max(room.saturating_sub(v6.len())));
+    let mut fitting = widest(v4, room_of_v4);
+    fitting.extend(widest(v6, room - room_of_v4));
+    (fitting, left_out)
+}
+
+/// Of one family.
+fn widest(mut networks: Vec<IpNet>, room: usize) -> Vec<IpNet> {
+    networks.sort_by_key(IpNet::prefix_len);
+    networks.truncate(room);
+    networks.sort_unstable();
+    networks
 }
 
 /// kubeadm's default is a /12, managed clusters have /16 to /20: our guess between them.

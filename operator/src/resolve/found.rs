@@ -60,12 +60,12 @@ impl Found {
             if state.changes != look.changes {
                 return;
             }
-            // To forget costs one look.
-            if state.keys.len() >= MAX_OBJECTS {
-                state.keys.clear();
-            }
             for Reference { kind, name, key } in found {
                 let object = Object::new(kind, namespace, &name);
+                // To forget costs one look.
+                if state.keys.len() >= MAX_OBJECTS && !state.keys.contains_key(&object) {
+                    state.keys.clear();
+                }
                 state.keys.entry(object).or_default().insert(key, look.at);
             }
         });
@@ -143,5 +143,20 @@ mod tests {
         found.remember("dns", vec![key("a", "x")], look);
 
         assert!(!found.has("dns", &key("a", "x"), look));
+    }
+
+    #[test]
+    fn what_has_its_place_makes_nothing_forgotten_and_what_is_new_keeps_to_the_bound() {
+        let found = Found::default();
+        let look = found.look(Instant::now());
+        let all = (0..MAX_OBJECTS).map(|number| key(&number.to_string(), "x"));
+        found.remember("dns", all.collect(), look);
+
+        found.remember("dns", vec![key("7", "x")], look);
+        assert!(found.has("dns", &key("8", "x"), look));
+
+        found.remember("dns", vec![key("new", "x"), key("newer", "x")], look);
+        assert!(found.has("dns", &key("new", "x"), look));
+        assert!(!found.has("dns", &key("8", "x"), look));
     }
 }

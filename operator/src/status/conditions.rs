@@ -21,7 +21,8 @@ use crate::{
 
 /// The manifest is valid.
 pub const ACCEPTED: &str = "Accepted";
-/// Everything that it refers to is there, object and key.
+/// Everything that it refers to is there, object and key, and so is what it leaves to the cluster: its DNS, and room for its
+/// networks.
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
 /// Every ready pod runs its configuration, and none is left of an older Deployment.
 pub const PROGRAMMED: &str = "Programmed";
@@ -168,7 +169,7 @@ fn first(mut all: Vec<String>) -> Vec<String> {
     all
 }
 
-/// What was allowed on purpose, or could not be, is said all the same: who reads the status need not have written the manifest.
+/// What was allowed on purpose is said all the same: who reads the status need not have written the manifest.
 fn valid(observed: &Observed<'_>) -> String {
     let spec = &observed.proxy.spec;
     let mut said = vec!["the manifest is valid".to_owned()];
@@ -177,13 +178,6 @@ fn valid(observed: &Observed<'_>) -> String {
         said.push(format!(
             "by allowWeaker the fallback of these routes is weaker than their own upstreams: {}",
             weaker.join(", ")
-        ));
-    }
-    let left_out = left_out(spec, &observed.resolved.facts);
-    if left_out > 0 {
-        said.push(format!(
-            "networks of the cluster's nodes and pods that may not ask, as there is no room for so many: {left_out}; \
-             set spec.access.allow"
         ));
     }
     let said = said.join("; ");
@@ -216,6 +210,14 @@ fn resolved_refs(observed: &Observed<'_>) -> Finding {
             domain(spec, &resolved.facts)
         );
         return Finding::no(RESOLVED_REFS, "ClusterDNSNotFound", message);
+    }
+    let left_out = left_out(spec, &resolved.facts);
+    if left_out > 0 {
+        let message = format!(
+            "networks of the cluster's nodes and pods that may not ask, as there is no room for so many: {left_out}; \
+             set spec.access.allow"
+        );
+        return Finding::no(RESOLVED_REFS, "NetworksLeftOut", message);
     }
     Finding::yes(RESOLVED_REFS, "ResolvedRefs", "everything that the manifest refers to is there")
 }

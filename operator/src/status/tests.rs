@@ -195,9 +195,10 @@ fn nodes_that_may_not_ask_are_told() {
     let node_addresses = (0..248).map(|it| node(it).into()).collect();
     world.resolved.facts = Facts { node_addresses, ..fixtures::facts() }.into();
 
+    assert_eq!(world.verdict("ResolvedRefs"), "False NetworksLeftOut");
     assert_eq!(
-        world.condition("Accepted").message,
-        "the manifest is valid; networks of the cluster's nodes and pods that may not ask, as there is no room for so \
+        world.condition("ResolvedRefs").message,
+        "networks of the cluster's nodes and pods that may not ask, as there is no room for so \
          many: 1; set spec.access.allow"
     );
 }

@@ -79,7 +79,7 @@ impl Verdicts {
     fn turns(&self, uid: String) -> Arc<Turns<Option<Known>>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // To forget costs one check. One that goes on has its place all the same.
-        if all.len() >= MAX_OBJECTS {
+        if all.len() >= MAX_OBJECTS && !all.contains_key(&uid) {
             all.retain(|_, turns| Arc::strong_count(turns) > 1);
         }
         all.entry(uid).or_default().clone()
@@ -136,5 +136,16 @@ mod tests {
         assert!(futures::poll!(std::pin::pin!(verdicts.turn(&first))).is_pending());
         drop(turn);
         assert!(futures::poll!(std::pin::pin!(verdicts.turn(&first))).is_ready());
+    }
+
+    #[test]
+    fn an_object_that_has_its_place_makes_nobody_forgotten() {
+        let verdicts = Verdicts::default();
+        for uid in 0..MAX_OBJECTS {
+            verdicts.turns(uid.to_string());
+        }
+        verdicts.turns("7".to_owned());
+
+        assert_eq!(verdicts.0.lock().unwrap().len(), MAX_OBJECTS);
     }
 }

@@ -143,6 +143,30 @@ fn neighbours_are_joined_before_anything_is_left_out_and_the_widest_stay() {
 }
 
 #[test]
+fn no_family_takes_the_room_of_the_other() {
+    let v4 = |count: u32| {
+        let address = |n: u32| Ipv4Addr::from_bits(0xc633_0000 + (n << 9));
+        (0..count).map(move |n| IpNet::from(Ipv4Net::new_assert(address(n), 24)))
+    };
+    let v6 = |count: u32| (0..count).map(|n| format!("2001:db8:{n:x}::/64").parse().unwrap());
+    let cases = [
+        ("both have too many", 300, 300, [50, 50]),
+        ("IPv4 leaves room", 10, 300, [10, 90]),
+        ("IPv6 leaves room", 300, 10, [90, 10]),
+        ("there is no IPv6", 300, 0, [100, 0]),
+        ("there is no IPv4", 0, 300, [0, 100]),
+    ];
+
+    for (why, of_v4, of_v6, expected) in cases {
+        let (fitting, left_out) = fitting(v4(of_v4).chain(v6(of_v6)).collect(), 100);
+        let is_v4 = |network: &&IpNet| network.addr().is_ipv4();
+        let count = fitting.iter().filter(is_v4).count();
+        assert_eq!([count, fitting.len() - count], expected, "{why}");
+        assert_eq!(left_out, (of_v4 + of_v6 - 100) as usize, "{why}");
+    }
+}
+
+#[test]
 fn a_trimmed_node_says_the_same() {
     let whole = node("10.244.0.0/24", "192.0.2.1");
     let [mut trimmed, whole] = [[whole.clone()], [whole]];
