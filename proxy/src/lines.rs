@@ -5,13 +5,15 @@
 
 use std::{
     io::{self, Write},
-    sync::mpsc::{SyncSender, sync_channel},
     thread,
     time::Duration,
 };
 
 use prometheus_client::metrics::counter::Counter;
-use tokio::{sync::oneshot, task, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 /// Lines that wait to be written: our guess, about a megabyte.
 const QUEUE: usize = 4096;
@@ -22,7 +24,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// The thread that writes; clones share it.
 #[derive(Clone, Debug)]
 pub struct LineWriter {
-    queue: SyncSender<Item>,
+    queue: mpsc::Sender<Item>,
     dropped: Counter,
 }
 
@@ -36,9 +38,10 @@ enum Item {
 impl LineWriter {
     /// Starts the thread, of this name. It ends with the last clone.
     pub fn start(name: &str, mut out: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, items) = sync_channel(QUEUE);
+        // One that takes no memory for what is not in it.
+        let (queue, mut items) = mpsc::channel(QUEUE);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            for item in items {
+            while let Some(item) = items.blocking_recv() {
                 match item {
                     // Nobody reads any more: there is nothing better to do than to go on.
                     Item::Line(line) => drop(out.write_all(&line)),
@@ -63,9 +66,12 @@ impl LineWriter {
 
     /// Waits until all lines are written, unless nobody reads them.
     pub async fn flush(&self) {
-        let (queue, (done, flushed)) = (self.queue.clone(), oneshot::channel());
-        // There may be no room yet.
-        task::spawn_blocking(move || queue.send(Item::Flush(done)));
+        let flushed = async {
+            let (done, flushed) = oneshot::channel();
+            // There may be no room yet.
+            self.queue.send(Item::Flush(done)).await.ok();
+            flushed.await.ok();
+        };
         timeout(FLUSH_LIMIT, flushed).await.ok();
     }
 }
@@ -87,7 +93,7 @@ mod tests {
     use std::sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::Receiver,
+        mpsc::{Receiver, sync_channel},
     };
 
     use futures::FutureExt;
