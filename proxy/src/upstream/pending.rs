@@ -51,8 +51,6 @@ struct Waiting {
     request: Arc<Request>,
     /// `None` once nobody waits.
     reply: Option<Reply>,
-    /// Whether the server knows of it.
-    is_sent: bool,
 }
 
 /// What a message was, when it does not end the connection.
@@ -99,10 +97,7 @@ impl Pending {
         }
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.questions.insert(
-            id,
-            Waiting { request: Arc::clone(request), reply: Some(reply), is_sent: true },
-        );
+        self.questions.insert(id, Waiting { request: Arc::clone(request), reply: Some(reply) });
         self.live += 1;
         Ok(id)
     }
@@ -114,21 +109,7 @@ impl Pending {
         }
     }
 
-    /// It stays here for a while.
-    pub(super) fn hold(&mut self, id: u16) {
-        if let Some(waiting) = self.questions.get_mut(&id) {
-            waiting.is_sent = false;
-        }
-    }
-
-    /// One that was held is on its way to the server; they go in the order in which they were taken in.
-    pub(super) fn release(&mut self, id: u16) {
-        if let Some(waiting) = self.questions.get_mut(&id) {
-            waiting.is_sent = true;
-        }
-    }
-
-    /// It is the last one that was sent.
+    /// It is on its way to the server; they go in the order in which they were taken in.
     pub(super) fn note_sent(&mut self, id: u16) {
         self.last_sent = Some(id);
     }
@@ -162,17 +143,19 @@ impl Pending {
             self.fail_the_only_one(&ExchangeError::Malformed);
             return Err(ExchangeError::Malformed);
         };
+        let is_sent = self.is_sent(header.id);
         let Entry::Occupied(found) = self.questions.entry(header.id) else {
             return Ok(Received::Unexpected);
         };
-        if !found.get().is_sent {
+        // IDs are given out in order, so a server may know one that it was not asked with.
+        if !is_sent {
             return Ok(Received::Unexpected);
         }
         if !is_response(header) {
             self.fail_the_only_one(&ExchangeError::Malformed);
             return Err(ExchangeError::Malformed);
         }
-        let Waiting { request, reply, is_sent: _ } = found.remove();
+        let Waiting { request, reply } = found.remove();
         self.live -= usize::from(reply.is_some());
         self.note_order(header.id);
         let result = check(message, header, &request.question);
@@ -210,8 +193,16 @@ impl Pending {
 
     /// Whether there is no answer yet to a question that was taken in before this one, be it that nobody waits for it any more.
     pub(super) fn has_older_than(&self, id: u16) -> bool {
-        let age = |id: &u16| self.next.wrapping_sub(*id);
-        self.questions.keys().any(|other| age(other) > age(&id))
+        self.questions.keys().any(|other| self.age(*other) > self.age(id))
+    }
+
+    fn is_sent(&self, id: u16) -> bool {
+        self.last_sent.is_some_and(|last| self.age(last) <= self.age(id))
+    }
+
+    /// How many questions were taken in since this one.
+    fn age(&self, id: u16) -> u16 {
+        self.next.wrapping_sub(id)
     }
 
     /// Of what can be for nobody else.

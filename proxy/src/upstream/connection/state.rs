@@ -103,7 +103,6 @@ impl State {
         if self.held.is_empty() && self.pending.live() <= self.ration.size() {
             self.send(id, request, edns);
         } else {
-            self.pending.hold(id);
             self.held.push_back(Held { id, request: Arc::clone(request), edns });
         }
         Ok(id)
@@ -186,7 +185,6 @@ impl State {
         while self.pending.live().saturating_sub(self.held.len()) < self.ration.size()
             && let Some(Held { id, request, edns }) = self.held.pop_front()
         {
-            self.pending.release(id);
             self.send(id, &request, edns);
             has_released = true;
         }

@@ -347,6 +347,38 @@ async fn who_gives_up_makes_room_for_those_that_are_held_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_held_back_by_silence() {
+    let mut lab = Lab::expecting(Some(1));
+    let _asked = ["a.", "b.", "c."].map(|name| lab.ask(name));
+    assert_eq!(lab.read_all().await.len(), 1);
+
+    assert!(lab.connection.suspect());
+
+    assert_eq!(lab.read_all().await.len(), 2, "the others follow");
+    assert_eq!(lab.connection.kind_of_end(), End::Refuted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_cannot_be_answered() {
+    let mut lab = Lab::expecting(Some(1));
+    let [first, second] = ["a.", "b."].map(|name| lab.ask(name));
+    let query = lab.read().await;
+    let mut early = response_to(&query, 2)[..12].to_vec();
+    early[5] = 0;
+    let next = u16::from_be_bytes([query[0], query[1]]).wrapping_add(1);
+    early[..2].copy_from_slice(&next.to_be_bytes());
+
+    lab.write(&early).await;
+    lab.write(&answer_to(&query)).await;
+    first.await.unwrap().unwrap();
+    let query = lab.read().await;
+    lab.write(&answer_to(&query)).await;
+
+    assert_eq!(name_of(&second.await.unwrap().unwrap().message), "b.");
+    assert_eq!(lab.series.unexpected.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_connection_gets_no_new_questions_until_something_comes() {
     let mut lab = Lab::open();
     let now = Instant::now();

@@ -276,3 +276,25 @@ impl Drop for Worker {
         self.thread.take().map(std::thread::JoinHandle::join);
     }
 }
+
+/// As a load balancer does whose own servers are gone: each question would wait for its own turn to find out.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_closes_on_all_questions_after_a_while_is_not_asked_first_for_long() {
+    let network = Network::of(2).warm().await;
+    let [closing, other] = &network.servers[..] else { unreachable!() };
+    closing.reply(Reply::CloseAfter(Duration::from_millis(60)));
+
+    let mut asked = Vec::new();
+    for index in 0..300 {
+        asked.push(network.start(format!("{index}.example.")));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    let mut late = 0;
+    for asked in futures::future::join_all(asked).await {
+        let asked = asked.unwrap();
+        assert!(asked.is_by(other), "{asked:?}");
+        late += usize::from(asked.took > Duration::from_millis(20));
+    }
+    assert!(late <= 60, "{late} of 300 had to wait");
+}
