@@ -241,7 +241,37 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use tokio::io::duplex;
+
     use super::*;
+    use crate::{
+        shutdown::Tasks,
+        upstream::{connection::drive, metrics::Metrics},
+    };
+
+    #[tokio::test]
+    async fn only_those_end_that_were_asked_whether_they_live() {
+        let (pool, limits, now) = (Pool::default(), ConnectionLimits::default(), Instant::now());
+        let series = Metrics::default().server(&"lab".into(), "192.0.2.1:853".parse().unwrap());
+        let tasks = Tasks::default();
+        let open = || {
+            let connection = pool.lock().open(&limits, now);
+            let (ours, theirs) = duplex(64);
+            let (known, series) = (Arc::clone(&connection), Arc::clone(&series));
+            tasks.spawn(drive(known, ours, series, tasks.token().clone()).map(drop));
+            (connection, theirs)
+        };
+        let [(asked, _first), (other, _second)] = [open(), open()];
+        while asked.is_connecting() || other.is_connecting() {
+            tokio::task::yield_now().await;
+        }
+        assert!(asked.suspect() && other.suspect());
+
+        pool.end_suspects(&[Arc::clone(&asked)]);
+
+        assert!(asked.is_ended() && !other.is_ended());
+    }
 
     #[test]
     fn where_no_connection_is_left_two_questions_that_are_apart_get_one_each() {
