@@ -74,9 +74,38 @@ pub struct UdpListener {
     waiting: FuturesUnordered<Waiting>,
     room: Room,
     outbox: Outbox,
-    /// Fires every so often while queries wait. The runtime makes a system call for each new timer that is to fire
-    /// before all others; with this one, no query's timer is that.
-    pulse: Pin<Box<Sleep>>,
+    pulse: Pulse,
+}
+
+/// Fires every so often while queries wait. The runtime makes a system call for each new timer that is to fire before all
+/// others; with this one, no query's timer is that.
+struct Pulse {
+    timer: Pin<Box<Sleep>>,
+    is_beating: bool,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { timer: Box::pin(sleep(PULSE)), is_beating: true }
+    }
+}
+
+impl Pulse {
+    /// Queries have begun to wait. While more and more do, it is put off, which takes no system call, so that it need not be
+    /// set anew with them.
+    fn go_on(&mut self, now: Instant) {
+        if !self.is_beating || self.timer.deadline() < now + PULSE / 2 {
+            self.is_beating = true;
+            self.timer.as_mut().reset(now + PULSE);
+        }
+    }
+
+    fn beat(&mut self, is_anybody_waiting: bool, now: Instant) {
+        self.is_beating = is_anybody_waiting;
+        if is_anybody_waiting {
+            self.timer.as_mut().reset(now + PULSE);
+        }
+    }
 }
 
 /// One query and where its reply goes.
@@ -147,7 +176,7 @@ impl UdpListener {
     ) -> io::Result<Self> {
         let socket = watch(socket)?;
         let (waiting, room, outbox) = <(FuturesUnordered<_>, Room, Outbox)>::default();
-        let pulse = Box::pin(sleep(PULSE));
+        let pulse = Pulse::default();
         Ok(Self { socket, _hold: hold, pipeline, metrics, waiting, room, outbox, pulse })
     }
 
@@ -173,7 +202,9 @@ impl UdpListener {
                     }
                 },
                 Some((reply, origin)) = self.waiting.next() => self.reply(reply, origin).await,
-                () = self.pulse.as_mut(), if !self.waiting.is_empty() => self.beat(Instant::now()),
+                () = self.pulse.timer.as_mut(), if self.pulse.is_beating => {
+                    self.pulse.beat(!self.waiting.is_empty(), Instant::now());
+                }
                 ready = poll_fn(|cx| self.socket.poll_read_ready(cx).map_ok(drop)) => {
                     let taken = ready.and_then(|()| self.take(&current));
                     self.send().await;
@@ -230,10 +261,6 @@ impl UdpListener {
         Ok(Taken::All)
     }
 
-    fn beat(&mut self, now: Instant) {
-        self.pulse.as_mut().reset(now + PULSE);
-    }
-
     /// Receives a batch. What the cache may answer is looked up when all of it was read, and the memory for it is on its way.
     fn receive(&mut self, pipeline: &Arc<Pipeline>) -> io::Result<Taken> {
         let now = Instant::now();
@@ -264,8 +291,8 @@ impl UdpListener {
             Ok(if received.is_full { Taken::Batch } else { Taken::All })
         });
         // Before the timers of those that now wait, each of which would be the first one.
-        if self.pulse.is_elapsed() && !self.waiting.is_empty() {
-            self.beat(now);
+        if !self.waiting.is_empty() {
+            self.pulse.go_on(now);
         }
         taken
     }
