@@ -5,6 +5,8 @@ use std::{net::IpAddr, sync::Arc};
 use dnsproxy_api::units::Network;
 use tokio::time::Instant;
 
+use crate::networks::Networks;
+
 pub use prefix::Prefix;
 pub use rate_limit::RateLimit;
 
@@ -14,8 +16,8 @@ mod rate_limit;
 /// Decides whether a client's query is taken.
 #[derive(Debug, Default)]
 pub struct Access {
-    allow: Vec<Network>,
-    deny: Vec<Network>,
+    allow: Networks,
+    deny: Networks,
     rate_limit: Option<Arc<RateLimit>>,
 }
 
@@ -37,6 +39,7 @@ impl Access {
         deny: Vec<Network>,
         rate_limit: Option<Arc<RateLimit>>,
     ) -> Self {
+        let [allow, deny] = [allow, deny].map(Networks::from_iter);
         Self { allow, deny, rate_limit }
     }
 
@@ -47,18 +50,14 @@ impl Access {
 
     /// Whether a client may ask, and by which network; how much it asks aside.
     pub fn of(&self, client: IpAddr) -> (bool, Option<&Network>) {
-        let find = |networks: &'_ [Network]| networks.iter().position(|it| it.contains(client));
-        match (find(&self.deny), find(&self.allow)) {
-            (Some(index), _) => (false, self.deny.get(index)),
-            (None, Some(index)) => (true, self.allow.get(index)),
-            (None, None) => (false, None),
-        }
+        let denied = self.deny.find(client);
+        let network = denied.or_else(|| self.allow.find(client));
+        (denied.is_none() && network.is_some(), network)
     }
 
     /// Decides about one query of a client, and counts it.
     pub fn check(&self, client: IpAddr, now: Instant) -> Verdict {
-        let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(client));
-        if is_in(&self.deny) || !is_in(&self.allow) {
+        if self.deny.contain(client) || !self.allow.contain(client) {
             return Verdict::Denied;
         }
         match &self.rate_limit {

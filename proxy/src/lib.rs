@@ -32,6 +32,7 @@ pub mod listener;
 pub mod lists;
 pub mod message;
 pub mod metrics;
+pub mod networks;
 pub mod open_files;
 pub mod pipeline;
 pub mod private_names;

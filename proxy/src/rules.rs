@@ -19,9 +19,10 @@ use std::{
     sync::Arc,
 };
 
-use dnsproxy_api::units::Network;
-
-use crate::message::{Qclass, Qtype, Question};
+use crate::{
+    message::{Qclass, Qtype, Question},
+    networks::Networks,
+};
 
 pub mod answer;
 mod block;
@@ -67,7 +68,7 @@ struct Rule {
     /// Any, when there are none.
     types: Vec<Qtype>,
     classes: Vec<Qclass>,
-    clients: Vec<Network>,
+    clients: Networks,
     /// Patterns beside those of the index; `None` when any name matches.
     patterns: Option<Patterns>,
     action: Action,
@@ -247,13 +248,11 @@ impl Rule {
         subject: &Subject<'_>,
         client: Option<IpAddr>,
     ) -> bool {
-        let is_in = |networks: &[Network]| {
-            client.is_some_and(|client| networks.iter().any(|network| network.contains(client)))
-        };
+        let is_client = || client.is_some_and(|client| self.clients.contain(client));
         let Question { name: _, qtype, qclass } = question;
         (self.types.is_empty() || self.types.contains(qtype))
             && (self.classes.is_empty() || self.classes.contains(qclass))
-            && (self.clients.is_empty() || is_in(&self.clients))
+            && (self.clients.is_empty() || is_client())
             && (is_hit || self.patterns.as_ref().is_none_or(|patterns| patterns.match_any(subject)))
     }
 }

@@ -81,7 +81,7 @@ impl Rules {
             name: Arc::from(&**name),
             types: list::<QueryType, _>(types.as_deref(), |qtype| Qtype(qtype.number()))?,
             classes: classes.iter().flatten().map(|class| qclass(*class)).collect(),
-            clients: list(clients.as_deref(), |network| network)?,
+            clients: list(clients.as_deref(), |network| network)?.into_iter().collect(),
             patterns,
             action,
             goes_on: *then == Some(Then::Continue),
