@@ -49,7 +49,9 @@ mod tests {
         fn an_address_is_in_the_set_when_it_is_in_one_of_the_networks(
             v4 in prop::collection::vec((any::<[u8; 4]>(), 0_u8..=32), 0..8),
             v6 in prop::collection::vec((any::<[u8; 16]>(), 0_u8..=128), 0..8),
-            seeds in prop::collection::vec((any::<prop::sample::Index>(), any::<[u8; 16]>(), 0_u8..=128), 1..8),
+            probes in prop::collection::vec(
+                (any::<prop::sample::Index>(), any::<[u8; 16]>(), 0_u8..=128), 1..8
+            ),
         ) {
             let v4 = v4.into_iter().map(|(address, prefix)| (IpAddr::from(address), prefix));
             let v6 = v6.into_iter().map(|(address, prefix)| (IpAddr::from(address), prefix));
@@ -57,10 +59,10 @@ mod tests {
                 v4.chain(v6).map(|(address, prefix)| Network::containing(address, prefix)).collect();
             let set: Networks = networks.iter().copied().collect();
 
-            for (index, octets, bits) in seeds {
+            for (index, octets, bit) in probes {
                 // Near one of them, since hardly any other address would be in one.
-                let near = (!networks.is_empty()).then(|| index.get(&networks).address());
-                for address in [Some(IpAddr::from(octets)), near.map(|near| flip(near, bits))].into_iter().flatten() {
+                let near = (!networks.is_empty()).then(|| flip(index.get(&networks).address(), bit));
+                for address in near.into_iter().chain([IpAddr::from(octets)]) {
                     let expected = networks.iter().any(|network| network.contains(address));
                     prop_assert_eq!(set.contain(address), expected, "{} in {:?}", address, networks);
                 }
