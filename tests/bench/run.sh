@@ -6,6 +6,7 @@
 #   run.sh memory [--rounds N] [--count ENTRIES] [--rate R] [--only ...]        what an answer and an idle connection take
 #   run.sh check [--count ANSWERS] [--seconds S] [--only ...]                   whether every cached answer is the right one
 #   run.sh rules [--rounds N] [--seconds S] [--rate R] [--only ...]             what rules cost that match nothing
+#   run.sh workers [--rounds N] [--seconds S] [--rate R]                        what a second worker adds
 #   run.sh fault [--rounds N] [--rate R] [--only NAME[,NAME]]                   one of two upstreams fails under load
 #   run.sh                                                                      all of them in turn
 #
@@ -31,7 +32,7 @@ main() {
   done
 }
 
-SCENARIOS="hit miss memory fault check rules"
+SCENARIOS="hit miss memory fault check rules workers"
 
 # Two runs would measure each other, whichever checkouts they are of.
 be_alone() {
@@ -43,7 +44,7 @@ read_arguments() {
   SCENARIO= ROUNDS= SECONDS_EACH= RATE= COUNT= ONLY= keep= scenarios=
   while [ $# -gt 0 ]; do
     case $1 in
-      hit | miss | memory | fault | check | rules) scenarios+=" $1" ;;
+      hit | miss | memory | fault | check | rules | workers) scenarios+=" $1" ;;
       --keep) keep=yes ;;
       --rounds | --seconds | --rate | --count | --only) [ $# -gt 1 ] || usage; set_option "$1" "$2"; shift ;;
       *) usage ;;

@@ -6,7 +6,7 @@ command_of() {
   case $1 in
     responder) echo "$RESPONDER ${LISTEN:-$SERVER}:53" ;;
     forwarder) echo "$FORWARDER ${LISTEN:-$SERVER}:53 ${UPSTREAMS[0]}:853 resolver.example.net $RUN/pki/ca.crt" ;;
-    dnsproxy*) echo "$PROXY run -f $CONF/$1.yaml --listen ${LISTEN:-$SERVER}:53 --admin $ADMIN --workers 1" ;;
+    dnsproxy*) echo "$PROXY run -f $CONF/$1.yaml --listen ${LISTEN:-$SERVER}:53 --admin $ADMIN --workers ${WORKERS:-1}" ;;
     dnsdist*) echo "$(peer) dnsdist --supervised --disable-syslog -C $CONF/$1.conf" ;;
     unbound*) echo "$(peer) unbound -d -c $CONF/$1.conf" ;;
     dnsmasq) echo "$(peer) dnsmasq -k -C $CONF/dnsmasq.conf" ;;
