@@ -203,14 +203,16 @@ impl Upstreams {
         self.probes.stop(question, now)
     }
 
-    /// Asks the servers of a route until one has an answer.
+    /// Asks the servers of a route until one has an answer. Where none can be connected to, `may_wait` tells whether to wait for
+    /// one that may be back before long.
     pub async fn exchange(
         &self,
         route: &Route,
         request: Arc<Request>,
         deadline: Instant,
+        may_wait: impl Fn() -> bool + Send + Sync,
     ) -> Result<Answer, Failure> {
-        let mut search = Search::new(route, request, deadline);
+        let mut search = Search::new(route, request, deadline, &may_wait);
         search.run().await
     }
 

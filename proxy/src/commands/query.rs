@@ -192,7 +192,7 @@ async fn ask(
     // The first random number of a process takes a fifth of a second, which is not the server's doing.
     aws_lc_rs::rand::fill(&mut [0]).ok();
     let started = Instant::now();
-    let answer = upstreams.exchange(route, request.into(), started + PATIENCE).await;
+    let answer = upstreams.exchange(route, request.into(), started + PATIENCE, || false).await;
     let took = started.elapsed();
     surroundings.tasks.cancel();
     answer.map(|answer| (answer, took)).map_err(|failure| match failure.telling() {

@@ -11,7 +11,7 @@ use crate::{
     cache::{Bounds, Cache, CacheMetrics, Policy, PrefetchPolicy, StalePolicy},
     message::{Layout, Qclass, Qtype, Question, record::Record, request::RequestEdns},
     query_log,
-    upstream::testing::lab::{Network, Reply},
+    upstream::testing::lab::{Door, Network, Reply},
 };
 
 /// The TTL of what the servers answer.
@@ -157,6 +157,21 @@ async fn a_silent_upstream_is_waited_for_once_and_then_asked_behind_stale_answer
     sleep(AT_ONCE).await;
     let fresh = lab.ask("www.example.").await;
     assert!(fresh.ttl() > Some(30) && fresh.codes().is_empty(), "{fresh:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_have_a_stale_answer_does_not_wait_for_an_upstream_to_be_back() {
+    let lab = Lab::with_an_expired_answer().await;
+    lab.network.servers[0].door(Door::Refuses);
+    lab.network.servers[0].close_connections();
+
+    let other = lab.start("other.example.");
+    let stale = lab.ask("www.example.").await;
+    assert!(stale.is_stale() && stale.took < AT_ONCE, "{stale:?}");
+
+    lab.network.servers[0].door(Door::OpensAfter(Duration::from_millis(1)));
+    let other = other.await.unwrap();
+    assert!(other.ttl() == Some(60), "and the others wait: {other:?}");
 }
 
 /// RFC 8767 section 5: what an outage has shown holds for half a minute, and not until the name is asked for again.

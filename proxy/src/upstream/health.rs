@@ -64,8 +64,9 @@ struct Inner {
     heard: Option<Instant>,
     /// When a failure was counted last, and which.
     failure: Option<(Instant, ExchangeError)>,
-    /// Failures in a row.
+    /// Failures in a row, and when the first of them was counted.
     failures: u32,
+    failing: Option<Instant>,
     /// When it may be looked at again, once it is unhealthy.
     due: Instant,
     /// When it last turned out to lead back to us.
@@ -96,6 +97,7 @@ impl Health {
             heard: None,
             failure: None,
             failures: 0,
+            failing: None,
             due: Instant::now(),
             looped: None,
             connecting: None,
@@ -125,6 +127,7 @@ impl Health {
             return false;
         }
         inner.failures = 0;
+        inner.failing = None;
         inner.failure = None;
         let is_untold = inner.state == State::Suspect && !inner.is_told;
         inner.change(State::Healthy) && !is_untold
@@ -157,6 +160,7 @@ impl Health {
             return false;
         }
         inner.failures += 1;
+        inner.failing.get_or_insert(now);
         inner.is_told = true;
         inner.failure = Some((now, error.clone()));
         if error.was_reached() && inner.failures < self.threshold {
@@ -223,6 +227,16 @@ impl Health {
         (!error.was_reached() && now < *failed + PAUSE).then(|| error.clone())
     }
 
+    /// When to try again one that could not be connected to, if that is so for a moment only: one that is started again is back
+    /// soon.
+    pub(super) fn next_try(&self, now: Instant) -> Option<Instant> {
+        let inner = self.inner();
+        let is_new = inner.failing.is_some_and(|since| now < since + RESTART);
+        let (failed, _) = inner.failure.as_ref().filter(|_| is_new && inner.looped.is_none())?;
+        let next = *failed + PAUSE;
+        Some(if now < next { next } else { now + PAUSE })
+    }
+
     /// From when the next connection may be made, which is taken for made then: at once, but for a server that fails. One that
     /// takes connections and closes them again must not be sent one after the other, but all that wait at a time.
     pub(super) fn next_connection(&self, now: Instant) -> Instant {
@@ -274,6 +288,10 @@ const MAX_DOUBLINGS: u32 = 5;
 
 /// How often it is looked for one that is out of reach while others have no answers: our guess.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a server takes to be started again, or others to notice that another one has its address: our guess. Who cannot
+/// be reached for longer is down.
+const RESTART: Duration = Duration::from_secs(5);
 
 /// After a failure to connect nobody tries for so long, not even as the last hope: a flood of queries must not
 /// become a flood of handshakes. Our guess: less than a client's shortest retry.

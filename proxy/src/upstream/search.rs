@@ -6,6 +6,7 @@
 //!
 //! - `choice`: who is next, and whether anybody is.
 //! - `tried`: when to look again at one that was asked and has not answered.
+//! - `again`: whether to wait for those that nobody can connect to.
 //! - `worth`: which answers are none, and which of those is given where there is nothing better.
 //!
 //! The future reads the clock and one timer; every decision is made of what [`super::health`],
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::message::{Rcode, Request};
 
+mod again;
 mod choice;
 mod tried;
 mod worth;
@@ -41,7 +43,12 @@ use worth::{is_final, worth};
 pub(super) struct Search<'s> {
     route: &'s Route,
     request: Arc<Request>,
+    begun: Instant,
     deadline: Instant,
+    /// Whether it is worth waiting for servers that cannot be connected to.
+    may_wait: &'s (dyn Fn() -> bool + Send + Sync),
+    /// When to ask once more, where nobody could be asked.
+    again: Option<Instant>,
     /// Drawn once, so that a question goes round the servers and not back and forth.
     draw: usize,
     /// Mostly one.
@@ -65,21 +72,36 @@ enum Event {
 }
 
 impl<'s> Search<'s> {
-    pub(super) fn new(route: &'s Route, request: Arc<Request>, deadline: Instant) -> Self {
-        let (draw, tries) = (route.draw(), SmallVec::new());
-        Self { route, request, deadline, draw, tries, failures: Vec::new(), bad: None }
+    pub(super) fn new(
+        route: &'s Route,
+        request: Arc<Request>,
+        deadline: Instant,
+        may_wait: &'s (dyn Fn() -> bool + Send + Sync),
+    ) -> Self {
+        Self {
+            route,
+            request,
+            begun: Instant::now(),
+            deadline,
+            may_wait,
+            again: None,
+            draw: route.draw(),
+            tries: SmallVec::new(),
+            failures: Vec::new(),
+            bad: None,
+        }
     }
 
     /// Asks until there is an answer; without one the best bad answer is given, or the reasons why there is
     /// none.
     pub(super) async fn run(&mut self) -> Result<Answer, Failure> {
-        let now = Instant::now();
+        let now = self.begun;
         self.route.note_use(now);
         if let Some(first) = self.next_server(now) {
             self.ask(first, false, now);
         }
         let mut timer = pin!(sleep_until(self.next_look()));
-        while self.is_waiting() {
+        while self.is_asking() || self.again.is_some() {
             match poll_fn(|cx| self.poll_event(cx, timer.as_mut())).await {
                 Event::Ended { index, result } => {
                     if let Some(answer) = self.take(index, result, Instant::now()) {
@@ -108,7 +130,7 @@ impl<'s> Search<'s> {
         }));
     }
 
-    fn is_waiting(&self) -> bool {
+    fn is_asking(&self) -> bool {
         self.tries.iter().any(|attempt| attempt.exchange.is_some())
     }
 
@@ -198,10 +220,11 @@ impl<'s> Search<'s> {
         debug!(%upstream, server = %server.address(), name = %question.name, qtype = %question.qtype, reason, %error, "no answer");
         self.failures.push(Attempt { upstream, server: server.address(), error });
         self.fail_over(server, reason, now);
-        let may_again = !self.is_waiting() && self.bad.is_none() && self.may_ask_another(now);
+        let may_again = !self.is_asking() && self.bad.is_none() && self.may_ask_another(now);
         if let Some(server) = self.once_garbled().filter(|_| may_again) {
             self.ask(server, false, now);
         }
+        self.plan_to_ask_again(now);
     }
 
     /// Asks the next server instead of this one, when there is one.
@@ -225,6 +248,9 @@ impl<'s> Search<'s> {
     fn heed_time(&mut self, now: Instant) {
         if now >= self.deadline {
             return self.end(now);
+        }
+        if self.again.is_some_and(|at| at <= now) {
+            self.ask_again(now);
         }
         for index in 0..self.tries.len() {
             if self.tries.get(index).and_then(Try::next_at).is_some_and(|at| at <= now) {
@@ -255,6 +281,7 @@ impl<'s> Search<'s> {
 
     /// The deadline has come: whoever has not answered has failed.
     fn end(&mut self, now: Instant) {
+        self.again = None;
         for index in 0..self.tries.len() {
             self.time_out(index, now);
         }
@@ -333,7 +360,11 @@ impl<'s> Search<'s> {
     }
 
     fn next_look(&self) -> Instant {
-        self.tries.iter().filter_map(Try::next_at).fold(self.deadline, Instant::min)
+        self.tries
+            .iter()
+            .filter_map(Try::next_at)
+            .chain(self.again)
+            .fold(self.deadline, Instant::min)
     }
 }
 

@@ -368,7 +368,7 @@ impl Fixture {
         let request = request(name);
         let route = self.upstreams.route(&request.question).unwrap();
         self.upstreams
-            .exchange(route, request.into(), Instant::now() + Duration::from_secs(4))
+            .exchange(route, request.into(), Instant::now() + Duration::from_secs(4), || false)
             .await
     }
 }

@@ -249,7 +249,7 @@ async fn sessions_do_not_survive_a_change_of_the_tls_settings() {
         let request = request("www.example.");
         let route = upstreams.route(&request.question).unwrap();
         upstreams
-            .exchange(route, request.into(), Instant::now() + Duration::from_secs(4))
+            .exchange(route, request.into(), Instant::now() + Duration::from_secs(4), || false)
             .await
             .is_ok()
     };

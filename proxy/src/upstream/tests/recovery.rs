@@ -38,6 +38,53 @@ async fn service_is_back_within_two_seconds_of_the_network() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_started_again_loses_no_query() {
+    for (why, servers) in [("the only one", 1), ("all at a time", 3)] {
+        let network = Network::of(servers).warm().await;
+        assert!(network.ask("before.example.").await.result.is_ok());
+        for server in &network.servers {
+            server.door(Door::Refuses);
+            server.close_connections();
+        }
+        let gone = Instant::now();
+        let mut waiting = Vec::new();
+        while gone.elapsed() < Duration::from_millis(1500) {
+            waiting.push(network.start(format!("{}.example.", waiting.len())));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for server in &network.servers {
+            assert!(server.dials_since(gone) <= 9, "{why}: {:?}", server.dials_since(gone));
+            server.door(Door::OpensAfter(Duration::from_millis(1)));
+        }
+
+        for asked in futures::future::join_all(waiting).await {
+            let asked = asked.unwrap();
+            assert!(asked.result.is_ok(), "{why}: {asked:?}");
+            assert!(asked.took < Duration::from_millis(1750), "{why}: {asked:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_longer_than_half_of_his_time_for_a_server_to_be_back_and_not_at_all_where_it_is_gone()
+ {
+    let network = Network::of(1).warm().await;
+    network.servers[0].door(Door::Refuses);
+    network.servers[0].close_connections();
+
+    let first = network.ask("first.example.").await;
+    assert!(first.result.is_err());
+    assert!(first.took >= Duration::from_millis(1800), "{first:?}");
+    assert!(first.took <= Duration::from_millis(2200), "{first:?}");
+    let attempts = first.result.unwrap_err().attempts;
+    assert_eq!(attempts.len(), 1, "what the last try has failed of: {attempts:?}");
+
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let later = network.ask("later.example.").await;
+    assert!(later.result.is_err() && later.took < Duration::from_millis(5), "{later:?}");
+}
+
 /// Ends only with an answer.
 fn answered(network: &Network) -> tokio::task::JoinHandle<()> {
     let asked = network.start("back.example.");
@@ -76,7 +123,8 @@ async fn a_failure_to_connect_that_a_thousand_queries_share_counts_once() {
         assert_eq!(asked.await.unwrap().result.unwrap_err().reason(), "connect_timeout");
     }
 
-    assert_eq!(network.servers[0].dials().len(), 1);
+    let dials = network.servers[0].dials().len();
+    assert!(dials <= 3, "as many as one query would have made, the outage being new: {dials}");
     tokio::time::sleep(Duration::from_millis(1250)).await;
     assert_eq!(network.standing(0), Standing::Doubtful, "the first back-off is over");
 }
