@@ -8,14 +8,14 @@ use crate::upstream::error::ExchangeError;
 
 impl Search<'_> {
     /// Plans to ask once more, where that may be of use: nobody has answered, however badly, and the outage is new. Half of
-    /// the time is for that, so that whoever is there then has as much for the answer.
+    /// the time is for that, so that whoever is there then has as much for the answer, and half of the places.
     pub(super) fn plan_to_ask_again(&mut self, now: Instant) {
         let is_time_left =
             now < self.begun + self.deadline.saturating_duration_since(self.begun) / 2;
         let is_all_in_vain = !self.is_asking()
             && self.bad.is_none()
             && self.failures.iter().map(|failure| &failure.error).all(ExchangeError::is_refusal);
-        if is_time_left && is_all_in_vain {
+        if is_time_left && is_all_in_vain && !self.route.is_half_full() {
             let tries = self.route.all().filter_map(|server| server.health().next_try(now));
             self.again = tries.min().filter(|_| (self.may_wait)());
         }
