@@ -48,10 +48,8 @@ impl Reader<'_> {
         self.tell_of_answers(directive, &rule, block);
         before.has_renamed |=
             rule.then.is_some() && rule.rewrite.as_ref().is_some_and(|it| it.name.is_some());
-        let inner = directive.lines.iter().flat_map(|line| &line.words);
-        let words = directive.args.iter().chain(inner);
-        let name = words.filter(|word| !matches!(&***word, "stop" | "continue"));
-        let name = name.take(3).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let name = directive.arguments().filter(|word| !matches!(*word, "stop" | "continue"));
+        let name = name.take(3).collect::<Vec<_>>().join(" ");
         check(&rule)?;
         self.draft.rule(&name, rule);
         Ok(())
