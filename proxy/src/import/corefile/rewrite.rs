@@ -48,9 +48,6 @@ pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
         ["cname", rest @ ..] => {
             let (kind, from, rest) = pattern(rest)?;
             let [to] = rest else { return Err("a target and its replacement".into()) };
-            if kind == Kind::Substring {
-                return Err("a target is led to another one as a whole here: write it as a regular expression".into());
-            }
             if kind == Kind::Suffix && !from.ends_with('.') {
                 return Err(
                     "left out: without a dot at its end it is the end of no target there".into()
@@ -205,7 +202,9 @@ impl Kind {
             Self::Exact => (format!("^{absolute}$"), to.to_owned()),
             Self::Prefix => (format!("^{plain}(.*)$"), format!("{to}{{1}}")),
             Self::Suffix => (format!("^(.*){absolute}$"), format!("{{1}}{to}")),
-            Self::Substring | Self::Regex => (from.to_owned(), to.to_owned()),
+            // Where it stands first.
+            Self::Substring => (format!("^(.*?){plain}(.*)$"), format!("{{1}}{to}{{2}}")),
+            Self::Regex => (from.to_owned(), to.to_owned()),
         };
         NameChange { regex, to }
     }

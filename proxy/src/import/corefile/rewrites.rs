@@ -65,6 +65,11 @@ impl Reader<'_> {
         if response.is_some_and(|it| it.cname_target.is_some()) {
             let reason = "the new target is looked up for every type, and what that says is the answer; a target matches in either case";
             self.draft.note(directive.line, directive.text(), reason);
+            if directive.arguments().any(|word| word.eq_ignore_ascii_case("substring")) {
+                let reason =
+                    "of a target that has it several times, the first one alone is changed";
+                self.draft.note(directive.line, directive.text(), reason);
+            }
         }
         let is_of_all = response.is_some_and(|it| it.ttl.is_some() || it.rcodes.is_some());
         let is_kept = response.is_some_and(|it| it.rcodes.is_some()) || !ttls::is_for_all(rule);

@@ -704,6 +704,15 @@ fn the_word_before_all_changes_of_an_answer_but_the_first_may_be_missing() {
     assert!(of(value).0[0].contains("`value` is not known here"), "the first has the word");
 }
 
+/// It changes each place of a substring; here a target with several is changed at the first one.
+#[test]
+fn a_substring_of_a_target_is_changed_where_it_stands() {
+    let told = told("rewrite cname substring efgh zzzz.www");
+    assert!(told.iter().any(|note| note.contains("the first one alone is changed")), "{told:?}");
+    let prefix = self::told("rewrite cname prefix efgh zzzz.www");
+    assert!(!prefix.iter().any(|note| note.contains("the first one")), "{prefix:?}");
+}
+
 #[test]
 fn what_is_not_changed_of_own_answers_is_told() {
     let hosts = "hosts {\n1.2.3.4 h.test\nfallthrough\n}";
