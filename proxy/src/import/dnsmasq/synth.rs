@@ -1,6 +1,6 @@
 //! `synth-domain`: names that are made of addresses, and addresses of names.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dnsproxy_api::{
     units::{Network, Zone},
@@ -10,7 +10,91 @@ use dnsproxy_api::{
 use super::{draft, records::absolute};
 use crate::import::Draft;
 
-/// One option: IPv4 addresses of a range have a name each.
+/// One option: the addresses of a range have a name each.
+#[derive(Debug)]
+pub(super) struct Range {
+    domain: Zone,
+    prefix: String,
+    first: IpAddr,
+    last: IpAddr,
+}
+
+impl Range {
+    /// `domain,network[,prefix]` or `domain,first,last[,prefix]`.
+    pub(super) fn read(parts: &[String]) -> Result<Self, String> {
+        let (domain, range) = parts.split_first().ok_or("a domain and addresses")?;
+        let domain = domain.parse().map_err(|error| format!("`{domain}`: {error}"))?;
+        let (first, rest) = range.split_first().ok_or("no addresses")?;
+        // An address alone is the first one of a range.
+        let network = Some(first).filter(|it| it.contains('/')).map(|it| it.parse::<Network>());
+        let (first, last, prefix) = match network {
+            Some(network) => {
+                let network = network.map_err(|error| format!("`{first}`: {error}"))?;
+                (network.address(), last_of(network), rest.first())
+            }
+            None => {
+                let address = |text: &str| {
+                    text.parse::<IpAddr>().map_err(|error| format!("`{text}`: {error}"))
+                };
+                let last = rest.first().ok_or("a network, or a first and a last address")?;
+                (address(first)?, address(last)?, rest.get(1))
+            }
+        };
+        let count = distance(first, last).ok_or("the last address comes before the first one")?;
+        let prefix = prefix.map(|prefix| prefix.to_ascii_lowercase()).unwrap_or_default();
+        let most = if prefix.ends_with('*') { MAX_NUMBERED } else { MAX_ADDRESSES };
+        if count >= most {
+            return Err(format!("more than {most} addresses: make several of it"));
+        }
+        Ok(Self { domain, prefix, first, last })
+    }
+
+    /// The names with their addresses where a `*` numbers them, the first one by 0.
+    pub(super) fn numbered(&self) -> Option<Vec<(String, IpAddr)>> {
+        let prefix = self.prefix.strip_suffix('*')?;
+        let name = |number| format!("{prefix}{number}.{}", self.domain);
+        let count = distance(self.first, self.last)?;
+        Some((0..=count).map(|number| (name(number), above(self.first, number))).collect())
+    }
+}
+
+fn last_of(network: Network) -> IpAddr {
+    let prefix = network.prefix().into();
+    match network.address() {
+        IpAddr::V4(v4) => {
+            let hosts = u32::MAX.checked_shr(prefix).unwrap_or_default();
+            Ipv4Addr::from_bits(v4.to_bits() | hosts).into()
+        }
+        IpAddr::V6(v6) => {
+            let hosts = u128::MAX.checked_shr(prefix).unwrap_or_default();
+            Ipv6Addr::from_bits(v6.to_bits() | hosts).into()
+        }
+    }
+}
+
+/// How far an address is behind another one of its family.
+fn distance(first: IpAddr, last: IpAddr) -> Option<u128> {
+    match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            last.to_bits().checked_sub(first.to_bits()).map(u128::from)
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) => last.to_bits().checked_sub(first.to_bits()),
+        _ => None,
+    }
+}
+
+/// The address that far behind.
+fn above(first: IpAddr, distance: u128) -> IpAddr {
+    match first {
+        IpAddr::V4(first) => {
+            let distance = u32::try_from(distance).unwrap_or_default();
+            Ipv4Addr::from_bits(first.to_bits().saturating_add(distance)).into()
+        }
+        IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits().saturating_add(distance)).into(),
+    }
+}
+
+/// IPv4 addresses of a range, each of which is spelled in its name.
 #[derive(Debug)]
 pub(super) struct Synth {
     domain: String,
@@ -21,42 +105,13 @@ pub(super) struct Synth {
 }
 
 impl Synth {
-    /// `domain,network[,prefix]` or `domain,first,last[,prefix]`.
-    pub(super) fn read(parts: &[String], line: usize) -> Result<Self, String> {
-        let (domain, range) = parts.split_first().ok_or("a domain and addresses")?;
-        let domain: Zone = domain.parse().map_err(|error| format!("`{domain}`: {error}"))?;
-        let (first, rest) = range.split_first().ok_or("no addresses")?;
-        // An address alone is the first one of a range.
-        let network = Some(first).filter(|it| it.contains('/')).map(|it| it.parse::<Network>());
-        let (first, last, prefix) = match network {
-            Some(network) => {
-                let network = network.map_err(|error| format!("`{first}`: {error}"))?;
-                let IpAddr::V4(base) = network.address() else { return Err(V6.into()) };
-                let host = u32::MAX.checked_shr(network.prefix().into()).unwrap_or_default();
-                (base.to_bits(), base.to_bits() | host, rest.first())
-            }
-            None => {
-                let v4 = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| V6.to_owned());
-                let last = rest.first().ok_or("a network, or a first and a last address")?;
-                (v4(first)?.to_bits(), v4(last)?.to_bits(), rest.get(1))
-            }
+    pub(super) fn of(range: Range, line: usize) -> Result<Self, String> {
+        let Range { domain, prefix, first, last } = range;
+        let (IpAddr::V4(first), IpAddr::V4(last)) = (first, last) else {
+            return Err("only IPv4 addresses are spelled in names here".into());
         };
-        let prefix = prefix.map(String::as_str).unwrap_or_default();
-        if prefix.ends_with('*') {
-            return Err(
-                "a `*` numbers the addresses, for which there is nothing like it here".into()
-            );
-        }
-        if last < first || last - first > MAX_ADDRESSES {
-            return Err("more than 65536 addresses: make several of it".into());
-        }
-        Ok(Self {
-            domain: domain.to_string(),
-            prefix: prefix.to_ascii_lowercase(),
-            first,
-            last,
-            line,
-        })
+        let (first, last) = (first.to_bits(), last.to_bits());
+        Ok(Self { domain: domain.to_string(), prefix, first, last, line })
     }
 
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, other_types: OtherTypes) {
@@ -99,10 +154,11 @@ impl Synth {
     }
 }
 
-const V6: &str = "only IPv4 addresses are made names of here";
-
 /// As many as two octets count.
-const MAX_ADDRESSES: u32 = 0xffff;
+const MAX_ADDRESSES: u128 = 0x1_0000;
+
+/// Each of these is a name of its own in the manifest.
+const MAX_NUMBERED: u128 = 4096;
 
 /// Addresses that differ in the last octet alone.
 struct Part {

@@ -387,6 +387,39 @@ fn a_range_of_addresses_is_made_names_of() {
     )]);
 }
 
+/// The example of its manual.
+#[test]
+fn a_star_numbers_the_names_of_a_range() {
+    assert_all(&[
+        (
+            "synth-domain=thekelleys.org.uk,192.168.0.50,192.168.0.70,internal-*",
+            &[
+                ("internal-0.thekelleys.org.uk A", "192.168.0.50"),
+                ("Internal-20.thekelleys.org.uk A", "192.168.0.70"),
+                ("internal-21.thekelleys.org.uk A", "default"),
+                ("internal-1.thekelleys.org.uk TXT", "default, there"),
+                ("51.0.168.192.in-addr.arpa PTR", "internal-1.thekelleys.org.uk."),
+                ("71.0.168.192.in-addr.arpa PTR", "default"),
+            ],
+        ),
+        (
+            "synth-domain=lan,2001:db8::fffe,2001:db8::1:1,*",
+            &[("0.lan AAAA", "2001:db8::fffe"), ("3.lan AAAA", "2001:db8::1:1")],
+        ),
+        (
+            "synth-domain=lan,192.168.1.0/30,n*\nhost-record=n1.lan,10.0.0.1\nptr-record=2.1.168.192.in-addr.arpa,two.lan",
+            &[
+                ("n1.lan A", "10.0.0.1"),
+                ("1.1.168.192.in-addr.arpa PTR", "n1.lan."),
+                ("n3.lan A", "192.168.1.3"),
+                ("2.1.168.192.in-addr.arpa PTR", "two.lan."),
+            ],
+        ),
+    ]);
+    let many = Judged::of("synth-domain=lan,10.0.0.0/8,n*");
+    assert!(many.has_note(4, "more than 4096 addresses"), "{:?}", many.notes());
+}
+
 #[test]
 fn backslashes_escape_inside_of_quotes_alone() {
     for (line, expected) in [
