@@ -7,7 +7,7 @@ use dnsproxy_api::{
     v1alpha1::{Match, NameMatch, OtherTypes, rule::Rule},
 };
 
-use super::{draft, records::absolute};
+use super::{domains, draft, records::absolute};
 use crate::import::Draft;
 
 /// One option: the addresses of a range have a name each.
@@ -40,9 +40,13 @@ impl Range {
                 (address(first)?, address(last)?, rest.get(1))
             }
         };
-        let count = distance(first, last).ok_or("the last address comes before the first one")?;
+        let count = distance(first, last).ok_or("the last address is none behind the first one")?;
         let prefix = prefix.map(|prefix| prefix.to_ascii_lowercase()).unwrap_or_default();
-        let most = if prefix.ends_with('*') { MAX_NUMBERED } else { MAX_ADDRESSES };
+        let is_numbered = prefix.ends_with('*');
+        if !is_numbered && first.is_ipv6() {
+            return Err(V6.into());
+        }
+        let most = if is_numbered { MAX_NUMBERED } else { MAX_ADDRESSES };
         if count >= most {
             return Err(format!("more than {most} addresses: make several of it"));
         }
@@ -108,7 +112,7 @@ impl Synth {
     pub(super) fn of(range: Range, line: usize) -> Result<Self, String> {
         let Range { domain, prefix, first, last } = range;
         let (IpAddr::V4(first), IpAddr::V4(last)) = (first, last) else {
-            return Err("only IPv4 addresses are spelled in names here".into());
+            return Err(V6.into());
         };
         let (first, last) = (first.to_bits(), last.to_bits());
         Ok(Self { domain: domain.to_string(), prefix, first, last, line })
@@ -116,22 +120,45 @@ impl Synth {
 
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, other_types: OtherTypes) {
         draft.at(self.line);
+        if other_types == OtherTypes::Forward {
+            draft.rule("there", domains::exists(regex(&self.all())));
+        }
         for part in self.parts() {
             let [a, b, c, _] = part.base.octets();
             let numbers = part.numbers();
-            let literal = |text: &str| text.replace('.', "\\.");
-            let (prefix, domain) = (literal(&self.prefix), literal(&absolute(&self.domain)));
-            let forward = format!("^{prefix}{a}-{b}-{c}-({numbers})\\.{domain}$");
+            let forward = self.names(&part.spelled());
             let address = format!("{ttl} A {a}.{b}.{c}.{{1}}");
-            draft.rule(&self.domain, rule(forward, address, other_types));
+            draft.rule(&self.domain, rule(&forward, address, other_types));
             let reverse = format!("^({numbers})\\.{c}\\.{b}\\.{a}\\.in-addr\\.arpa\\.$");
             let name =
                 format!("{ttl} PTR {}{a}-{b}-{c}-{{1}}.{}", self.prefix, absolute(&self.domain));
             draft.rule(
                 &format!("{} reverse", self.domain),
-                rule(reverse, name, OtherTypes::Forward),
+                rule(&reverse, name, OtherTypes::Forward),
             );
         }
+    }
+
+    /// All names; of a long range, all that begin as they do.
+    fn all(&self) -> String {
+        let parts = self.parts();
+        if parts.len() <= MAX_LISTED {
+            let parts: Vec<_> = parts.iter().map(Part::spelled).collect();
+            return self.names(&format!("(?:{})", parts.join("|")));
+        }
+        let octets = self.first.to_be_bytes().into_iter().zip(self.last.to_be_bytes());
+        let octets = octets.map(|(first, last)| match first == last {
+            true => last.to_string(),
+            false => "[0-9]+".to_owned(),
+        });
+        self.names(&octets.collect::<Vec<_>>().join("-"))
+    }
+
+    /// Names with an address that is spelled like this, as a regular expression.
+    fn names(&self, address: &str) -> String {
+        let literal = |text: &str| text.replace('.', "\\.");
+        let (prefix, domain) = (literal(&self.prefix), literal(&absolute(&self.domain)));
+        format!("^{prefix}{address}\\.{domain}$")
     }
 
     /// The domain that the names are in.
@@ -154,8 +181,13 @@ impl Synth {
     }
 }
 
+const V6: &str = "only IPv4 addresses are spelled in names here";
+
 /// As many as two octets count.
 const MAX_ADDRESSES: u128 = 0x1_0000;
+
+/// Parts of a range that one regular expression may have.
+const MAX_LISTED: usize = 16;
 
 /// Each of these is a name of its own in the manifest.
 const MAX_NUMBERED: u128 = 4096;
@@ -167,6 +199,12 @@ struct Part {
 }
 
 impl Part {
+    /// The addresses as names spell them, as a regular expression.
+    fn spelled(&self) -> String {
+        let [a, b, c, _] = self.base.octets();
+        format!("{a}-{b}-{c}-({})", self.numbers())
+    }
+
     /// The last octets, as a regular expression.
     fn numbers(&self) -> String {
         let first = u32::from(self.base.octets()[3]);
@@ -177,12 +215,11 @@ impl Part {
     }
 }
 
-fn rule(regex: String, record: String, other_types: OtherTypes) -> Rule {
-    let names = NameMatch { regex: Some(vec![regex]), ..NameMatch::default() };
+fn rule(names: &str, record: String, other_types: OtherTypes) -> Rule {
     let answer = draft::records(vec![record], other_types);
-    Rule {
-        matches: Match { names: Some(names), ..Match::default() },
-        answer: Some(answer),
-        ..Rule::default()
-    }
+    Rule { matches: regex(names), answer: Some(answer), ..Rule::default() }
+}
+
+fn regex(names: &str) -> Match {
+    draft::names(NameMatch { regex: Some(vec![names.to_owned()]), ..NameMatch::default() })
 }
