@@ -237,8 +237,8 @@ mod tests {
         let address = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
         let (translated, public) = (address("64:ff9b::10.0.0.1"), address("64:ff9b::1.1.1.1"));
         let (local, allowed) = (address("64:ff9b:1::10.0.0.1"), address("64:ff9b::127.0.0.1"));
-        let compatible = address("::192.168.0.1");
-        let cases: [(&str, &str, Qtype, &[u8], bool); 16] = [
+        let (compatible, site) = (address("::192.168.0.1"), address("fec0::2"));
+        let cases: [(&str, &str, Qtype, &[u8], bool); 17] = [
             ("public", "a.example.", Qtype::A, &[1, 1, 1, 1], false),
             ("private", "a.example.", Qtype::A, &[192, 168, 0, 1], true),
             ("carrier-grade NAT", "a.example.", Qtype::A, &[100, 64, 0, 1], true),
@@ -254,6 +254,7 @@ mod tests {
             ("a public one behind it", "a.example.", Qtype::AAAA, &public, false),
             ("as the oldest hosts write it", "a.example.", Qtype::AAAA, &compatible, true),
             ("unique local", "a.example.", Qtype::AAAA, &ula, true),
+            ("site-local, as QEMU's networks are", "a.example.", Qtype::AAAA, &site, true),
             ("a hint of a service binding", "a.example.", HTTPS, &hint, true),
         ];
 

@@ -32,6 +32,8 @@ pub mod types {
     pub const OPT: u16 = 41;
     /// A delegation's signer.
     pub const DS: u16 = 43;
+    /// What no name has (RFC 9824).
+    pub const NXNAME: u16 = 128;
     /// A transfer's increment.
     pub const IXFR: u16 = 251;
     /// A transfer.

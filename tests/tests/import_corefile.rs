@@ -190,6 +190,24 @@ async fn access_lists_are_carried_over_only_where_they_mean_the_same() {
     assert!(notes.contains("configuration:2: rule name-regex-q-example: left out"), "{notes}");
 }
 
+/// plugin/rewrite/cname_target_test.go, TestCNameTargetRewrite.
+#[tokio::test]
+async fn a_part_of_an_alias_target_is_changed() {
+    let server = serving(&[
+        "core.dns.rocks. 200 IN CNAME abcd.efgh.pqrst.",
+        "abcd.zzzz.www.pqrst. 120 IN A 101.20.5.1",
+    ])
+    .await;
+    let corefile = format!(
+        ". {{\n  rewrite continue cname substring efgh zzzz.www\n  forward . {}\n}}\n",
+        server.address
+    );
+    let proxy = imported("corefile", &corefile).await;
+
+    let reply = proxy.client().ask("core.dns.rocks.", types::A).await;
+    assert_eq!(reply.values(), ["abcd.zzzz.www.pqrst.", "101.20.5.1"]);
+}
+
 /// There a query is for one block alone, that with the longest zone.
 #[tokio::test]
 async fn what_one_block_says_is_not_for_the_names_of_another() {

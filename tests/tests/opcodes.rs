@@ -69,13 +69,15 @@ async fn any_gets_the_least_that_is_an_answer() {
     assert_eq!(private.rcode(), rcodes::NXDOMAIN, "nor is there such a name for any other type");
 }
 
-/// OPT is no data of a name (RFC 6891 section 6.1.1): nobody could answer.
+/// OPT is no data of a name (RFC 6891 section 6.1.1), and NXNAME says of none that there is any (RFC 9824 section 3.5).
 #[tokio::test]
 async fn a_question_for_what_is_no_data_is_answered_here() {
     let stage = Stage::new().await;
 
-    let reply = stage.client().udp(&Query::new("www.example", types::OPT)).await;
-    assert_ne!(reply.rcode(), rcodes::NOERROR);
+    for qtype in [types::OPT, types::NXNAME] {
+        let reply = stage.client().udp(&Query::new("www.example", qtype)).await;
+        assert_eq!(reply.rcode(), rcodes::FORMERR, "type {qtype}");
+    }
     assert!(stage.asked().is_empty());
 }
 

@@ -64,7 +64,8 @@ pub(super) fn hints(params: &[u8]) -> Vec<Range<usize>> {
 }
 
 /// Whether an address means something in this network or on this machine alone: RFC 1918, 6598, 3927, 4193, 4291,
-/// loopback, and the unspecified one, by which some systems reach themselves.
+/// site-local ones, which are deprecated (RFC 3879) and in use all the same, loopback, and the unspecified one, by which
+/// some systems reach themselves.
 pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -80,6 +81,7 @@ pub(super) fn is_private(address: IpAddr) -> bool {
                 || v6.is_unspecified()
                 || v6.is_unique_local()
                 || v6.is_unicast_link_local()
+                || v6.segments().first().is_some_and(|first| first & 0xffc0 == 0xfec0)
         }
     }
 }

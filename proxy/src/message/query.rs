@@ -107,11 +107,11 @@ impl From<Edns<'_>> for ClientEdns {
 }
 
 /// Types that no upstream could answer for a client: transfers are refused (nothing here has zones, and
-/// a transfer would hold a connection), pseudo-records are no questions.
+/// a transfer would hold a connection), pseudo-records and NXNAME (RFC 9824 section 3.5) are no questions.
 fn refuse_unanswerable(qtype: Qtype) -> Option<Rcode> {
     match qtype {
         Qtype::AXFR | Qtype::IXFR => Some(Rcode::REFUSED),
-        Qtype(0) | Qtype::OPT | Qtype::TSIG => Some(Rcode::FORMERR),
+        Qtype(0) | Qtype::OPT | Qtype::NXNAME | Qtype::TSIG => Some(Rcode::FORMERR),
         _ => None,
     }
 }

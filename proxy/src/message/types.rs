@@ -33,6 +33,8 @@ impl Qtype {
     pub const DS: Self = Self(43);
     /// A signature of other records (RFC 4034 section 3).
     pub const RRSIG: Self = Self(46);
+    /// What an NSEC record of a name that does not exist has in its bitmap, and nothing else (RFC 9824 section 3.1).
+    pub const NXNAME: Self = Self(128);
     /// The transaction signature (RFC 8945).
     pub const TSIG: Self = Self(250);
     /// An incremental zone transfer (RFC 1995).

@@ -9,8 +9,7 @@ use super::{super::draft, syntax::Directive, zones};
 
 /// The rule of one directive. `stop`, the default, ends CoreDNS's way through all its rules.
 pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
-    let inner = directive.lines.iter().flat_map(|line| &line.words);
-    let words: Vec<&str> = directive.args.iter().chain(inner).map(String::as_str).collect();
+    let words: Vec<&str> = directive.arguments().collect();
     let (then, words) = match words.split_first() {
         Some((word, rest)) if word.eq_ignore_ascii_case("continue") => (Some(Then::Continue), rest),
         Some((word, rest)) if word.eq_ignore_ascii_case("stop") => (None, rest),
@@ -49,9 +48,6 @@ pub(super) fn read(directive: &Directive) -> Result<Rule, String> {
         ["cname", rest @ ..] => {
             let (kind, from, rest) = pattern(rest)?;
             let [to] = rest else { return Err("a target and its replacement".into()) };
-            if kind == Kind::Substring {
-                return Err("a target is led to another one as a whole here: write it as a regular expression".into());
-            }
             if kind == Kind::Suffix && !from.ends_with('.') {
                 return Err(
                     "left out: without a dot at its end it is the end of no target there".into()
@@ -206,7 +202,9 @@ impl Kind {
             Self::Exact => (format!("^{absolute}$"), to.to_owned()),
             Self::Prefix => (format!("^{plain}(.*)$"), format!("{to}{{1}}")),
             Self::Suffix => (format!("^(.*){absolute}$"), format!("{{1}}{to}")),
-            Self::Substring | Self::Regex => (from.to_owned(), to.to_owned()),
+            // Where it stands first.
+            Self::Substring => (format!("^(.*?){plain}(.*)$"), format!("{{1}}{to}{{2}}")),
+            Self::Regex => (from.to_owned(), to.to_owned()),
         };
         NameChange { regex, to }
     }
@@ -237,34 +235,38 @@ fn name(words: &[&str]) -> Result<Rule, String> {
     if kind == Kind::Exact {
         rewrite.answers = Answers::RestoreAll;
     }
-    loop {
+    let mut is_first = true;
+    while !options.is_empty() {
+        // The word may be missing of all but the first.
         options = match options {
-            [] => break,
-            ["answer", "auto", rest @ ..] => {
-                rewrite.answers = Answers::RestoreAll;
-                rest
-            }
-            ["answer", "name", regex, to, rest @ ..] => {
-                rewrite.answer_names.get_or_insert_default().push(change(regex, to));
-                rest
-            }
-            ["answer", "value", regex, to, rest @ ..] => {
-                rewrite.answer_values.get_or_insert_default().push(change(regex, to));
-                rest
-            }
-            // The older form, without a word.
-            ["answer", regex, to, rest @ ..] => {
-                rewrite.answer_names.get_or_insert_default().push(change(regex, to));
-                rest
-            }
-            [other, ..] => return Err(format!("`{other}` is not known here")),
+            ["answer", rest @ ..] => answer(rest, &mut rewrite)?,
+            [other, ..] if is_first => return Err(format!("`{other}` is not known here")),
+            rest => answer(rest, &mut rewrite)?,
         };
+        is_first = false;
     }
     // There the last one is the first that is made.
     for changes in [&mut rewrite.answer_names, &mut rewrite.answer_values].into_iter().flatten() {
         changes.reverse();
     }
     Ok(Rule { matches: kind.matches(from), rewrite: Some(rewrite), ..Rule::default() })
+}
+
+/// What becomes of the names of an answer: one change is read, and what follows it is left.
+fn answer<'a, 'w>(words: &'a [&'w str], rewrite: &mut Rewrite) -> Result<&'a [&'w str], String> {
+    let (changes, regex, to, rest) = match words {
+        ["auto", rest @ ..] => {
+            rewrite.answers = Answers::RestoreAll;
+            return Ok(rest);
+        }
+        ["name", regex, to, rest @ ..] => (&mut rewrite.answer_names, regex, to, rest),
+        ["value", regex, to, rest @ ..] => (&mut rewrite.answer_values, regex, to, rest),
+        // The older form, without a word.
+        [regex, to, rest @ ..] => (&mut rewrite.answer_names, regex, to, rest),
+        _ => return Err("an `answer` that is not known".into()),
+    };
+    changes.get_or_insert_default().push(change(regex, to));
+    Ok(rest)
 }
 
 fn change(regex: &str, to: &str) -> NameChange {

@@ -48,10 +48,8 @@ impl Reader<'_> {
         self.tell_of_answers(directive, &rule, block);
         before.has_renamed |=
             rule.then.is_some() && rule.rewrite.as_ref().is_some_and(|it| it.name.is_some());
-        let inner = directive.lines.iter().flat_map(|line| &line.words);
-        let words = directive.args.iter().chain(inner);
-        let name = words.filter(|word| !matches!(&***word, "stop" | "continue"));
-        let name = name.take(3).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let name = directive.arguments().filter(|word| !matches!(*word, "stop" | "continue"));
+        let name = name.take(3).collect::<Vec<_>>().join(" ");
         check(&rule)?;
         self.draft.rule(&name, rule);
         Ok(())
@@ -67,6 +65,11 @@ impl Reader<'_> {
         if response.is_some_and(|it| it.cname_target.is_some()) {
             let reason = "the new target is looked up for every type, and what that says is the answer; a target matches in either case";
             self.draft.note(directive.line, directive.text(), reason);
+            if directive.arguments().any(|word| word.eq_ignore_ascii_case("substring")) {
+                let reason =
+                    "of a target that has it several times, the first one alone is changed";
+                self.draft.note(directive.line, directive.text(), reason);
+            }
         }
         let is_of_all = response.is_some_and(|it| it.ttl.is_some() || it.rcodes.is_some());
         let is_kept = response.is_some_and(|it| it.rcodes.is_some()) || !ttls::is_for_all(rule);

@@ -68,6 +68,12 @@ impl Directive {
         let words = std::iter::once(&self.name).chain(&self.args);
         words.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
+
+    /// The words behind its name, on its line and in its braces.
+    pub(super) fn arguments(&self) -> impl Iterator<Item = &str> {
+        let inner = self.lines.iter().flat_map(|line| &line.words);
+        self.args.iter().chain(inner).map(String::as_str)
+    }
 }
 
 /// What stands in a Corefile.

@@ -685,6 +685,34 @@ fn more_changes_of_one_name_than_one_are_told() {
     }
 }
 
+/// plugin/rewrite/README.md, "Multiple Response Rewrites".
+#[test]
+fn the_word_before_all_changes_of_an_answer_but_the_first_may_be_missing() {
+    let of = |answers: &str| {
+        let imported = import(&root(&format!("rewrite name suffix .a.test .b.test {answers}")));
+        (notes(&imported), format!("{:?}", imported.proxy.spec.rules))
+    };
+    let (name, value) = ("name (.*)\\.b\\.test {1}.a.test", "value (.*)\\.b\\.test {1}.a.test");
+
+    let whole = of(&format!("answer {name} answer {value}"));
+    assert!(whole.0.is_empty(), "{whole:?}");
+    assert_eq!(of(&format!("answer {name} {value}")), whole);
+    assert_eq!(of(&format!("answer auto {value}")).1, of(&format!("answer auto answer {value}")).1);
+    // As it stands in its manual, where it is a change of a name called auto.
+    let manual = of(&format!("answer name auto answer {value}"));
+    assert!(manual.0.is_empty() && manual.1.contains("answer_values: Some"), "{manual:?}");
+    assert!(of(value).0[0].contains("`value` is not known here"), "the first has the word");
+}
+
+/// It changes each place of a substring; here a target with several is changed at the first one.
+#[test]
+fn a_substring_of_a_target_is_changed_where_it_stands() {
+    let told = told("rewrite cname substring efgh zzzz.www");
+    assert!(told.iter().any(|note| note.contains("the first one alone is changed")), "{told:?}");
+    let prefix = self::told("rewrite cname prefix efgh zzzz.www");
+    assert!(!prefix.iter().any(|note| note.contains("the first one")), "{prefix:?}");
+}
+
 #[test]
 fn what_is_not_changed_of_own_answers_is_told() {
     let hosts = "hosts {\n1.2.3.4 h.test\nfallthrough\n}";

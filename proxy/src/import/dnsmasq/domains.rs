@@ -264,7 +264,7 @@ impl Domains {
 const MAX_TWICE: usize = 10_000;
 
 /// "No such name" becomes "nothing of this type".
-fn exists(matches: Match) -> Rule {
+pub(super) fn exists(matches: Match) -> Rule {
     let (from, to) = (ResponseCode::NXDOMAIN, ResponseCode::NOERROR);
     let rcodes = Some(vec![RcodeChange { from, to }]);
     let response = Some(ResponseChange { rcodes, ..ResponseChange::default() });

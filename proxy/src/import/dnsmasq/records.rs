@@ -14,6 +14,7 @@ use dnsproxy_api::{
 use super::{Opt, draft, pattern::upwards, synth::Synth};
 
 mod list;
+mod synthesized;
 use crate::import::{Draft, addresses::reverse_name};
 
 /// The records so far.
@@ -24,6 +25,8 @@ pub(super) struct Records {
     /// Where each name is.
     at: HashMap<String, usize>,
     synths: Vec<Synth>,
+    /// Lines, and the names of `synth-domain` with a number each.
+    numbered: Vec<(usize, Vec<(String, IpAddr)>)>,
     /// Lines, names and records of `srv-host` without a domain.
     services: Vec<(usize, String, String)>,
     line: usize,
@@ -184,6 +187,7 @@ impl Records {
 
     /// Puts services without a domain into that of the machine. Of a name that is an alias nothing else counts.
     pub(super) fn settle(&mut self, domain: Option<&str>, draft: &mut Draft) {
+        self.settle_numbered(draft);
         for (line, name, text) in std::mem::take(&mut self.services) {
             self.line = line;
             let name = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
@@ -217,11 +221,6 @@ impl Records {
         aliases
             .iter()
             .try_for_each(|alias| self.record(alias, ttl, format!("CNAME {}", absolute(target))))
-    }
-
-    pub(super) fn synthesize(&mut self, option: &Opt<'_>) -> Result<(), String> {
-        self.synths.push(Synth::read(&option.parts(), option.line)?);
-        Ok(())
     }
 
     fn record(&mut self, name: &str, ttl: Option<u32>, text: String) -> Result<(), String> {

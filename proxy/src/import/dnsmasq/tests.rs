@@ -381,10 +381,50 @@ fn a_range_of_addresses_is_made_names_of() {
         "synth-domain=lan,192.168.1.5,192.168.1.20",
         &[
             ("192-168-1-7.lan A", "192.168.1.7"),
+            ("192-168-1-7.lan AAAA", "default, there"),
             ("192-168-1-21.lan A", "default"),
             ("20.1.168.192.in-addr.arpa PTR", "192-168-1-20.lan."),
         ],
     )]);
+    let many = (0..3).map(|net| format!("synth-domain=lan,10.{net}.0.0/16,i-\n"));
+    let many = Judged::of(&many.collect::<String>());
+    assert_eq!(many.ask("i-10-2-3-4.lan AAAA"), "default, there");
+    assert_eq!(many.ask("i-10-3-0-0.lan AAAA"), "default");
+}
+
+/// The example of its manual.
+#[test]
+fn a_star_numbers_the_names_of_a_range() {
+    assert_all(&[
+        (
+            "synth-domain=thekelleys.org.uk,192.168.0.50,192.168.0.70,internal-*",
+            &[
+                ("internal-0.thekelleys.org.uk A", "192.168.0.50"),
+                ("Internal-20.thekelleys.org.uk A", "192.168.0.70"),
+                ("internal-21.thekelleys.org.uk A", "default"),
+                ("internal-1.thekelleys.org.uk TXT", "default, there"),
+                ("51.0.168.192.in-addr.arpa PTR", "internal-1.thekelleys.org.uk."),
+                ("71.0.168.192.in-addr.arpa PTR", "default"),
+            ],
+        ),
+        (
+            "synth-domain=lan,2001:db8::fffe,2001:db8::1:1,*",
+            &[("0.lan AAAA", "2001:db8::fffe"), ("3.lan AAAA", "2001:db8::1:1")],
+        ),
+        (
+            "synth-domain=lan,192.168.1.0/30,n*\nhost-record=n1.lan,10.0.0.1\nptr-record=2.1.168.192.in-addr.arpa,two.lan",
+            &[
+                ("n1.lan A", "10.0.0.1"),
+                ("1.1.168.192.in-addr.arpa PTR", "n1.lan."),
+                ("n3.lan A", "192.168.1.3"),
+                ("2.1.168.192.in-addr.arpa PTR", "two.lan."),
+            ],
+        ),
+    ]);
+    let many = Judged::of("synth-domain=lan,10.0.0.0/8,n*");
+    assert!(many.has_note(4, "more than 4096 addresses"), "{:?}", many.notes());
+    let spelled = Judged::of("synth-domain=lan,2001:db8::/64");
+    assert!(spelled.has_note(4, "only IPv4 addresses are spelled"), "{:?}", spelled.notes());
 }
 
 #[test]

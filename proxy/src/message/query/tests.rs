@@ -166,6 +166,7 @@ fn types_that_no_upstream_could_answer_stay_here() {
         ("a zone transfer", 252, Some(Rcode::REFUSED)),
         ("an incremental one", 251, Some(Rcode::REFUSED)),
         ("a pseudo-record", 41, Some(Rcode::FORMERR)),
+        ("NXNAME (RFC 9824 3.5)", 128, Some(Rcode::FORMERR)),
         ("nothing", 0, Some(Rcode::FORMERR)),
         ("an unknown type is relayed (RFC 3597)", 65280, None),
     ];
