@@ -211,7 +211,7 @@ fn referring(
     object: &impl kube::Resource,
 ) -> Vec<ObjectRef<Guarded>> {
     let metadata = object.meta();
-    found.forget(kind, metadata);
+    found.forget(kind, metadata, Instant::now());
     let refers = |proxy: &DnsProxy| {
         let mut references = Reference::all(&proxy.spec).into_iter();
         references.any(|reference| {
