@@ -29,6 +29,7 @@ pub use rollout::Rollout;
 
 use crate::{context::Context, render::Manifests, status::conditions::UNREACHABLE};
 
+mod address;
 pub mod hasten;
 mod memory;
 mod ports;
@@ -161,7 +162,7 @@ pub async fn apply(
         config_hash: Some(manifests.config_hash.clone()),
         ..Applied::running(proxy, context)
     };
-    match in_order(manifests, context, &mut applied).await {
+    match in_order(proxy, manifests, context, &mut applied).await {
         Ok(()) => prune::config_maps(manifests, &applied, context).await?,
         Err(error) if error.is_lasting() => applied.obstacle = Some(error),
         Err(error) => return Err(error),
@@ -170,6 +171,7 @@ pub async fn apply(
 }
 
 async fn in_order(
+    proxy: &DnsProxy,
     manifests: &Manifests,
     context: &Context,
     applied: &mut Applied,
@@ -188,6 +190,9 @@ async fn in_order(
     let living = converge(context, &owned.deployments, deployment).await?;
     applied.template_since = Some(context.memory.template_since(&living));
     applied.deployment = Some(living);
+    if applied.service.is_none() {
+        address::give_back(proxy, service, context).await?;
+    }
     applied.service = Some(converge(context, &owned.services, service).await?);
     match pod_disruption_budget {
         Some(budget) => converge(context, &owned.pod_disruption_budgets, budget).await.map(|_| ()),

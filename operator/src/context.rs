@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use kube::{Client, runtime::events::Recorder};
+use kube::Client;
 
 use crate::{
-    apply::Memory, args::RunArgs, cluster, controller::Backoff, metrics::Metrics, reports::Reports,
-    resolve::Found, validate::memory::Verdicts, watches::Owned,
+    apply::Memory, args::RunArgs, cluster, controller::Backoff, events::Recorders,
+    metrics::Metrics, reports::Reports, resolve::Found, validate::memory::Verdicts, watches::Owned,
 };
 
 /// What every reconcile of one scope shares.
@@ -28,7 +28,7 @@ pub struct Context {
     /// Asks pods what they run.
     pub reports: Reports,
     /// Publishes Events.
-    pub recorder: Recorder,
+    pub recorders: Recorders,
     /// Counts.
     pub metrics: Metrics,
     /// How often reconciling an object failed in a row.

@@ -15,7 +15,6 @@ use kube::{
     runtime::{
         Controller, WatchStreamExt as _,
         controller::{self, Action},
-        events::Recorder,
         predicates,
         reflector::{self, ObjectRef, Store},
         watcher,
@@ -32,6 +31,7 @@ use crate::{
     args::RunArgs,
     cluster::{self, Published, dns},
     context::Context,
+    events::Recorders,
     leader::{self, Leader},
     metrics::Metrics,
     reconcile::{ReconcileError, chain, reconcile, tell},
@@ -138,7 +138,7 @@ async fn control(
         memory: Memory::default(),
         verdicts: Verdicts::default(),
         reports: Reports::default(),
-        recorder: Recorder::new(client.clone(), crate::NAME.into()),
+        recorders: Recorders::new(client.clone()),
         metrics,
         backoff: Backoff::default(),
         client: client.clone(),
@@ -211,7 +211,7 @@ fn referring(
     object: &impl kube::Resource,
 ) -> Vec<ObjectRef<Guarded>> {
     let metadata = object.meta();
-    found.forget(kind, metadata);
+    found.forget(kind, metadata, Instant::now());
     let refers = |proxy: &DnsProxy| {
         let mut references = Reference::all(&proxy.spec).into_iter();
         references.any(|reference| {

@@ -3,18 +3,48 @@
 //! Only changes are told, and the recorder counts the same one within six minutes instead of telling
 //! it again, so that something that flaps does not flood.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use dnsproxy_api::{DnsProxy, DnsProxyStatus, v1alpha1::Condition};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Resource,
+    Client, Resource,
     core::error_boundary::InvalidObject,
-    runtime::events::{Event, EventType},
+    runtime::events::{Event, EventType, Recorder},
 };
 
 use crate::{
     context::Context,
     status::conditions::{self, ACCEPTED, PROGRAMMED, READY, SCALED_TO_ZERO, is_progress},
 };
+
+/// A recorder for each text. One alone would count an Event with another text as the same one, and leave it the first
+/// text, which nobody may change: a problem that was mended would seem to be the one of now.
+pub struct Recorders {
+    client: Client,
+    by_note: Mutex<HashMap<Option<String>, Recorder>>,
+}
+
+impl Recorders {
+    /// Publishes to this API server.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, by_note: Mutex::default() }
+    }
+
+    fn of(&self, event: &Event) -> Recorder {
+        let mut by_note = self.by_note.lock().unwrap_or_else(PoisonError::into_inner);
+        // To forget makes Events that are told again where they might be counted.
+        if by_note.len() >= MAX_NOTES && !by_note.contains_key(&event.note) {
+            by_note.clear();
+        }
+        let new = || Recorder::new(self.client.clone(), crate::NAME.into());
+        by_note.entry(event.note.clone()).or_insert_with(new).clone()
+    }
+}
 
 /// Tells what changed between the object's status and the new one. An Event that cannot be told is lost.
 pub async fn publish(proxy: &DnsProxy, new: &DnsProxyStatus, context: &Context) {
@@ -41,7 +71,7 @@ pub async fn publish_unreadable(
 }
 
 async fn tell(event: &Event, object: &ObjectReference, context: &Context) {
-    if let Err(error) = context.recorder.publish(event, object).await {
+    if let Err(error) = context.recorders.of(event).publish(event, object).await {
         tracing::debug!(reason = %event.reason, %error, "event lost");
     }
 }
@@ -91,12 +121,15 @@ fn event(condition: &Condition) -> Event {
 
 /// The API server takes 1 kB.
 const MAX_NOTE: usize = 250;
+/// More than a few hundred objects say within six minutes. Our guess.
+const MAX_NOTES: usize = 1000;
 
 #[cfg(test)]
 mod tests {
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
     use super::*;
+    use crate::fixtures::{self, api_server::ApiServer};
 
     fn status(type_: &str, status: &str, reason: &str) -> DnsProxyStatus {
         let condition = Condition {
@@ -159,5 +192,29 @@ mod tests {
             told(None, &status("Accepted", "False", "Invalid")),
             [(EventType::Warning, "Invalid".into())]
         );
+    }
+
+    #[tokio::test]
+    async fn what_says_something_else_is_another_event_and_the_same_is_counted() {
+        let proxy = fixtures::proxy("minimal");
+        let (_, asked) = ApiServer::default()
+            .during(async |client| {
+                let context = fixtures::context(client);
+                for message in
+                    ["no upstream is called a", "no group is called b", "no upstream is called a"]
+                {
+                    let mut invalid = status("Accepted", "False", "Invalid");
+                    invalid
+                        .conditions
+                        .iter_mut()
+                        .flatten()
+                        .for_each(|it| it.message = message.into());
+                    publish(&proxy, &invalid, &context).await;
+                }
+            })
+            .await;
+
+        let methods: Vec<_> = asked.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(methods, ["POST", "POST", "PATCH"], "{asked:#?}");
     }
 }

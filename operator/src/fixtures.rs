@@ -6,7 +6,6 @@ use dnsproxy_api::DnsProxy;
 use kube::{
     Client, Resource,
     runtime::{
-        events::Recorder,
         reflector::{self, Store},
         watcher,
     },
@@ -18,6 +17,7 @@ use crate::{
     cluster::{Facts, dns::Server},
     context::{Context, Settings},
     controller::Backoff,
+    events::Recorders,
     metrics::Metrics,
     reports::Reports,
     resolve::Resolved,
@@ -98,7 +98,7 @@ pub(crate) fn context(client: Client) -> Context {
         memory: Memory::default(),
         verdicts: Verdicts::default(),
         reports: Reports::default(),
-        recorder: Recorder::new(client.clone(), crate::NAME.into()),
+        recorders: Recorders::new(client.clone()),
         metrics: Metrics::default(),
         backoff: Backoff::default(),
         client,

@@ -112,7 +112,7 @@ async fn steps(proxy: &DnsProxy, context: &Context) -> Result<Action, ReconcileE
         None => Applied::running(proxy, context),
     };
     let pods = reports::collect(proxy, context).await;
-    let is_delivering = hasten::pods(&pods, &applied, &resolved.missing, context).await;
+    let is_delivering = hasten::pods(proxy, &pods, &applied, &resolved.missing, context).await;
     let observed = Observed {
         proxy,
         problems: verdict.as_ref().err().map_or(&[], Vec::as_slice),

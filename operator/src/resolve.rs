@@ -102,8 +102,10 @@ async fn missing(
     for reference in asked.iter().cloned() {
         objects.entry((reference.kind, reference.name.clone())).or_default().push(reference);
     }
-    let looks: Vec<_> =
-        objects.into_values().map(|references| absent(client, namespace, references)).collect();
+    let looks: Vec<_> = objects
+        .into_values()
+        .map(|references| absent(client, found, namespace, references))
+        .collect();
     let absent: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).try_collect().await?;
     let absent: BTreeMap<_, _> = absent.into_iter().flatten().collect();
     let present = asked.into_iter().filter(|reference| !absent.contains_key(reference));
@@ -114,6 +116,7 @@ async fn missing(
 /// What does not exist of these references to one object.
 async fn absent(
     client: &Client,
+    found: &Found,
     namespace: &str,
     references: Vec<Reference>,
 ) -> Result<Vec<(Reference, Absence)>, ResolveError> {
@@ -121,6 +124,9 @@ async fn absent(
     let metadata = metadata(client, namespace, reference).await;
     let metadata =
         metadata.map_err(|source| ResolveError::Lookup { reference: reference.clone(), source })?;
+    if let Some(metadata) = &metadata {
+        found.follow(reference.kind, metadata);
+    }
     let keys = metadata.as_ref().map(keys::of);
     let absence = |reference: &Reference| match &keys {
         None => Some(Absence::Object),
@@ -243,7 +249,7 @@ mod tests {
                 let context = fixtures::context(client);
                 let first = resolve(&proxy, &context).await.unwrap();
                 assert_eq!(resolve(&proxy, &context).await.unwrap().missing, first.missing);
-                context.found.forget(Kind::ConfigMap, &metadata);
+                context.found.forget(Kind::ConfigMap, &metadata, Instant::now());
                 assert_eq!(resolve(&proxy, &context).await.unwrap().missing, first.missing);
             })
             .await;

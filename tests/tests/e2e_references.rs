@@ -1,7 +1,10 @@
 //! In a real cluster: certificates and lists come from ConfigMaps and Secrets, certificates also later, and nothing is
 //! trusted meanwhile.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use dnsproxy_tests::cluster::{Namespace, Resolver, eventually};
@@ -64,11 +67,15 @@ fn lists_and_hosts_come_from_config_maps() {
     let resolver = Resolver::new(&namespace);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(b"ads.example.org\n").unwrap();
-    namespace.apply(&json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ads"},
-        "binaryData": {"ads.txt.gz": BASE64_STANDARD.encode(gzip.finish().unwrap())},
-        "data": {"hosts": "10.0.0.9 printer.example.org\n"},
-    }));
+    let ads = BASE64_STANDARD.encode(gzip.finish().unwrap());
+    let publish = |printer: &str| {
+        namespace.apply(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ads"},
+            "binaryData": {"ads.txt.gz": ads},
+            "data": {"hosts": format!("{printer} printer.example.org\n")},
+        }));
+    };
+    publish("10.0.0.9");
     let source = |key: &str| json!([{"configMap": {"name": "ads", "key": key}}]);
     namespace.apply_proxy(
         "default",
@@ -87,4 +94,13 @@ fn lists_and_hosts_come_from_config_maps() {
     assert_eq!(namespace.dig(&["+short", "www.example.org"]).trim(), "192.0.2.77");
     assert_eq!(namespace.dig(&["+short", "printer.example.org"]).trim(), "10.0.0.9");
     assert_eq!(namespace.dig(&["+short", "-x", "10.0.0.9"]).trim(), "printer.example.org.");
+
+    let started = Instant::now();
+    publish("10.0.0.10");
+    eventually("the new address from every pod", || {
+        let printer = || namespace.dig(&["+short", "printer.example.org"]);
+        (0..4).all(|_| printer().trim() == "10.0.0.10").then_some(())
+    });
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}: not the kubelet's minute");
 }

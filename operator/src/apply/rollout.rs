@@ -46,18 +46,23 @@ impl Rollout {
 
 /// A quota or an admission policy that refuses pods is told apart, and says more than that it took too long.
 fn stall(status: &DeploymentStatus) -> Option<String> {
-    let conditions = || status.conditions.iter().flatten();
-    let late = conditions().find(|condition| {
+    let late = status.conditions.iter().flatten().find(|condition| {
         condition.type_ == "Progressing"
             && condition.status == "False"
             && condition.reason.as_deref() == Some(DEADLINE_EXCEEDED)
     })?;
-    let refused = conditions()
-        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
-    let messages = [Some(late), refused].into_iter().flatten();
-    let messages = messages.filter_map(|condition| condition.message.as_deref());
+    let messages = [late.message.as_deref(), refusal(status)].into_iter().flatten();
     let sentences: Vec<_> = messages.map(|message| message.trim_end_matches('.')).collect();
     Some(sentences.join("; "))
+}
+
+/// Why the API server takes no more pods, in its own words.
+#[must_use]
+pub fn refusal(status: &DeploymentStatus) -> Option<&str> {
+    let mut conditions = status.conditions.iter().flatten();
+    let refused = conditions
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    refused.message.as_deref()
 }
 
 /// The controller's word for it. Once a rollout was complete it is not said again before the next one.

@@ -81,6 +81,32 @@ async fn a_budget_goes_when_a_single_pod_is_left() {
 }
 
 #[tokio::test]
+async fn a_service_that_was_deleted_gets_its_address_back_unless_it_is_taken() {
+    let address = |service: &Service| service.spec.as_ref().unwrap().cluster_ip.clone();
+    let mut proxy = fixtures::proxy("minimal");
+    let manifests = render(&fixtures::validated("minimal"));
+    let mut applied = async |status: Value, server: ApiServer| {
+        proxy.status = serde_json::from_value(status).unwrap();
+        let work =
+            async |client| apply(&proxy, &manifests, &fixtures::context(client)).await.unwrap();
+        let (applied, asked) = server.during(work).await;
+        (applied, writes(&asked).iter().filter(|path| **path == SERVICE).count())
+    };
+    let had = json!({"clusterIPs": ["10.96.0.53", "fd00::53"]});
+
+    let (again, writes) = applied(had.clone(), ApiServer::default()).await;
+    assert_eq!(address(&again.service.unwrap()).as_deref(), Some("10.96.0.53"));
+    assert_eq!(writes, 2, "what was asked for once is not ours to hold");
+
+    let (new, writes) = applied(json!({}), ApiServer::default()).await;
+    assert_eq!((address(&new.service.unwrap()), writes), (None, 1), "it had none");
+
+    let (taken, writes) = applied(had, ApiServer::default().refusing(SERVICE, 422)).await;
+    assert_eq!(taken.obstacle.unwrap().reason(), "Refused");
+    assert_eq!(writes, 2, "another one is asked for");
+}
+
+#[tokio::test]
 async fn an_object_of_somebody_else_is_not_taken_over() {
     let theirs = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",

@@ -11,9 +11,10 @@ use dnsproxy_api::{
 };
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, HTTPGetAction, PodSecurityContext, PodSpec,
-        PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
-        TopologySpreadConstraint, VolumeMount,
+        Affinity, Capabilities, Container, ContainerPort, HTTPGetAction, PodAffinityTerm,
+        PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+        SeccompProfile, SecurityContext, TopologySpreadConstraint, VolumeMount,
+        WeightedPodAffinityTerm,
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -59,7 +60,7 @@ fn pod(proxy: &ValidatedDnsProxy, added: PodSpecTemplate, resources: Option<Reso
         topology_spread_constraints,
     } = added;
     PodSpec {
-        affinity,
+        affinity: affinity_of(proxy, affinity, topology_spread_constraints.as_deref()),
         image_pull_secrets,
         node_selector: Some(on_linux(node_selector)),
         priority_class_name,
@@ -190,36 +191,69 @@ fn container_security() -> SecurityContext {
     }
 }
 
-/// Absent: over nodes and zones, where that is possible. A constraint without a selector means our pods.
+/// Absent: over nodes, where that is possible; zones are the affinity's. A constraint without a selector means our pods.
 fn spread(
     proxy: &ValidatedDnsProxy,
     constraints: Option<Vec<TopologySpreadConstraint>>,
 ) -> Vec<TopologySpreadConstraint> {
-    let selector = LabelSelector {
-        match_labels: Some(labels::selector(&proxy.name)),
-        ..LabelSelector::default()
-    };
-    let default =
-        || ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(spread_over).into();
-    let constraints: Vec<_> = constraints.unwrap_or_else(default);
+    let constraints = constraints.unwrap_or_else(|| vec![over_nodes()]);
     constraints
         .into_iter()
         .map(|constraint| TopologySpreadConstraint {
-            label_selector: constraint.label_selector.or_else(|| Some(selector.clone())),
+            label_selector: constraint.label_selector.or_else(|| Some(our_pods(proxy))),
             ..constraint
         })
         .collect()
 }
 
-fn spread_over(topology: &str) -> TopologySpreadConstraint {
+fn over_nodes() -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         max_skew: 1,
-        topology_key: topology.to_owned(),
+        topology_key: "kubernetes.io/hostname".to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        // Pods of the rollout before would make the new ones seem spread.
-        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        match_label_keys: Some(of_one_rollout()),
         ..TopologySpreadConstraint::default()
     }
+}
+
+/// Where nothing was said of how pods spread, those of one zone go to others, too. That is no second constraint: the
+/// scheduler gives nodes no score by any constraint when they lack the label of one, and many clusters name no zones.
+fn affinity_of(
+    proxy: &ValidatedDnsProxy,
+    affinity: Option<Affinity>,
+    constraints: Option<&[TopologySpreadConstraint]>,
+) -> Option<Affinity> {
+    if constraints.is_some() {
+        return affinity;
+    }
+    let affinity = affinity.unwrap_or_default();
+    let pod_anti_affinity = affinity.pod_anti_affinity.or_else(|| Some(other_zones(proxy)));
+    Some(Affinity { pod_anti_affinity, ..affinity })
+}
+
+fn other_zones(proxy: &ValidatedDnsProxy) -> PodAntiAffinity {
+    let pod_affinity_term = PodAffinityTerm {
+        label_selector: Some(our_pods(proxy)),
+        match_label_keys: Some(of_one_rollout()),
+        topology_key: "topology.kubernetes.io/zone".to_owned(),
+        ..PodAffinityTerm::default()
+    };
+    PodAntiAffinity {
+        preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
+            pod_affinity_term,
+            weight: 100,
+        }]),
+        ..PodAntiAffinity::default()
+    }
+}
+
+fn our_pods(proxy: &ValidatedDnsProxy) -> LabelSelector {
+    LabelSelector { match_labels: Some(labels::selector(&proxy.name)), ..LabelSelector::default() }
+}
+
+/// Pods of the rollout before would make the new ones seem spread.
+fn of_one_rollout() -> Vec<String> {
+    vec!["pod-template-hash".to_owned()]
 }
 
 /// A proxy is ready within a fraction of a second; half a minute is for a node that is busy. Our guess.
@@ -250,6 +284,34 @@ mod tests {
         );
         let other = selector(&[("kubernetes.io/os", "plan9")]);
         assert_eq!(on_linux(other.clone()), other);
+    }
+
+    #[test]
+    fn pods_spread_over_nodes_also_where_nodes_name_no_zone() {
+        let proxy = fixtures::validated("minimal");
+        let spec = |written| pod(&proxy, written, None);
+        let keys = |spec: &PodSpec| -> Vec<String> {
+            let constraints = spec.topology_spread_constraints.iter().flatten();
+            constraints.map(|constraint| constraint.topology_key.clone()).collect()
+        };
+        let zones = Some(other_zones(&proxy));
+        let anti_affinity = |spec: &PodSpec| spec.affinity.clone()?.pod_anti_affinity;
+
+        let untold = spec(PodSpecTemplate::default());
+        assert_eq!(keys(&untold), ["kubernetes.io/hostname"], "every node has that label");
+        assert_eq!(anti_affinity(&untold), zones);
+
+        let affinity = Affinity { node_affinity: Some(<_>::default()), ..Affinity::default() };
+        let affinity =
+            spec(PodSpecTemplate { affinity: Some(affinity), ..PodSpecTemplate::default() });
+        assert_eq!(anti_affinity(&affinity), zones, "that says nothing of other pods");
+        assert!(affinity.affinity.unwrap().node_affinity.is_some());
+
+        let told = spec(PodSpecTemplate {
+            topology_spread_constraints: Some(vec![]),
+            ..PodSpecTemplate::default()
+        });
+        assert_eq!((keys(&told), told.affinity), (vec![], None), "as it was written");
     }
 
     #[test]

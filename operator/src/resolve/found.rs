@@ -2,6 +2,8 @@
 //!
 //! An object is reconciled every few seconds, and may refer to hundreds of others. What is missing is looked for each time:
 //! somebody may be waiting for it, and a watch may be broken.
+//!
+//! Since when each object is what it is now is known by its version, which tells a change from a watch that begins anew.
 
 use std::{
     collections::HashMap,
@@ -24,6 +26,16 @@ struct State {
     keys: HashMap<Object, HashMap<String, Instant>>,
     /// How many changes of objects were heard of.
     changes: u64,
+    /// Of the objects that were found once.
+    versions: HashMap<Object, Version>,
+}
+
+/// What an object was when it was heard of last.
+#[derive(Debug)]
+struct Version {
+    version: Option<String>,
+    /// When it became that; none: it was so when it was found.
+    since: Option<Instant>,
 }
 
 #[derive(Debug, Eq, Hash, PartialEq)]
@@ -71,14 +83,47 @@ impl Found {
         });
     }
 
-    /// Forgets an object that has changed.
-    pub fn forget(&self, kind: Kind, object: &ObjectMeta) {
-        let [namespace, name] = [&object.namespace, &object.name].map(|it| it.as_deref());
-        let object = Object::new(kind, namespace.unwrap_or_default(), name.unwrap_or_default());
+    /// Begins to tell an object's changes, if that was not begun before.
+    pub fn follow(&self, kind: Kind, object: &ObjectMeta) {
+        let version = || Version { version: object.resource_version.clone(), since: None };
+        let object = Object::of(kind, object);
+        self.state(|state| {
+            // What changed before then is delivered a little later.
+            if state.versions.len() >= MAX_OBJECTS && !state.versions.contains_key(&object) {
+                state.versions.clear();
+            }
+            state.versions.entry(object).or_insert_with(version);
+        });
+    }
+
+    /// Forgets an object that was heard of now: it may have changed.
+    pub fn forget(&self, kind: Kind, metadata: &ObjectMeta, now: Instant) {
+        let object = Object::of(kind, metadata);
         self.state(|state| {
             state.changes = state.changes.wrapping_add(1);
             state.keys.remove(&object);
+            let known = state.versions.get_mut(&object);
+            if let Some(known) = known.filter(|it| it.version != metadata.resource_version) {
+                let version = metadata.resource_version.clone();
+                *known = Version { version, since: Some(now) };
+            }
         });
+    }
+
+    /// For how long these have been what they are; none: nobody saw the last one of them change.
+    pub fn unchanged_for<'r>(
+        &self,
+        namespace: &str,
+        references: impl Iterator<Item = &'r Reference>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let objects: Vec<_> = references
+            .map(|reference| Object::new(reference.kind, namespace, &reference.name))
+            .collect();
+        let since = |state: &mut State| {
+            objects.iter().filter_map(|object| state.versions.get(object)?.since).max()
+        };
+        self.state(since).map(|since| now.saturating_duration_since(since))
     }
 
     fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -87,6 +132,11 @@ impl Found {
 }
 
 impl Object {
+    fn of(kind: Kind, object: &ObjectMeta) -> Self {
+        let [namespace, name] = [&object.namespace, &object.name].map(|it| it.as_deref());
+        Self::new(kind, namespace.unwrap_or_default(), name.unwrap_or_default())
+    }
+
     fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
     }
@@ -128,9 +178,9 @@ mod tests {
         assert!(!has("dns", &key("a", "y"), now), "another key");
         assert!(!has("web", &a, now), "another namespace");
 
-        found.forget(Kind::Secret, &changed("a"));
+        found.forget(Kind::Secret, &changed("a"), now);
         assert!(has("dns", &a, now), "a Secret of that name changed");
-        found.forget(Kind::ConfigMap, &changed("a"));
+        found.forget(Kind::ConfigMap, &changed("a"), now);
         assert!(!has("dns", &a, now), "it changed");
         assert!(has("dns", &b, now), "the other one did not");
     }
@@ -139,7 +189,7 @@ mod tests {
     fn what_changed_while_it_was_looked_for_is_not_known() {
         let found = Found::default();
         let look = found.look(Instant::now());
-        found.forget(Kind::ConfigMap, &changed("a"));
+        found.forget(Kind::ConfigMap, &changed("a"), Instant::now());
         found.remember("dns", vec![key("a", "x")], look);
 
         assert!(!found.has("dns", &key("a", "x"), look));
@@ -158,5 +208,30 @@ mod tests {
         found.remember("dns", vec![key("new", "x"), key("newer", "x")], look);
         assert!(found.has("dns", &key("new", "x"), look));
         assert!(!found.has("dns", &key("8", "x"), look));
+    }
+    #[test]
+    fn a_change_is_another_version_of_what_was_found() {
+        let found = Found::default();
+        let start = Instant::now();
+        let at = |second: u64| start + Duration::from_secs(second);
+        let heard = |version: &str, second: u64| {
+            let version = Some(version.to_owned());
+            let metadata = ObjectMeta { resource_version: version, ..changed("a") };
+            found.forget(Kind::ConfigMap, &metadata, at(second));
+            found.follow(Kind::ConfigMap, &metadata);
+        };
+        let unchanged_for = |second: u64| {
+            let age = found.unchanged_for("dns", [key("a", "x"), key("b", "x")].iter(), at(second));
+            age.map(|age| age.as_secs())
+        };
+
+        heard("1", 0);
+        assert_eq!(unchanged_for(1), None, "it was so when it was found");
+        heard("1", 2);
+        assert_eq!(unchanged_for(3), None, "a watch began anew");
+        heard("2", 4);
+        heard("2", 5);
+        assert_eq!(unchanged_for(7), Some(3));
+        assert_eq!(found.unchanged_for("dns", [key("b", "x")].iter(), at(7)), None, "another one");
     }
 }

@@ -13,7 +13,10 @@ use kube::ResourceExt as _;
 
 use super::{Observed, text, upstreams};
 use crate::{
-    apply::{Rollout, rollout::DEADLINE_EXCEEDED},
+    apply::{
+        Rollout,
+        rollout::{self, DEADLINE_EXCEEDED},
+    },
     render::{labels, names::ADMIN_PORT},
     resolve::{Absence, Reference},
     validate::{domain, lacks_cluster_dns, left_out},
@@ -232,7 +235,10 @@ fn absent(reference: &Reference, absence: Absence) -> String {
 
 fn programmed(observed: &Observed<'_>) -> Finding {
     if !observed.problems.is_empty() {
-        let message = "pods go on with the configuration that was accepted before";
+        let message = match observed.applied.deployment {
+            Some(_) => "pods go on with the configuration that was accepted before",
+            None => "there are no pods: no configuration was accepted before",
+        };
         return Finding::no(PROGRAMMED, "NotAccepted", message);
     }
     if let Some(obstacle) = &observed.applied.obstacle {
@@ -242,12 +248,12 @@ fn programmed(observed: &Observed<'_>) -> Finding {
         return Finding::no(PROGRAMMED, "Rejected", message);
     }
     // Pods of an older Deployment may report the same configuration: a new image does not change its hash.
-    let rollout = observed.applied.rollout();
+    let progress = observed.applied.rollout();
     let (ready, synced) = (observed.ready().count(), observed.synced().count());
     let silent = observed.silent().count();
     let hash = observed.applied.config_hash.as_deref().unwrap_or_default();
     let message = format!("{synced} of {ready} ready pods run configuration {hash}");
-    match (rollout, ready) {
+    match (progress, ready) {
         (_, 0) if is_scaled_to_zero(observed) => {
             Finding::no(PROGRAMMED, SCALED_TO_ZERO, "no pods are wanted")
         }
@@ -310,10 +316,19 @@ fn available(observed: &Observed<'_>) -> Finding {
     let ready =
         deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
     let message = format!("{ready} of {wanted} pods are ready");
+    let refused = deployment.status.as_ref().and_then(rollout::refusal);
     match wanted {
         0 => Finding::no(AVAILABLE, SCALED_TO_ZERO, "no pods are wanted"),
         _ if ready >= wanted => Finding::yes(AVAILABLE, "MinimumReplicasAvailable", message),
-        _ => Finding::no(AVAILABLE, "MinimumReplicasUnavailable", message),
+        _ => Finding::no(AVAILABLE, "MinimumReplicasUnavailable", join(message, refused)),
+    }
+}
+
+/// More pods may be on the way, or may never come: whoever reads this need not wait to see which.
+fn join(message: String, refused: Option<&str>) -> String {
+    match refused {
+        Some(refused) => format!("{message}; others are refused: {refused}"),
+        None => message,
     }
 }
 

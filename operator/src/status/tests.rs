@@ -142,6 +142,19 @@ fn an_invalid_manifest_is_not_accepted_and_the_first_problems_are_told() {
 }
 
 #[test]
+fn where_nothing_was_accepted_before_no_pods_are_said_to_go_on() {
+    let mut world = World::new();
+    world.problems = vec![Problem::new("spec", "wrong")];
+    let message = world.condition("Programmed").message;
+    assert_eq!(message, "pods go on with the configuration that was accepted before");
+
+    world.applied.deployment = None;
+    world.pods.clear();
+    let message = world.condition("Programmed").message;
+    assert_eq!(message, "there are no pods: no configuration was accepted before");
+}
+
+#[test]
 fn a_weaker_fallback_is_accepted_and_told() {
     let mut world = World::new();
     assert_eq!(world.condition("Accepted").message, "the manifest is valid");
@@ -401,6 +414,24 @@ fn available_means_as_many_ready_pods_as_wanted() {
     world.applied.deployment = Some(Arc::new(deployment(1)));
 
     assert_eq!(world.verdict("Available"), "False MinimumReplicasUnavailable");
+    assert_eq!(world.condition("Available").message, "1 of 2 pods are ready");
+}
+
+#[test]
+fn pods_that_are_refused_are_told_at_once() {
+    let mut deployment = deployment(1);
+    let refused = json!({
+        "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}],
+        "readyReplicas": 1,
+    });
+    deployment.status = Some(serde_json::from_value(refused).unwrap());
+    let mut world = World::new();
+    world.applied.deployment = Some(Arc::new(deployment));
+
+    assert_eq!(
+        world.condition("Available").message,
+        "1 of 2 pods are ready; others are refused: exceeded quota: small"
+    );
 }
 
 #[test]
