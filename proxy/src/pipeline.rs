@@ -217,6 +217,11 @@ impl Pipeline {
         Verdict::Later(Answer::new(waiting, places, flight, stale))
     }
 
+    /// Whether so many queries wait that places are dear.
+    fn is_half_full(&self) -> bool {
+        self.in_flight.count() >= self.limits.max_in_flight / 2
+    }
+
     /// Places among the queries that wait, unless a bound is reached.
     fn enter(&self, route: &Route) -> Result<Places, Limit> {
         let place = self.in_flight.enter(self.limits.max_in_flight).ok_or(Limit::InFlight)?;

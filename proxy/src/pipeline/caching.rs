@@ -202,8 +202,10 @@ impl Pipeline {
             let deadline = started + self.limits.query_deadline;
             async move {
                 let request = Arc::clone(&inquiry.request);
-                // Who may get a stale answer need not wait until somebody can be asked.
-                let may_wait = || !matches!(pipeline.known(&inquiry), Found::Stale(_));
+                // Who may get a stale answer need not wait until somebody can be asked, and nobody may where places are dear.
+                let may_wait = || {
+                    !pipeline.is_half_full() && !matches!(pipeline.known(&inquiry), Found::Stale(_))
+                };
                 let exchanged =
                     pipeline.upstreams.exchange(&route, request, deadline, may_wait).await;
                 pipeline.learn(&inquiry, exchanged, route.is_for_all())

@@ -174,6 +174,21 @@ async fn who_may_have_a_stale_answer_does_not_wait_for_an_upstream_to_be_back() 
     assert!(other.ttl() == Some(60), "and the others wait: {other:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_upstream_to_be_back_leaves_half_of_all_places_to_others() {
+    let lab = Lab::with(Limits { max_in_flight: 4, ..LIMITS }).await;
+    lab.network.servers[0].door(Door::Refuses);
+    lab.network.servers[0].close_connections();
+
+    let first = lab.start("first.example.");
+    sleep(Duration::from_millis(1)).await;
+    let second = lab.ask("second.example.").await;
+    assert!(second.ttl().is_none() && second.took < AT_ONCE, "{second:?}");
+
+    lab.network.servers[0].door(Door::OpensAfter(Duration::from_millis(1)));
+    assert_eq!(first.await.unwrap().ttl(), Some(60));
+}
+
 /// RFC 8767 section 5: what an outage has shown holds for half a minute, and not until the name is asked for again.
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_the_upstream_is_asked_first_again() {

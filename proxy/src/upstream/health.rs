@@ -67,6 +67,8 @@ struct Inner {
     /// Failures in a row, and when the first of them was counted.
     failures: u32,
     failing: Option<Instant>,
+    /// When somebody who waits has looked for it last.
+    looked: Option<Instant>,
     /// When it may be looked at again, once it is unhealthy.
     due: Instant,
     /// When it last turned out to lead back to us.
@@ -98,6 +100,7 @@ impl Health {
             failure: None,
             failures: 0,
             failing: None,
+            looked: None,
             due: Instant::now(),
             looped: None,
             connecting: None,
@@ -159,8 +162,13 @@ impl Health {
         if is_counted || inner.looped.is_some() {
             return false;
         }
-        inner.failures += 1;
-        inner.failing.get_or_insert(now);
+        if inner.is_another_outage(now) {
+            inner.failing = Some(now);
+            inner.failures += 1;
+        // Those who wait for it to be back try often: that says no more than the first time.
+        } else if inner.failures < self.threshold || !inner.is_outage_new(now) {
+            inner.failures += 1;
+        }
         inner.is_told = true;
         inner.failure = Some((now, error.clone()));
         if error.was_reached() && inner.failures < self.threshold {
@@ -231,10 +239,21 @@ impl Health {
     /// soon.
     pub(super) fn next_try(&self, now: Instant) -> Option<Instant> {
         let inner = self.inner();
-        let is_new = inner.failing.is_some_and(|since| now < since + RESTART);
-        let (failed, _) = inner.failure.as_ref().filter(|_| is_new && inner.looped.is_none())?;
+        let is_new = inner.is_outage_new(now) && inner.looped.is_none();
+        let (failed, _) = inner.failure.as_ref().filter(|_| is_new)?;
         let next = *failed + PAUSE;
         Some(if now < next { next } else { now + PAUSE })
+    }
+
+    /// Whether one of those who wait for a server may look for it, by a datagram: one is enough.
+    pub(super) fn may_look(&self, now: Instant) -> bool {
+        let mut inner = self.inner();
+        let is_looked_for = inner.state == State::Unhealthy
+            && inner.looked.is_some_and(|looked| now < looked + PAUSE);
+        if !is_looked_for {
+            inner.looked = Some(now);
+        }
+        !is_looked_for
     }
 
     /// From when the next connection may be made, which is taken for made then: at once, but for a server that fails. One that
@@ -261,6 +280,17 @@ impl Health {
 }
 
 impl Inner {
+    /// Whether it has failed for a moment only.
+    fn is_outage_new(&self, now: Instant) -> bool {
+        self.failing.is_some_and(|since| now < since + RESTART)
+    }
+
+    /// Whether a failure has nothing to do with those before: something has come meanwhile, or nobody has asked for long.
+    fn is_another_outage(&self, now: Instant) -> bool {
+        self.failing.is_none()
+            || self.failure.as_ref().is_none_or(|(failed, _)| *failed + FORGOTTEN <= now)
+    }
+
     fn change(&mut self, state: State) -> bool {
         let is_news = self.state != state;
         if is_news {
@@ -293,116 +323,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// be reached for longer is down.
 const RESTART: Duration = Duration::from_secs(5);
 
+/// As long as anybody asks, there is a try more often than that.
+const FORGOTTEN: Duration = Duration::from_secs(45);
+
 /// After a failure to connect nobody tries for so long, not even as the last hope: a flood of queries must not
 /// become a flood of handshakes. Our guess: less than a client's shortest retry.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SILENCE: ExchangeError = ExchangeError::Timeout(Duration::from_secs(2));
-
-    fn millis(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
-    #[test]
-    fn a_server_that_cannot_be_connected_to_is_left_alone_at_once_and_for_longer_each_time() {
-        let (health, start) = (Health::unknown(3), Instant::now());
-        assert_eq!(health.standing(start), Standing::Up, "nothing speaks against a new one");
-
-        assert!(health.failed(&ExchangeError::Refused, start, start), "news");
-        assert_eq!(health.standing(start + millis(700)), Standing::Down);
-        assert_eq!(health.standing(start + millis(1250)), Standing::Doubtful, "it may be tried");
-
-        let mut now = start;
-        for _ in 0..20 {
-            now += Duration::from_secs(60);
-            assert!(!health.failed(&ExchangeError::Refused, now, now), "no news");
-        }
-        assert_eq!(health.standing(now + millis(22_000)), Standing::Down, "at most half a minute");
-        assert_eq!(health.standing(now + millis(37_500)), Standing::Doubtful);
-
-        assert!(health.answered(false, now), "news");
-        assert_eq!(health.standing(now), Standing::Up, "the first answer clears it");
-        assert!(health.failed(&ExchangeError::Refused, now, now));
-        assert_eq!(health.standing(now + millis(1250)), Standing::Doubtful, "from the start");
-    }
-
-    #[test]
-    fn the_back_off_doubles_up_to_half_a_minute_and_differs_from_pod_to_pod() {
-        let cases = [
-            // (why, failures, chance, milliseconds)
-            ("the first one", 3, 0.5, 1000),
-            ("below the threshold, of a server that cannot be connected to", 1, 0.5, 1000),
-            ("the second one", 4, 0.5, 2000),
-            ("the fifth one", 7, 0.5, 16_000),
-            ("the sixth one", 8, 0.5, 30_000),
-            ("the last one", u32::MAX, 0.5, 30_000),
-            ("the shortest", 3, 0.0, 750),
-            ("the longest", 3, 1.0, 1250),
-        ];
-
-        for (why, failures, chance, expected) in cases {
-            assert_eq!(back_off(failures, 3, chance), millis(expected), "{why}");
-        }
-    }
-
-    #[test]
-    fn a_silence_makes_a_server_suspect_and_only_the_third_one_unhealthy() {
-        let (health, start) = (Health::unknown(3), Instant::now());
-        let at = |number: u64| start + millis(number * 2000);
-        assert!(health.failed(&SILENCE, at(0), at(1)));
-        assert_eq!(health.standing(at(1)), Standing::Doubtful);
-        assert!(!health.failed(&SILENCE, at(1), at(2)), "no news");
-        assert!(health.failed(&SILENCE, at(2), at(3)), "unhealthy now");
-        assert_eq!(health.standing(at(3)), Standing::Down);
-        assert!(!health.failed(&SILENCE, at(4), at(5)));
-        assert_eq!(health.snapshot().state, State::Unhealthy, "until it answers");
-        assert!(!health.connected(), "to take a connection is no answer");
-        assert_eq!(health.snapshot().state, State::Unhealthy);
-        assert!(health.answered(false, at(6)));
-    }
-
-    #[test]
-    fn a_failure_that_many_queries_share_counts_once() {
-        let (health, start) = (Health::unknown(3), Instant::now());
-        let (begun, ended) = (start, start + millis(2000));
-        for query in 0..100 {
-            health.failed(&SILENCE, begun + millis(query), ended + millis(query));
-        }
-        assert_eq!(health.snapshot().state, State::Suspect);
-
-        for query in 0..100 {
-            let later = ended + millis(3000 + query);
-            health.failed(&SILENCE, ended + millis(1000), later);
-        }
-        assert_eq!(health.snapshot().state, State::Suspect, "two failures, not two hundred");
-    }
-
-    #[test]
-    fn a_server_that_leads_back_is_out_until_a_question_does_not_come_back() {
-        let (health, start) = (Health::unknown(3), Instant::now());
-        assert!(health.looped(start + millis(5)));
-        health.answered(false, start + millis(6));
-        assert!(!health.did_not_loop(start), "the answer to the question that came back");
-        assert_eq!(health.standing(start + Duration::from_secs(3600)), Standing::Out);
-        assert!(matches!(health.snapshot().error, Some(ExchangeError::Loop)));
-
-        assert!(health.did_not_loop(start + millis(10)), "news");
-        assert_eq!(health.standing(start + millis(20)), Standing::Up);
-    }
-
-    #[test]
-    fn a_refused_connection_is_not_tried_again_at_once_and_a_lost_one_is() {
-        let (health, now) = (Health::unknown(3), Instant::now());
-        health.failed(&ExchangeError::Refused, now, now);
-        assert!(health.fresh_failure(now + millis(199)).is_some());
-        assert!(health.fresh_failure(now + millis(200)).is_none());
-
-        let health = Health::unknown(3);
-        health.failed(&ExchangeError::Closed, now, now);
-        assert!(health.fresh_failure(now).is_none());
-    }
-}
+mod tests;

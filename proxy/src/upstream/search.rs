@@ -7,6 +7,7 @@
 //! - `choice`: who is next, and whether anybody is.
 //! - `tried`: when to look again at one that was asked and has not answered.
 //! - `again`: whether to wait for those that nobody can connect to.
+//! - `stay`: whether a slow answer is waited for beyond its time.
 //! - `worth`: which answers are none, and which of those is given where there is nothing better.
 //!
 //! The future reads the clock and one timer; every decision is made of what [`super::health`],
@@ -33,6 +34,7 @@ use crate::message::{Rcode, Request};
 
 mod again;
 mod choice;
+mod stay;
 mod tried;
 mod worth;
 
@@ -49,6 +51,8 @@ pub(super) struct Search<'s> {
     may_wait: &'s (dyn Fn() -> bool + Send + Sync),
     /// When to ask once more, where nobody could be asked.
     again: Option<Instant>,
+    /// How often that was.
+    rounds: usize,
     /// Drawn once, so that a question goes round the servers and not back and forth.
     draw: usize,
     /// Mostly one.
@@ -85,6 +89,7 @@ impl<'s> Search<'s> {
             deadline,
             may_wait,
             again: None,
+            rounds: 0,
             draw: route.draw(),
             tries: SmallVec::new(),
             failures: Vec::new(),
@@ -162,7 +167,9 @@ impl<'s> Search<'s> {
         attempt.is_garbled = result.as_ref().is_err_and(ExchangeError::is_garbled);
         let outcome = result.as_ref().map(|(_, rcode)| *rcode);
         let begun = if result.is_ok() { exchange.sent() } else { exchange.started() };
-        server.note(outcome, is_final, begun, now);
+        if !result.as_ref().is_err_and(|error| self.is_again_in_vain(error)) {
+            server.note(outcome, is_final, begun, now);
+        }
         if result.is_err() && server.is_suspect() {
             server.probe();
         }
@@ -218,8 +225,11 @@ impl<'s> Search<'s> {
         let upstream = Arc::clone(server.upstream());
         let question = &self.request.question;
         debug!(%upstream, server = %server.address(), name = %question.name, qtype = %question.qtype, reason, %error, "no answer");
+        let is_again_in_vain = self.is_again_in_vain(&error);
         self.failures.push(Attempt { upstream, server: server.address(), error });
-        self.fail_over(server, reason, now);
+        if !is_again_in_vain {
+            self.fail_over(server, reason, now);
+        }
         let may_again = !self.is_asking() && self.bad.is_none() && self.may_ask_another(now);
         if let Some(server) = self.once_garbled().filter(|_| may_again) {
             self.ask(server, false, now);
@@ -300,41 +310,6 @@ impl<'s> Search<'s> {
         let error = ExchangeError::Timeout(in_millis(waited.min(limit)));
         server.note(Err(&error), false, exchange.started(), now);
         self.note_failure(server, error, now);
-    }
-
-    /// Whether a slow answer is all that there may be: the server is alive, nobody else is left, and nobody waits for the places
-    /// that are kept for it.
-    fn is_last_hope(&self, server: &Server, exchange: &Exchange, now: Instant) -> bool {
-        self.bad.is_none()
-            && (!self.may_ask_another(now) || self.once_garbled().is_none())
-            && !server.health().is_silent_since(exchange.started())
-            && self.next_server(now).is_none_or(|next| next.standing(now) == Standing::Down)
-            && !self.route.is_half_full()
-            && !server.is_half_full()
-    }
-
-    /// Goes on to wait, until the deadline. One that is down is tried beside it; and where nothing came at all, both datagrams
-    /// may have been lost, or the answer be stuck behind another one.
-    fn stay(&mut self, index: usize, exchange: Exchange, now: Instant) {
-        let Some(attempt) = self.tries.get_mut(index) else { return };
-        let is_unheard = exchange.is_unheard();
-        attempt.exchange = Some(exchange);
-        attempt.next = Step::Stay;
-        let server = attempt.server;
-        if self.next_server(now).is_some() {
-            self.fail_over(server, SILENCE, now);
-        } else if is_unheard && self.may_ask_another(now) {
-            self.ask(server, false, now);
-        }
-    }
-
-    /// There is something to be given, if nobody else has anything better at once.
-    fn end_those_that_stay(&mut self, now: Instant) {
-        for index in 0..self.tries.len() {
-            if self.tries.get(index).is_some_and(|tried| tried.next == Step::Stay) {
-                self.time_out(index, now);
-            }
-        }
     }
 
     /// Asks a second server for a faster answer, when that is within the budget.

@@ -169,6 +169,11 @@ impl Server {
         matches!(self.core.health.snapshot().state, State::Unhealthy)
     }
 
+    /// Whether one who waits for it to be back may ask: over a stream all wait for one connection, datagrams are their own.
+    pub(super) fn may_look(&self, now: Instant) -> bool {
+        !self.core.is_udp || self.core.health.may_look(now)
+    }
+
     /// Whether it may be gone, and whether it is is being found out.
     pub(super) fn is_suspect(&self) -> bool {
         matches!(self.core.health.snapshot().state, State::Suspect)

@@ -85,6 +85,56 @@ async fn nobody_waits_for_longer_than_half_of_his_time_for_a_server_to_be_back_a
     assert!(later.result.is_err() && later.took < Duration::from_millis(5), "{later:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_servers_to_be_back_finds_any_of_them_and_asks_few_at_a_time() {
+    let mut dials = Vec::new();
+    for asks in [false, true] {
+        let network = all_refuse(Network::of(6)).await;
+        let gone = Instant::now();
+        let asked = asks.then(|| network.start("www.example."));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        dials.push(network.servers.iter().map(|server| server.dials_since(gone)).sum::<usize>());
+
+        let last = network.servers.last().unwrap();
+        last.door(Door::OpensAfter(Duration::from_millis(1)));
+        if let Some(asked) = asked {
+            let asked = asked.await.unwrap();
+            assert!(asked.is_by(last), "{asked:?}");
+        }
+    }
+    assert!(dials[1] <= dials[0] + 3 + 2, "three at first, and then one each time: {dials:?}");
+}
+
+/// Once that is known.
+async fn all_refuse(network: Network) -> Network {
+    let network = network.warm().await;
+    for server in &network.servers {
+        server.door(Door::Refuses);
+        server.close_connections();
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    drop(network.start("known.example."));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    network
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_who_wait_for_a_server_than_its_connections_have_room_for_come_one_after_the_other() {
+    let network = Network::with(1, 0, |upstream, _| {
+        upstream.connections.max = 1;
+        upstream.connections.max_in_flight = 8;
+    });
+    let network = all_refuse(network).await;
+    let waiting: Vec<_> = (0..40).map(|it| network.start(format!("{it}.example."))).collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    network.servers[0].door(Door::OpensAfter(Duration::from_millis(1)));
+
+    for asked in futures::future::join_all(waiting).await {
+        let asked = asked.unwrap();
+        assert!(asked.result.is_ok(), "{asked:?}");
+    }
+}
+
 /// Ends only with an answer.
 fn answered(network: &Network) -> tokio::task::JoinHandle<()> {
     let asked = network.start("back.example.");

@@ -1,0 +1,42 @@
+//! Whether a server that has had its time is waited for all the same, since nobody else has anything.
+
+use tokio::time::Instant;
+
+use super::{Exchange, SILENCE, Search, Server, Standing, Step};
+
+impl Search<'_> {
+    /// Whether a slow answer is all that there may be: the server is alive, nobody else is left, and nobody waits for the places
+    /// that are kept for it.
+    pub(super) fn is_last_hope(&self, server: &Server, exchange: &Exchange, now: Instant) -> bool {
+        self.bad.is_none()
+            && (!self.may_ask_another(now) || self.once_garbled().is_none())
+            && !server.health().is_silent_since(exchange.started())
+            && self.next_server(now).is_none_or(|next| next.standing(now) == Standing::Down)
+            && !self.route.is_half_full()
+            && !server.is_half_full()
+    }
+
+    /// Goes on to wait, until the deadline. One that is down is tried beside it; and where nothing came at all, both datagrams
+    /// may have been lost, or the answer be stuck behind another one.
+    pub(super) fn stay(&mut self, index: usize, exchange: Exchange, now: Instant) {
+        let Some(attempt) = self.tries.get_mut(index) else { return };
+        let is_unheard = exchange.is_unheard();
+        attempt.exchange = Some(exchange);
+        attempt.next = Step::Stay;
+        let server = attempt.server;
+        if self.next_server(now).is_some() {
+            self.fail_over(server, SILENCE, now);
+        } else if is_unheard && self.may_ask_another(now) {
+            self.ask(server, false, now);
+        }
+    }
+
+    /// There is something to be given, if nobody else has anything better at once.
+    pub(super) fn end_those_that_stay(&mut self, now: Instant) {
+        for index in 0..self.tries.len() {
+            if self.tries.get(index).is_some_and(|tried| tried.next == Step::Stay) {
+                self.time_out(index, now);
+            }
+        }
+    }
+}
