@@ -1,9 +1,10 @@
 //! `dnsproxy run`: serves DNS until a signal.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use tokio::runtime::Builder;
 
+use super::terminal::placed;
 use crate::{
     app::{App, StartError},
     args::RunArgs,
@@ -30,8 +31,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(StartError::Config(LoadError::Invalid { problems, .. })) => {
+            // Only a file has problems.
+            let file = args.file.as_deref().unwrap_or_else(|| Path::new(""));
             for problem in problems {
-                eprintln!("{problem}");
+                eprintln!("{}", placed(file, &problem, ""));
             }
             Ok(ExitCode::FAILURE)
         }

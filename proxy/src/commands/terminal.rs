@@ -1,8 +1,9 @@
 //! What goes to a terminal, be it from strangers, and what is typed there.
 
-use std::{panic, process};
+use std::{panic, path::Path, process};
 
 use clap::ValueEnum;
+use dnsproxy_api::validate::Problem;
 
 use crate::message::Qtype;
 
@@ -31,6 +32,15 @@ pub(super) enum Output {
 /// Reads a type: a mnemonic, or TYPE and a number.
 pub(super) fn qtype(text: &str) -> Result<Qtype, String> {
     Qtype::from_text(text).ok_or_else(|| "no type".to_owned())
+}
+
+/// `file:line: problem`, as editors and terminals make it a link, with a word before it. A manifest may be a stranger's.
+pub(super) fn placed(file: &Path, problem: &Problem, word: &str) -> String {
+    let (file, told) = (file.display(), printable(&format!("{word}{problem}")));
+    match problem.line {
+        Some(line) => format!("{file}:{line}: {told}"),
+        None => format!("{file}: {told}"),
+    }
 }
 
 /// The text in one line of which no letter gives orders: control characters stand there by number, as in
