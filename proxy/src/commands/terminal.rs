@@ -1,19 +1,30 @@
 //! What goes to a terminal, be it from strangers, and what is typed there.
 
-use std::{panic, path::Path, process};
+use std::{
+    io::{self, Write},
+    panic,
+    path::Path,
+    process,
+};
 
 use clap::ValueEnum;
 use dnsproxy_api::validate::Problem;
 
 use crate::message::Qtype;
 
-/// Has a command whose reader has gone (`| head`) end as one that a signal ended, in place of a panic.
+/// Has a command whose reader has gone (`| head`) end as one that a signal ended, and one whose words find no room (a full
+/// disk) say so, in place of a panic.
 pub fn end_without_reader() {
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         let text = panic.payload_as_str().unwrap_or_default();
-        if text.starts_with("failed printing to") && text.contains("Broken pipe") {
-            process::exit(128 + nix::libc::SIGPIPE);
+        if text.starts_with("failed printing to") {
+            if text.contains("Broken pipe") {
+                process::exit(128 + nix::libc::SIGPIPE);
+            }
+            // To where nobody may read it either.
+            writeln!(io::stderr(), "dnsproxy: {text}").ok();
+            process::exit(1);
         }
         others(panic);
     }));
