@@ -25,6 +25,7 @@ use crate::{
         Answer, Authentication, ConnectionLimits, HealthCheck, Pin, Policy, Roots, RouteSettings,
         Surroundings, TlsSettings, Transport, UpstreamSettings, Upstreams,
     },
+    zone_text,
 };
 
 /// `dnsproxy query`.
@@ -212,7 +213,7 @@ fn print(answer: &Answer) {
         Ok(decoded) => {
             let questions = decoded.queries.iter().map(|query| {
                 let qtype = Qtype(query.query_type.into());
-                format!(";{} {} {qtype}", query.name, query.query_class)
+                format!(";{} {} {qtype}", zone_text::name(&query.name), query.query_class)
             });
             print_section("question", questions);
             print_section("answer", decoded.answers.iter().map(line_of));
@@ -230,11 +231,11 @@ fn line_of(record: &Record) -> String {
     } else if let RData::Update0(code) = &record.data {
         (*code, &[][..])
     } else {
-        return record.to_string();
+        return zone_text::record(record);
     };
     let (rtype, len) = (Qtype(code.into()), octets.len());
     let octets: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
-    let Record { name, ttl, dns_class, .. } = record;
+    let (name, Record { ttl, dns_class, .. }) = (zone_text::name(&record.name), record);
     format!("{name} {ttl} {dns_class} {rtype} \\# {len} {octets}").trim_end().to_owned()
 }
 
