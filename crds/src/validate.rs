@@ -22,6 +22,7 @@ mod access;
 mod cache;
 mod circles;
 mod cluster_dns;
+mod expressions;
 mod families;
 mod limits;
 mod listeners;

@@ -906,7 +906,7 @@ fn what_is_probably_not_meant_is_warned_of() {
     let alias = |name: &str, from: &str, to: &str| {
         format!("{{name: {name}, match: {{names: {from}}}, answer: {{records: ['CNAME {to}']}}}}")
     };
-    let cases: [(&str, String, &[&str]); 23] = [
+    let cases: [(&str, String, &[&str]); 24] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -1040,6 +1040,15 @@ fn what_is_probably_not_meant_is_warned_of() {
                 alias("a", "{zone: [corp.example]}", "ingress.corp.example."),
             ),
             &["spec.rules[1].answer.records: ingress.corp.example leads back to this rule"],
+        ),
+        (
+            "expressions as others have them, for names without a dot at the end",
+            r"rules: [{name: r, match: {names: {regex: ['\.ads\.example\.$', '^ads\.example$', '^WWW\.']}}, block: {}}]"
+                .into(),
+            &[
+                r"spec.rules[0].match.names.regex[1]: matches no name: each ends with a dot here, write `\.$` (`^ads\.example$`)",
+                r"spec.rules[0].match.names.regex[2]: matches no name: their letters are in lower case",
+            ],
         ),
         (
             "what a single process does not use",
