@@ -122,6 +122,7 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
 /// What is allowed and probably not meant.
 pub fn warnings(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     let mut report = Report::default();
+    upstreams::warn(&proxy.spec.upstreams, &mut report);
     tls::warn(&proxy.spec.upstreams, &mut report);
     routes::warn(&proxy.spec, &mut report);
     rules::warn(&proxy.spec, &mut report);
