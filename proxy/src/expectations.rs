@@ -136,11 +136,16 @@ fn may_ask(access: Option<&Access>, client: IpAddr) -> bool {
     is_allowed && !denied.iter().any(|text| is_in(text))
 }
 
-/// The same records in any order; names with or without the dot at their end, and whichever octets of them are escaped.
+/// The same records in any order; addresses however they are written, a single text with or without its quotes, names with
+/// or without the dot at their end, and whichever octets of them are escaped.
 fn is_same(expected: &[String], actual: &[String]) -> bool {
     let canonical = |text: &String| {
-        let name = text.parse::<Name<'_>>().map(|name| name.to_string());
-        name.as_ref().unwrap_or(text).trim_end_matches('.').to_ascii_lowercase()
+        let inside = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let text = inside.filter(|inside| !inside.contains('"')).unwrap_or(text);
+        let address = text.parse::<IpAddr>().map(|address| address.to_string());
+        let name = || text.parse::<Name<'_>>().map(|name| name.to_string());
+        let text = address.or_else(|_| name()).unwrap_or_else(|_| text.to_owned());
+        text.trim_end_matches('.').to_ascii_lowercase()
     };
     let sorted = |texts: &[String]| {
         let mut texts: Vec<_> = texts.iter().map(canonical).collect();
@@ -201,6 +206,9 @@ mod tests {
                 r"{name: printers.example, type: PTR, expect: {answers: ['my\032printer(2).example.']}}",
                 "",
             ),
+            (r#"{name: text.example, type: TXT, expect: {answers: ['"third floor"']}}"#, ""),
+            ("{name: text.example, type: TXT, expect: {answers: [third floor]}}", ""),
+            ("{name: text.example, type: AAAA, expect: {answers: ['FD00:0::1']}}", ""),
             ("{name: www.example, expect: {route: default}}", ""),
             ("{name: x.lab.example, expect: {route: lab}}", ""),
             ("{name: ads.example, expect: {rcode: NXDOMAIN, rule: ads}}", ""),
@@ -232,6 +240,7 @@ mod tests {
                  rules:\n  - {{name: alias, match: {{names: {{exact: [old.example]}}}}, rewrite: {{name: printer.example}}}}\n  \
                  - {{name: printer, match: {{names: {{exact: [printer.example]}}}}, answer: {{records: [A 10.0.0.9]}}}}\n  \
                  - {{name: printers, match: {{names: {{exact: [printers.example]}}}}, answer: {{records: ['PTR My\\032Printer\\(2\\).example.']}}}}\n  \
+                 - {{name: text, match: {{names: {{exact: [text.example]}}}}, answer: {{records: ['TXT \"third floor\"', AAAA fd00::1]}}}}\n  \
                  - {{name: cname, match: {{names: {{exact: [cname.example]}}}}, answer: {{records: [CNAME www.example]}}}}\n  \
                  - {{name: lab, match: {{names: {{zone: [lab.example]}}}}, forward: {{route: lab}}}}\n  \
                  - {{name: ads, match: {{names: {{zone: [ads.example]}}}}, block: {{}}}}\n  \
