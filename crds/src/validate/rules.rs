@@ -398,12 +398,11 @@ pub(super) fn warn_outside_of_clusters(spec: &DnsProxySpec, report: &mut Report)
     }
 }
 
-/// Warns of expressions that match no name, of routes that nothing leads to, of aliases that lead nowhere, and of addresses of one family alone.
+/// Warns of routes that nothing leads to, of aliases that lead nowhere, and of addresses of one family alone.
 pub(super) fn warn(spec: &DnsProxySpec, report: &mut Report) {
     let rules = spec.rules.as_deref().unwrap_or_default();
     super::circles::warn(rules, report);
     super::families::warn(rules, report);
-    super::expressions::warn(rules, report);
     let wanted: BTreeSet<_> = (spec.rules.iter().flatten())
         .filter_map(|rule| rule.forward.as_ref())
         .map(|forward| &*forward.route)

@@ -906,7 +906,7 @@ fn what_is_probably_not_meant_is_warned_of() {
     let alias = |name: &str, from: &str, to: &str| {
         format!("{{name: {name}, match: {{names: {from}}}, answer: {{records: ['CNAME {to}']}}}}")
     };
-    let cases: [(&str, String, &[&str]); 26] = [
+    let cases: [(&str, String, &[&str]); 27] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -1059,6 +1059,12 @@ fn what_is_probably_not_meant_is_warned_of() {
                 r"spec.rules[0].match.names.regex[1]: matches no name: each ends with a dot here, write `\.$` (`^ads\.example$`)",
                 r"spec.rules[0].match.names.regex[2]: matches no name: their letters are in lower case",
             ],
+        ),
+        (
+            "a text that ends where a comment begins",
+            r#"rules: [{name: r, match: {names: {exact: [a.example]}}, answer: {records: ['TXT v=DMARC1; p=none', 'TXT "v=DKIM1; k=rsa"', 'TXT a\;b']}}]"#
+                .into(),
+            &["spec.rules[0].answer.records[0]: what stands behind `;` is a comment"],
         ),
         (
             "what a single process does not use",
