@@ -8,7 +8,7 @@ use super::terminal::placed;
 use crate::{
     app::{App, StartError},
     args::RunArgs,
-    config::LoadError,
+    config::{LoadError, chain},
     open_files,
     shutdown::Signals,
     telemetry::{Telemetry, tell_panics},
@@ -28,18 +28,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     // Whatever is still being read is not waited for.
     runtime.shutdown_background();
-    match served {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+    let reasons = match served {
+        Ok(()) => return Ok(ExitCode::SUCCESS),
         Err(StartError::Config(LoadError::Invalid { problems, .. })) => {
             // Only a file has problems.
             let file = args.file.as_deref().unwrap_or_else(|| Path::new(""));
-            for problem in problems {
-                eprintln!("{}", placed(file, &problem, ""));
-            }
-            Ok(ExitCode::FAILURE)
+            problems.iter().map(|problem| placed(file, problem, "")).collect()
         }
-        Err(error) => Err(error.into()),
+        Err(error) => vec![format!("dnsproxy: {}", chain(&error))],
+    };
+    for reason in reasons {
+        eprintln!("{}", telemetry.line("ERROR", &reason));
     }
+    Ok(ExitCode::FAILURE)
 }
 
 async fn serve(args: &RunArgs, telemetry: Telemetry) -> Result<(), StartError> {
