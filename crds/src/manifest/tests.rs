@@ -84,6 +84,13 @@ fn the_shape_of_a_manifest_is_that_of_the_schema() {
             ],
         ),
         (
+            "an action without a value, which is as good as none",
+            format!("{{upstreams: [{upstream}], rules: [{{name: r, match: {{types: [A]}}, block: }}]}}"),
+            vec![
+                "5: spec.rules[0]: nothing to do: give one of rewrite, answer, block, forward, allow and response, each with a value, as in `block: {}`",
+            ],
+        ),
+        (
             "a text where a list is wanted",
             "{upstreams: [{name: a, addresses: 192.0.2.1}]}".into(),
             vec![
