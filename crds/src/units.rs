@@ -15,7 +15,7 @@ pub use pin::{Pin, PinError};
 pub use query_type::QueryType;
 pub use record::{DEFAULT_TTL, Record, RecordError, depth, unquoted};
 pub use record_type::{RecordType, RecordTypeError};
-pub use regex::{Groups, Regex, RegexError};
+pub use regex::{Groups, Regex, RegexError, Vain};
 pub use server_name::{ServerName, ServerNameError};
 pub use template::Template;
 pub use zone::{Zone, ZoneError};

@@ -22,6 +22,8 @@ mod access;
 mod cache;
 mod circles;
 mod cluster_dns;
+mod comments;
+mod expressions;
 mod families;
 mod limits;
 mod listeners;
@@ -121,9 +123,13 @@ pub fn problems(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
 /// What is allowed and probably not meant.
 pub fn warnings(proxy: &DnsProxy, place: Place) -> Vec<Problem> {
     let mut report = Report::default();
+    upstreams::warn(&proxy.spec.upstreams, &mut report);
     tls::warn(&proxy.spec.upstreams, &mut report);
     routes::warn(&proxy.spec, &mut report);
     rules::warn(&proxy.spec, &mut report);
+    let rules = proxy.spec.rules.as_deref().unwrap_or_default();
+    expressions::warn(rules, &mut report);
+    comments::warn(rules, &mut report);
     lists::warn(&proxy.spec, &mut report);
     access::warn(proxy.spec.access.as_ref(), &mut report);
     limits::warn(proxy, &mut report);

@@ -13,7 +13,7 @@ use crate::{
     config::{self, Names},
     explain::{self, Outcome, RuleStep},
     judge::{Fate, Judge},
-    message::{Qclass, Qtype, Question},
+    message::{Name, Qclass, Qtype, Question},
 };
 
 /// The same for those who have no files: what depends on a list of which a source is out of reach is left to them who
@@ -136,11 +136,19 @@ fn may_ask(access: Option<&Access>, client: IpAddr) -> bool {
     is_allowed && !denied.iter().any(|text| is_in(text))
 }
 
-/// The same records in any order; names with or without the dot at their end.
+/// The same records in any order; addresses however they are written, a single text with or without its quotes, names with
+/// or without the dot at their end, and whichever octets of them are escaped.
 fn is_same(expected: &[String], actual: &[String]) -> bool {
+    let canonical = |text: &String| {
+        let inside = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let text = inside.filter(|inside| !inside.contains('"')).unwrap_or(text);
+        let address = text.parse::<IpAddr>().map(|address| address.to_string());
+        let name = || text.parse::<Name<'_>>().map(|name| name.to_string());
+        let text = address.or_else(|_| name()).unwrap_or_else(|_| text.to_owned());
+        text.trim_end_matches('.').to_ascii_lowercase()
+    };
     let sorted = |texts: &[String]| {
-        let mut texts: Vec<_> =
-            texts.iter().map(|text| text.trim_end_matches('.').to_ascii_lowercase()).collect();
+        let mut texts: Vec<_> = texts.iter().map(canonical).collect();
         texts.sort();
         texts
     };
@@ -190,6 +198,17 @@ mod tests {
                 "www.example A: no record is expected: the upstreams of route default are asked",
             ),
             ("{name: old.example, expect: {rule: alias, answers: [10.0.0.9]}}", ""),
+            (
+                r"{name: printers.example, type: PTR, expect: {answers: ['My\032Printer\(2\).example']}}",
+                "",
+            ),
+            (
+                r"{name: printers.example, type: PTR, expect: {answers: ['my\032printer(2).example.']}}",
+                "",
+            ),
+            (r#"{name: text.example, type: TXT, expect: {answers: ['"third floor"']}}"#, ""),
+            ("{name: text.example, type: TXT, expect: {answers: [third floor]}}", ""),
+            ("{name: text.example, type: AAAA, expect: {answers: ['FD00:0::1']}}", ""),
             ("{name: www.example, expect: {route: default}}", ""),
             ("{name: x.lab.example, expect: {route: lab}}", ""),
             ("{name: ads.example, expect: {rcode: NXDOMAIN, rule: ads}}", ""),
@@ -220,6 +239,8 @@ mod tests {
                  routes: [{{name: default, zones: [.], upstreams: [a]}}, {{name: lab, upstreams: [a]}}]\n  \
                  rules:\n  - {{name: alias, match: {{names: {{exact: [old.example]}}}}, rewrite: {{name: printer.example}}}}\n  \
                  - {{name: printer, match: {{names: {{exact: [printer.example]}}}}, answer: {{records: [A 10.0.0.9]}}}}\n  \
+                 - {{name: printers, match: {{names: {{exact: [printers.example]}}}}, answer: {{records: ['PTR My\\032Printer\\(2\\).example.']}}}}\n  \
+                 - {{name: text, match: {{names: {{exact: [text.example]}}}}, answer: {{records: ['TXT \"third floor\"', AAAA fd00::1]}}}}\n  \
                  - {{name: cname, match: {{names: {{exact: [cname.example]}}}}, answer: {{records: [CNAME www.example]}}}}\n  \
                  - {{name: lab, match: {{names: {{zone: [lab.example]}}}}, forward: {{route: lab}}}}\n  \
                  - {{name: ads, match: {{names: {{zone: [ads.example]}}}}, block: {{}}}}\n  \

@@ -4,13 +4,14 @@
 
 use std::{borrow::Cow, fmt::Write, net::IpAddr};
 
-use hickory_proto::{op::Message, rr::Record};
+use hickory_proto::op::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     judge::{Fate, Judge, Judgement},
     message::{Qclass, Question, Rcode, response::Response},
     rules::{Decision, Kind, Match, Verdict, answer},
+    zone_text,
 };
 
 /// What becomes of a query.
@@ -211,7 +212,7 @@ fn made(mut rcode: Rcode, response: &Response, decision: &Decision) -> (Rcode, V
     let decoded = Message::from_vec(&message);
     (
         rcode,
-        decoded.map(|it| it.answers.iter().map(Record::to_string).collect()).unwrap_or_default(),
+        decoded.map(|it| it.answers.iter().map(zone_text::record).collect()).unwrap_or_default(),
     )
 }
 
@@ -222,8 +223,9 @@ pub(crate) fn values(response: &Response, decision: &Decision) -> Vec<String> {
     let written = answer::undo(&decision.steps, &mut response, &mut rcode).ok();
     let message = written.and_then(|()| response.write().ok()).unwrap_or_default();
     let decoded = Message::from_vec(&message);
-    let text = |record: &Record| record.data.to_string();
-    decoded.map(|it| it.answers.iter().map(text).collect()).unwrap_or_default()
+    let values =
+        |it: Message| it.answers.iter().map(|record| zone_text::data(&record.data)).collect();
+    decoded.map(values).unwrap_or_default()
 }
 
 /// The data of the records of our own that come before what an upstream answers.

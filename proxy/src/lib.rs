@@ -42,3 +42,5 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod upstream;
 pub mod worker;
+
+mod zone_text;

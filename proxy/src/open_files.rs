@@ -13,8 +13,7 @@ pub fn raise_limit() {
 /// upstreams, the admin endpoints, files, and connections that are being closed: with none left nobody could be asked, and
 /// health checks would fail.
 pub fn for_clients(wanted: usize) -> usize {
-    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    let places = usize::try_from(soft / 2).unwrap_or(usize::MAX);
+    let places = part(2);
     if wanted > places {
         tracing::warn!(
             wanted,
@@ -24,4 +23,14 @@ pub fn for_clients(wanted: usize) -> usize {
         );
     }
     places
+}
+
+/// How many of them connections of the admin endpoints may be: as many as `wanted`, but a quarter of that other half at most.
+pub fn for_admin(wanted: usize) -> usize {
+    wanted.min(part(8)).max(1)
+}
+
+fn part(divisor: u64) -> usize {
+    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    usize::try_from(soft / divisor).unwrap_or(usize::MAX)
 }

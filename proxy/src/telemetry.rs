@@ -68,11 +68,19 @@ impl Telemetry {
 
     /// Says where queries are taken and where they go, at any level: people and scripts wait for these lines.
     pub fn announce(&self, line: &str) {
-        let line = match self.format {
-            LogFormat::Text => line.to_owned(),
-            LogFormat::Json => serde_json::json!({ "level": "INFO", "message": line }).to_string(),
-        };
-        self.lines.write((line + "\n").into_bytes());
+        self.lines.write((self.line("INFO", line) + "\n").into_bytes());
+    }
+
+    /// A line that is told at any level, and looks as the others do where programs read them.
+    pub fn line(&self, level: &str, message: &str) -> String {
+        match self.format {
+            LogFormat::Text => message.to_owned(),
+            LogFormat::Json => {
+                let timestamp = format!("{:.6}", jiff::Timestamp::now());
+                serde_json::json!({ "timestamp": timestamp, "level": level, "message": message })
+                    .to_string()
+            }
+        }
     }
 
     /// Counts the lines that were lost.

@@ -1,19 +1,24 @@
 //! The admin endpoints say what is the case, to machines and to people, and nothing there can be flooded, or changed but the cache (`cache_commands.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Stdio,
+    time::Duration,
+};
 
 use dnsproxy_tests::{
     PATIENCE,
-    manifest::upstreams,
-    proxy::Proxy,
+    manifest::{manifest, upstreams},
+    proxy::{Proxy, binary, folder},
     stage::Stage,
     upstream::ClosedPort,
     wire::{Query, rcodes, types},
 };
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
+    process::Command,
     time::timeout,
 };
 
@@ -225,4 +230,40 @@ async fn pages_that_are_shown_cannot_be_changed() {
             assert_eq!(page.status, 405, "{method} {path}");
         }
     }
+}
+
+/// Idle connections of somebody who asks nothing must not take the files that questions need.
+#[tokio::test]
+async fn where_a_process_may_have_few_files_the_endpoints_take_few() {
+    let folder = folder();
+    let path = folder.path().join("dnsproxy.yaml");
+    let spec =
+        upstreams([json!({"name": "gone", "protocol": "UDP", "addresses": ["127.0.0.1:9"]})]);
+    std::fs::write(&path, manifest(&spec)).unwrap();
+    let mut proxy = Command::new("sh")
+        .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+        .arg(binary())
+        .args(["run", "--workers", "1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "-f"])
+        .arg(&path)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(proxy.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+        if let Some(address) = line.strip_prefix("listening admin ") {
+            break address.to_owned();
+        }
+    };
+
+    let mut idle = Vec::new();
+    for _ in 0..=64 / 8 {
+        idle.push(TcpStream::connect(&address).await.unwrap());
+    }
+
+    // Long before its time for a request is over.
+    let end = timeout(Duration::from_secs(3), idle[0].read(&mut [0; 8])).await;
+    assert_eq!(end.expect("the oldest is closed").unwrap_or_default(), 0);
+    proxy.kill().await.unwrap();
 }

@@ -239,6 +239,37 @@ async fn a_missing_file_is_said_by_its_name() {
     }
 }
 
+/// A mistake of syntax is in no field: without the line nobody would find it.
+#[tokio::test]
+async fn a_mistake_of_syntax_is_said_with_its_line_by_every_command() {
+    let folder = folder();
+    let path = folder.path().join("dnsproxy.yaml");
+    std::fs::write(&path, "apiVersion: dnsproxy.io/v1alpha1\nkind: DnsProxy\nspec:\n\t{}\n")
+        .unwrap();
+    let path = path.to_str().unwrap();
+    let place = format!("{path}:4: ");
+
+    for command in [&["check", "-f", path][..], &["run", "-f", path]] {
+        let output = run(command).await;
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let said = text(&output.stderr);
+        assert!(said.starts_with(&place), "{command:?}: {said}");
+    }
+    let explained = run(&["explain", "-f", path, "a.example"]).await;
+    assert!(text(&explained.stderr).contains("line 4: "), "{}", text(&explained.stderr));
+}
+
+#[tokio::test]
+async fn what_a_manifest_says_gives_no_orders_to_a_terminal() {
+    let mut over = valid();
+    over["upstreams"][0]["addresses"][0] = json!("\u{1b}[2J\nall is well");
+    let said = check(&manifest(&over)).await;
+
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("\\027[2J\\010all is well"), "{:?}", said.err);
+    assert!(!said.err.contains('\u{1b}'), "{:?}", said.err);
+}
+
 /// Mended, it would be another text than the one that was written, and have another hash.
 #[tokio::test]
 async fn a_manifest_that_is_not_utf8_is_refused_with_the_place() {

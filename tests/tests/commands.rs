@@ -240,3 +240,16 @@ async fn a_command_whose_reader_has_gone_ends_quietly() {
     assert_eq!(output.status.code(), Some(141), "as of one that SIGPIPE ended");
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_command_whose_words_find_no_room_says_so_and_fails() {
+    let output = std::process::Command::new(binary())
+        .args(["explain", "a.example"])
+        .stdout(std::fs::File::create("/dev/full").unwrap())
+        .output()
+        .unwrap();
+
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left") && !said.contains("panicked"), "{said}");
+}

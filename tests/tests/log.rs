@@ -2,11 +2,11 @@
 
 use dnsproxy_tests::{
     manifest::upstreams,
-    proxy::Launch,
+    proxy::{Launch, folder, run, text},
     wire::{rcodes, types},
 };
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 /// More lines than wait in the process and fit into a pipe.
@@ -34,6 +34,33 @@ async fn a_log_that_nobody_reads_stops_nothing() {
     );
     proxy.signal(Signal::SIGTERM);
     assert!(proxy.ended().await.success(), "it ends all the same");
+}
+
+/// Programs read these lines: also the last ones, which say why there are no more.
+#[tokio::test]
+async fn why_it_cannot_start_is_json_where_the_log_is() {
+    let folder = folder();
+    let path = folder.path().join("dnsproxy.yaml");
+    std::fs::write(&path, "spec: [\n").unwrap();
+    let path = path.to_str().unwrap();
+    let cases = [
+        (&["run", "--log-format", "json", "-f", path][..], path),
+        (&["run", "--log-format", "json", "-f", "/nowhere"], "dnsproxy: cannot read /nowhere: "),
+    ];
+
+    for (arguments, reason) in cases {
+        let output = run(arguments).await;
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let lines: Vec<Value> =
+            said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(!lines.is_empty());
+        for line in lines {
+            assert_eq!(line["level"], "ERROR", "{said}");
+            assert!(line["timestamp"].is_string(), "{said}");
+            assert!(line["message"].as_str().unwrap().starts_with(reason), "{said}");
+        }
+    }
 }
 
 #[tokio::test]

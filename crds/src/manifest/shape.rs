@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use regex::bytes::RegexBuilder;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -182,13 +183,17 @@ impl Walk {
         };
         let value = if *is_plain { scalar::resolve(text) } else { Value::String(text.clone()) };
         if !kinds.iter().any(|kind| is_a(kind, &value)) {
-            let hint = if kinds.contains(&"string") { ": put it into quotes" } else { "" };
-            self.fault(node.line, format!("{} instead of {}{hint}", found(node), a(kinds)));
-            return if kinds.contains(&"string") {
-                Value::String(text.clone())
+            let message = format!("{} instead of {}", found(node), a(kinds));
+            if !kinds.contains(&"string") {
+                self.fault(node.line, message);
+                return neutral(schema);
+            }
+            if has_form(text, schema) {
+                self.fault(node.line, message + ": put it into quotes");
             } else {
-                neutral(schema)
-            };
+                self.say(node.line, message);
+            }
+            return Value::String(text.clone());
         }
         if let Some(other) = scalar::in_yaml_1_1(text).filter(|_| *is_plain) {
             let message = format!(
@@ -211,8 +216,11 @@ impl Walk {
             return neutral(schema);
         }
         if let Some(text) = value.as_str() {
-            let length = text.chars().count();
+            let (length, known) = (text.chars().count(), self.shape.suspects.len());
             self.count(node, "characters", length, schema.min_length, schema.max_length);
+            if !text.is_empty() && !has_form(text, schema) {
+                self.shape.suspects.truncate(known);
+            }
         }
         let number = value.as_f64();
         let is_32_bit = schema.format.as_deref() == Some("int32");
@@ -273,6 +281,11 @@ impl Walk {
 
     fn fault(&mut self, line: usize, message: String) {
         self.shape.suspects.push(self.path.clone());
+        self.say(line, message);
+    }
+
+    /// A fault of which validation tells the way out: its value stands as it was written.
+    fn say(&mut self, line: usize, message: String) {
         self.shape.problems.push(Problem { line: Some(line), ..Problem::new(&self.path, message) });
     }
 
@@ -309,6 +322,14 @@ fn neutral(schema: &JSONSchemaProps) -> Value {
         Some("integer" | "number") => json!(1),
         Some(_) | None => Value::Null,
     }
+}
+
+/// Whether a text has the form that its schema wants, if it wants one.
+fn has_form(text: &str, schema: &JSONSchemaProps) -> bool {
+    schema.pattern.as_deref().is_none_or(|pattern| {
+        let form = RegexBuilder::new(pattern).unicode(false).build();
+        form.is_ok_and(|form| form.is_match(text.as_bytes()))
+    })
 }
 
 /// A value where the schema says nothing about it.

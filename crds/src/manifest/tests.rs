@@ -66,6 +66,31 @@ fn the_shape_of_a_manifest_is_that_of_the_schema() {
             vec!["5: spec.limits.maxInFlight: the number `1.5` instead of a whole number"],
         ),
         (
+            "a number where a text with a unit is wanted: in quotes it would be no better",
+            format!("{{upstreams: [{upstream}], limits: {{queryDeadline: 4}}, cache: {{size: 1e6}}}}"),
+            vec![
+                "5: spec.cache.size: not a size: write a number with Ki, Mi, Gi (or k, M, G), for example `64Mi` (`1e6`)",
+                "5: spec.limits.queryDeadline: not a duration: write a unit, for example `4s` or `4ms` (`4`)",
+                "5: spec.limits.queryDeadline: the number `4` instead of a text",
+                "5: spec.cache.size: the number `1e6` instead of a whole number or a text",
+            ],
+        ),
+        (
+            "a fingerprint, which is longer than any pin",
+            format!("{{upstreams: [{{name: a, addresses: [192.0.2.1], tls: {{pins: [sha256/{}]}}}}]}}", "e3b0c442".repeat(8)),
+            vec![
+                "5: spec.upstreams[0].tls.pins[0]: not a sha256 pin: this is hexadecimal, perhaps a certificate's fingerprint; `dnsproxy pins HOST:PORT` prints the pin of its key (`sha256/e3b0c442e3b0c442e3b0c442e3b0c442e3b0c442e3b0c442e3b0c442e3b0c442`)",
+                "5: spec.upstreams[0].tls.pins[0]: 71 characters, at most 52 may be given",
+            ],
+        ),
+        (
+            "an action without a value, which is as good as none",
+            format!("{{upstreams: [{upstream}], rules: [{{name: r, match: {{types: [A]}}, block: }}]}}"),
+            vec![
+                "5: spec.rules[0]: nothing to do: give one of rewrite, answer, block, forward, allow and response, each with a value, as in `block: {}`",
+            ],
+        ),
+        (
             "a text where a list is wanted",
             "{upstreams: [{name: a, addresses: 192.0.2.1}]}".into(),
             vec![

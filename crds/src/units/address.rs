@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -48,6 +48,9 @@ pub enum AddressError {
     /// An address that is another one on each link: without a zone index the kernel does not know which is meant.
     #[error("{0} is one of a link: link-local addresses are not supported")]
     LinkLocal(Ipv6Addr),
+    /// An IPv4 address in the clothes of IPv6: as a listener the kernel refuses it, and a certificate never names it so.
+    #[error("write the IPv4 address instead of its IPv6-mapped form: {0}")]
+    Mapped(Ipv4Addr),
     /// IPv6 and a port, without brackets between them.
     #[error("not an address: IPv6 with a port is written `[2001:db8::1]:853`")]
     Brackets,
@@ -90,7 +93,7 @@ impl FromStr for ServerAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (ip, port) = ip_and_port(text)?;
-        refuse_link_local(ip)?;
+        refuse_other_forms(ip)?;
         if ip.is_unspecified() || ip.is_multicast() || ip == BROADCAST {
             return Err(AddressError::NotUnicast(ip));
         }
@@ -123,7 +126,7 @@ impl FromStr for ListenerAddress {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match ip_and_port(text) {
             Ok((ip, Some(port))) => {
-                refuse_link_local(ip)?;
+                refuse_other_forms(ip)?;
                 Ok(Self(SocketAddr::new(ip, port)))
             }
             Ok((ip, None)) => Err(AddressError::NoPort(SocketAddr::new(ip, 53))),
@@ -139,11 +142,14 @@ impl fmt::Display for ListenerAddress {
     }
 }
 
-/// Those of IPv4 are known without a zone index (RFC 4007 is about IPv6 alone), and some clusters have their DNS there.
-fn refuse_link_local(ip: IpAddr) -> Result<(), AddressError> {
-    match ip {
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Err(AddressError::LinkLocal(v6)),
-        IpAddr::V4(_) | IpAddr::V6(_) => Ok(()),
+/// Link-local ones of IPv4 are known without a zone index (RFC 4007 is about IPv6 alone), and some clusters have their DNS
+/// there.
+fn refuse_other_forms(ip: IpAddr) -> Result<(), AddressError> {
+    let IpAddr::V6(v6) = ip else { return Ok(()) };
+    match v6.to_ipv4_mapped() {
+        Some(v4) => Err(AddressError::Mapped(v4)),
+        None if v6.is_unicast_link_local() => Err(AddressError::LinkLocal(v6)),
+        None => Ok(()),
     }
 }
 
@@ -203,7 +209,7 @@ fn is_host(text: &str) -> bool {
         && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-const BROADCAST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+const BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 
 #[cfg(test)]
 mod tests {
@@ -267,6 +273,12 @@ mod tests {
             ("text behind the bracket", "[::1]853", AddressError::Brackets),
             ("three numbers", "1.1.1", AddressError::Form),
             ("a network", "1.1.1.0/24", AddressError::Form),
+            ("IPv4 in IPv6", "::ffff:9.9.9.9", AddressError::Mapped([9, 9, 9, 9].into())),
+            (
+                "the same with a port",
+                "[::ffff:909:909]:53",
+                AddressError::Mapped([9, 9, 9, 9].into()),
+            ),
             ("all addresses", "0.0.0.0", AddressError::NotUnicast([0, 0, 0, 0].into())),
             ("everybody", "255.255.255.255", AddressError::NotUnicast([255; 4].into())),
             ("a group", "224.0.0.251:5353", AddressError::NotUnicast([224, 0, 0, 251].into())),
@@ -288,6 +300,11 @@ mod tests {
             ("no address", ":53", Err(AddressError::PortOnly(":53".to_owned()))),
             ("a name", "localhost:53", Err(AddressError::ListenerName)),
             ("link-local", "[fe80::1]:53", Err(link_local("fe80::1"))),
+            (
+                "IPv4 in IPv6",
+                "[::ffff:127.0.0.1]:53",
+                Err(AddressError::Mapped([127, 0, 0, 1].into())),
+            ),
         ];
 
         for (why, text, result) in cases {
@@ -300,7 +317,7 @@ mod tests {
         #[test]
         fn displayed_addresses_read_back(ip: IpAddr, port in proptest::option::of(1..=u16::MAX)) {
             let address = ServerAddress { ip, port };
-            prop_assume!(!ip.is_unspecified() && !ip.is_multicast() && refuse_link_local(ip).is_ok());
+            prop_assume!(!ip.is_unspecified() && !ip.is_multicast() && refuse_other_forms(ip).is_ok());
             prop_assert_eq!(address.to_string().parse(), Ok(address));
         }
 

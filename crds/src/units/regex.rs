@@ -8,6 +8,10 @@ use std::{fmt, str::FromStr};
 
 use regex::bytes::{Captures, RegexBuilder};
 
+pub use vain::Vain;
+
+mod vain;
+
 /// A compiled regular expression.
 #[derive(Clone)]
 pub struct Regex {

@@ -46,7 +46,7 @@ fn check_rule(path: &str, rule: &Rule, spec: &DnsProxySpec, report: &mut Report)
         [_] => {}
         [] => report.add(
             path,
-            "nothing to do: give one of rewrite, answer, block, forward, allow and response",
+            "nothing to do: give one of rewrite, answer, block, forward, allow and response, each with a value, as in `block: {}`",
         ),
         several => {
             let names: Vec<_> = several.iter().map(|(name, _)| *name).collect();

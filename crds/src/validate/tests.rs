@@ -906,7 +906,7 @@ fn what_is_probably_not_meant_is_warned_of() {
     let alias = |name: &str, from: &str, to: &str| {
         format!("{{name: {name}, match: {{names: {from}}}, answer: {{records: ['CNAME {to}']}}}}")
     };
-    let cases: [(&str, String, &[&str]); 23] = [
+    let cases: [(&str, String, &[&str]); 27] = [
         // (why, fields, warnings)
         ("a single pin", tls(&format!("pins: [{PIN}]")), &["spec.upstreams[0].tls.pins: a single pin"]),
         ("a backup pin (RFC 7469)", tls(&format!("pins: [{PIN}, {OTHER_PIN}]")), &[]),
@@ -914,6 +914,16 @@ fn what_is_probably_not_meant_is_warned_of() {
             "everything in clear",
             "upstreams: [{name: a, addresses: [192.0.2.1], protocol: UDP}]".into(),
             &["spec.upstreams[0].protocol: a is asked for any name in clear"],
+        ),
+        (
+            "a port without brackets",
+            "upstreams: [{name: a, addresses: ['2620:fe::fe:853', '[2620:fe::9]:853']}]".into(),
+            &["spec.upstreams[0].addresses[0]: 853 is the end of the address 2620:fe::fe:853: if it is meant as a port, write `[2620:fe::fe]:853`"],
+        ),
+        (
+            "what can be no port, as no address would be left",
+            "upstreams: [{name: a, addresses: ['2620:fe::853', '2620:fe::fe:53']}]".into(),
+            &[],
         ),
         (
             "one's own zone in clear",
@@ -1040,6 +1050,21 @@ fn what_is_probably_not_meant_is_warned_of() {
                 alias("a", "{zone: [corp.example]}", "ingress.corp.example."),
             ),
             &["spec.rules[1].answer.records: ingress.corp.example leads back to this rule"],
+        ),
+        (
+            "expressions as others have them, for names without a dot at the end",
+            r"rules: [{name: r, match: {names: {regex: ['\.ads\.example\.$', '^ads\.example$', '^WWW\.']}}, block: {}}]"
+                .into(),
+            &[
+                r"spec.rules[0].match.names.regex[1]: matches no name: each ends with a dot here, write `\.$` (`^ads\.example$`)",
+                r"spec.rules[0].match.names.regex[2]: matches no name: their letters are in lower case",
+            ],
+        ),
+        (
+            "a text that ends where a comment begins",
+            r#"rules: [{name: r, match: {names: {exact: [a.example]}}, answer: {records: ['TXT v=DMARC1; p=none', 'TXT "v=DKIM1; k=rsa"', 'TXT a\;b']}}]"#
+                .into(),
+            &["spec.rules[0].answer.records[0]: what stands behind `;` is a comment"],
         ),
         (
             "what a single process does not use",

@@ -1,6 +1,6 @@
 //! `spec.upstreams`: names, addresses, protocol, connections, timeouts and health checks.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use super::{Place, Report, tls};
 use crate::{
@@ -41,6 +41,21 @@ fn check_one(path: &str, upstream: &Upstream, place: Place, report: &mut Report)
     }
     if let Some(check) = health_check {
         check_health(&format!("{path}.healthCheck"), check, report);
+    }
+}
+
+/// Warns of an IPv6 address that may end with what was meant as a port.
+pub(super) fn warn(upstreams: &[Upstream], report: &mut Report) {
+    for (index, upstream) in upstreams.iter().enumerate() {
+        for (item, text) in upstream.addresses.iter().enumerate() {
+            let Some((ip, port)) = text.rsplit_once(':') else { continue };
+            let is_port = port == upstream.protocol.default_port().to_string();
+            report.require(
+                !(is_port && ip.parse::<Ipv6Addr>().is_ok() && text.parse::<Ipv6Addr>().is_ok()),
+                format!("spec.upstreams[{index}].addresses[{item}]"),
+                format!("{port} is the end of the address {text}: if it is meant as a port, write `[{ip}]:{port}`"),
+            );
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::local::Peer;
-use crate::listener::Trouble;
+use crate::{listener::Trouble, open_files};
 
 /// Connections at a time: our guess, several times what probes, scrapers and an operator open together.
 const MAX_CONNECTIONS: usize = 64;
@@ -45,7 +45,7 @@ pub(super) async fn serve(
     router: Router,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let mut open = Open::default();
+    let mut open = Open::new(open_files::for_admin(MAX_CONNECTIONS));
     loop {
         tokio::select! {
             biased;
@@ -75,17 +75,22 @@ async fn survive(error: io::Error) -> io::Result<()> {
 }
 
 /// The open connections.
-#[derive(Default)]
 struct Open {
+    most: usize,
     tasks: JoinSet<()>,
     oldest_first: VecDeque<AbortHandle>,
 }
 
 impl Open {
+    /// None yet, and so many at most.
+    fn new(most: usize) -> Self {
+        Self { most, tasks: JoinSet::new(), oldest_first: VecDeque::new() }
+    }
+
     /// Adds a connection; when there are too many, the oldest one ends before.
     async fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
         self.oldest_first.retain(|connection| !connection.is_finished());
-        while self.tasks.len() >= MAX_CONNECTIONS {
+        while self.tasks.len() >= self.most {
             if let Some(oldest) = self.oldest_first.pop_front() {
                 oldest.abort();
             }
@@ -183,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_of_too_many_ends_for_a_new_one() {
-        let mut open = Open::default();
+        let mut open = Open::new(MAX_CONNECTIONS);
         let forever = std::future::pending::<()>;
         for _ in 0..MAX_CONNECTIONS {
             open.add(forever()).await;

@@ -51,9 +51,9 @@ pub struct CacheArgs {
     #[arg(long)]
     negative: bool,
 
-    /// How many entries get shows at most.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = limit)]
-    limit: usize,
+    /// How many entries get shows at most. Default: 100.
+    #[arg(long, value_name = "N", value_parser = limit)]
+    limit: Option<usize>,
 
     /// The admin address of the proxy.
     #[arg(long, value_name = "IP:PORT", env = "DNSPROXY_ADMIN", default_value = DEFAULT_ADMIN)]
@@ -124,11 +124,15 @@ fn target(args: &CacheArgs) -> anyhow::Result<String> {
     let path = match action {
         Action::Stats => "/cache",
         Action::Get => {
-            query.append_pair("limit", &limit.to_string());
+            query.append_pair("limit", &limit.unwrap_or(DEFAULT_LIMIT).to_string());
             "/cache/entries"
         }
         Action::Flush => "/cache/flush",
     };
+    // Whoever wants a few entries removed must not lose all of them.
+    if *action != Action::Get && limit.is_some() {
+        bail!("--limit is for get alone: leave it out");
+    }
     let query = query.finish();
     if *action == Action::Stats && !query.is_empty() {
         bail!("stats are of the whole cache: leave --name, --zone, --type and --negative out");
@@ -233,6 +237,8 @@ mod tests {
             ("nothing to show", "get --limit 0", None),
             ("nothing to do", "", None),
             ("part of the numbers", "stats --negative", None),
+            ("some of what fits, whichever", "flush --zone example --limit 5", None),
+            ("some of the numbers", "stats --limit 5", None),
         ];
 
         for (why, line, expected) in cases {

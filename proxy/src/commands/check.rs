@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 mod material;
 
-use super::input;
+use super::{input, terminal::placed};
 use crate::{args::CheckArgs, config::Names, expectations, lists::Problems};
 
 /// Exit code 0 when the manifest is valid, 1 when it is not.
@@ -37,13 +37,13 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         let now = Timestamp::now();
         let unusable = |proxy: &DnsProxy| material::problems(&proxy.spec.upstreams, folder, now);
         for problem in manifest::read_and(&text, Place::File, unusable).err().unwrap_or_default() {
-            eprintln!("{}: warning: {problem}", place_of(&args.file, &problem));
+            eprintln!("{}", placed(&args.file, &problem, "warning: "));
         }
     }
     match (in_file, in_cluster) {
         (Err(for_file), Err(for_cluster)) => {
             for problem in if is_for_cluster(&text) { for_cluster } else { for_file } {
-                eprintln!("{}: {problem}", place_of(&args.file, &problem));
+                eprintln!("{}", placed(&args.file, &problem, ""));
             }
             Ok(ExitCode::FAILURE)
         }
@@ -61,10 +61,11 @@ fn is_for_cluster(text: &str) -> bool {
 
 fn accept(file: &Path, valid: &Manifests, elsewhere: &[Problem], place: &str) -> ExitCode {
     for warning in &valid.warnings {
-        eprintln!("{}: warning: {warning}", place_of(file, warning));
+        eprintln!("{}", placed(file, warning, "warning: "));
     }
     for problem in elsewhere {
-        eprintln!("{}: note: {place} this would be refused: {problem}", place_of(file, problem));
+        let note = format!("note: {place} this would be refused: ");
+        eprintln!("{}", placed(file, problem, &note));
     }
     let count = valid.proxies.len();
     println!(
@@ -89,13 +90,5 @@ fn warn(file: &Path, names: &Names) {
         if more > 0 {
             eprintln!("{file}: warning: {path}: and {more} more lines that cannot be read");
         }
-    }
-}
-
-/// `file:line`, as editors and terminals make it a link.
-fn place_of(file: &Path, problem: &Problem) -> String {
-    match problem.line {
-        Some(line) => format!("{}:{line}", file.display()),
-        None => file.display().to_string(),
     }
 }

@@ -11,10 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
-use hickory_proto::{
-    op::Message,
-    rr::{RData, Record},
-};
+use hickory_proto::op::Message;
 use rustls::pki_types::ServerName;
 use tokio::{runtime::Builder, time::Instant};
 
@@ -25,6 +22,7 @@ use crate::{
         Answer, Authentication, ConnectionLimits, HealthCheck, Pin, Policy, Roots, RouteSettings,
         Surroundings, TlsSettings, Transport, UpstreamSettings, Upstreams,
     },
+    zone_text,
 };
 
 /// `dnsproxy query`.
@@ -212,30 +210,15 @@ fn print(answer: &Answer) {
         Ok(decoded) => {
             let questions = decoded.queries.iter().map(|query| {
                 let qtype = Qtype(query.query_type.into());
-                format!(";{} {} {qtype}", query.name, query.query_class)
+                format!(";{} {} {qtype}", zone_text::name(&query.name), query.query_class)
             });
             print_section("question", questions);
-            print_section("answer", decoded.answers.iter().map(line_of));
-            print_section("authority", decoded.authorities.iter().map(line_of));
-            print_section("additional", decoded.additionals.iter().map(line_of));
+            print_section("answer", decoded.answers.iter().map(zone_text::record));
+            print_section("authority", decoded.authorities.iter().map(zone_text::record));
+            print_section("additional", decoded.additionals.iter().map(zone_text::record));
         }
         Err(error) => println!(";; the records cannot be shown: {error}"),
     }
-}
-
-/// As a zone file has it; of a type that is not known here the octets (RFC 3597 section 5).
-fn line_of(record: &Record) -> String {
-    let (code, octets) = if let RData::Unknown { code, rdata } = &record.data {
-        (*code, &*rdata.anything)
-    } else if let RData::Update0(code) = &record.data {
-        (*code, &[][..])
-    } else {
-        return record.to_string();
-    };
-    let (rtype, len) = (Qtype(code.into()), octets.len());
-    let octets: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
-    let Record { name, ttl, dns_class, .. } = record;
-    format!("{name} {ttl} {dns_class} {rtype} \\# {len} {octets}").trim_end().to_owned()
 }
 
 fn flags(header: Header) -> String {
@@ -262,24 +245,12 @@ fn print_section(title: &str, lines: impl Iterator<Item = String>) {
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::rr::rdata::NULL;
-
     use super::*;
 
     #[test]
     fn an_error_names_the_option_and_leaves_names_alone() {
         let said = with_options("mytls.ca is not trusted; set tls.ca if it is your own");
         assert_eq!(said, "mytls.ca is not trusted; set --ca if it is your own");
-    }
-
-    #[test]
-    fn records_of_unknown_types_are_shown_by_their_octets() {
-        let line = |data| line_of(&Record::from_rdata("a.example.".parse().unwrap(), 60, data));
-        let rdata = NULL::with(vec![0xc0, 0x0c, 1, 2, 0xff]);
-
-        let five = line(RData::Unknown { code: 65281.into(), rdata });
-        assert_eq!(five, "a.example. 60 IN TYPE65281 \\# 5 c00c0102ff");
-        assert_eq!(line(RData::Update0(65280.into())), "a.example. 60 IN TYPE65280 \\# 0");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `dnsproxy run`: serves DNS until a signal.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use tokio::runtime::Builder;
 
+use super::terminal::placed;
 use crate::{
     app::{App, StartError},
     args::RunArgs,
-    config::LoadError,
+    config::{LoadError, chain},
     open_files,
     shutdown::Signals,
     telemetry::{Telemetry, tell_panics},
@@ -27,16 +28,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     // Whatever is still being read is not waited for.
     runtime.shutdown_background();
-    match served {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+    let reasons = match served {
+        Ok(()) => return Ok(ExitCode::SUCCESS),
         Err(StartError::Config(LoadError::Invalid { problems, .. })) => {
-            for problem in problems {
-                eprintln!("{problem}");
-            }
-            Ok(ExitCode::FAILURE)
+            // Only a file has problems.
+            let file = args.file.as_deref().unwrap_or_else(|| Path::new(""));
+            problems.iter().map(|problem| placed(file, problem, "")).collect()
         }
-        Err(error) => Err(error.into()),
+        Err(error) => vec![format!("dnsproxy: {}", chain(&error))],
+    };
+    for reason in reasons {
+        eprintln!("{}", telemetry.line("ERROR", &reason));
     }
+    Ok(ExitCode::FAILURE)
 }
 
 async fn serve(args: &RunArgs, telemetry: Telemetry) -> Result<(), StartError> {

@@ -1,18 +1,30 @@
 //! What goes to a terminal, be it from strangers, and what is typed there.
 
-use std::{panic, process};
+use std::{
+    io::{self, Write},
+    panic,
+    path::Path,
+    process,
+};
 
 use clap::ValueEnum;
+use dnsproxy_api::validate::Problem;
 
 use crate::message::Qtype;
 
-/// Has a command whose reader has gone (`| head`) end as one that a signal ended, in place of a panic.
+/// Has a command whose reader has gone (`| head`) end as one that a signal ended, and one whose words find no room (a full
+/// disk) say so, in place of a panic.
 pub fn end_without_reader() {
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         let text = panic.payload_as_str().unwrap_or_default();
-        if text.starts_with("failed printing to") && text.contains("Broken pipe") {
-            process::exit(128 + nix::libc::SIGPIPE);
+        if text.starts_with("failed printing to") {
+            if text.contains("Broken pipe") {
+                process::exit(128 + nix::libc::SIGPIPE);
+            }
+            // To where nobody may read it either.
+            writeln!(io::stderr(), "dnsproxy: {text}").ok();
+            process::exit(1);
         }
         others(panic);
     }));
@@ -31,6 +43,15 @@ pub(super) enum Output {
 /// Reads a type: a mnemonic, or TYPE and a number.
 pub(super) fn qtype(text: &str) -> Result<Qtype, String> {
     Qtype::from_text(text).ok_or_else(|| "no type".to_owned())
+}
+
+/// `file:line: problem`, as editors and terminals make it a link, with a word before it. A manifest may be a stranger's.
+pub(super) fn placed(file: &Path, problem: &Problem, word: &str) -> String {
+    let (file, told) = (file.display(), printable(&format!("{word}{problem}")));
+    match problem.line {
+        Some(line) => format!("{file}:{line}: {told}"),
+        None => format!("{file}: {told}"),
+    }
 }
 
 /// The text in one line of which no letter gives orders: control characters stand there by number, as in

@@ -103,10 +103,18 @@ impl LoadError {
 const MAX_SHOWN: usize = 20;
 
 fn first_of(problems: &[Problem]) -> String {
-    let shown: Vec<_> = problems.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
+    let shown: Vec<_> = problems.iter().take(MAX_SHOWN).map(placed).collect();
     let more = problems.len().saturating_sub(MAX_SHOWN);
     let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
     format!("{}{rest}", shown.join("; "))
+}
+
+/// A problem that is about no field, as those of syntax are, with its line.
+fn placed(problem: &Problem) -> String {
+    match problem.line {
+        Some(line) if problem.path.is_empty() => format!("line {line}: {problem}"),
+        _ => problem.to_string(),
+    }
 }
 
 /// An error and its causes in one line.
