@@ -53,6 +53,8 @@ pub(super) struct Load {
     pub(super) is_open: bool,
     /// How long nothing has come while the server has questions, where one of them may be the reason.
     pub(super) silence: Duration,
+    /// For how long one question has held up others at most.
+    pub(super) held_up_for: Duration,
     /// Whether it is about to be replaced.
     pub(super) is_old: bool,
 }
@@ -87,6 +89,7 @@ impl Connection {
             is_holding: state.is_holding(),
             is_open: matches!(state.phase, Phase::Open { .. }),
             silence: state.silence(now),
+            held_up_for: state.held_up_for(),
             is_old: self.expires <= now,
         })
     }
