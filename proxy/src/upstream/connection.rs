@@ -159,6 +159,16 @@ impl Connection {
         self.wake.wake();
     }
 
+    /// Takes questions again though the server has asked for its end, until it does so once more. Tells whether it does: it has
+    /// to wait for answers anyhow, and room for more.
+    pub(super) fn take_once_more(&self, max_in_flight: usize) -> bool {
+        let mut state = self.state();
+        let is_usable = state.is_unwanted() && !state.is_suspect && !state.pending.is_idle();
+        let may_take = is_usable && state.pending.live() < max_in_flight;
+        state.is_taking |= may_take;
+        may_take
+    }
+
     /// Ends the connection, and every wait on it.
     pub(super) fn end(&self, error: &ExchangeError) {
         self.state().end(error);

@@ -142,6 +142,11 @@ impl State {
         self.outgoing = Vec::new();
     }
 
+    /// Whether it is open, and the server has asked for its end.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.is_unwanted && matches!(self.phase, Phase::Open { .. })
+    }
+
     /// What its end says about how many answers the server gives on a connection.
     pub(super) fn kind_of_end(&self) -> End {
         self.ration.end(self.is_cut)

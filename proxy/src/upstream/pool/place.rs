@@ -152,10 +152,21 @@ impl Inner {
             may_open()?;
             // Who still waits there asks again on the new one.
             self.connections.remove(index).end(&ExchangeError::ClosedAround);
+        } else if let Some(unwanted) = self.once_more(limits) {
+            return Ok(Place::on(unwanted));
         } else {
             may_open()?;
         }
         Ok(Place::on_new(self.open(limits, now)))
+    }
+
+    /// A connection that the server wants closed, where there are as many as there may be: one that is short of places must not
+    /// have to give us more of them while it has slow questions to answer.
+    fn once_more(&self, limits: &ConnectionLimits) -> Option<&Arc<Connection>> {
+        let is_full =
+            self.connections.iter().filter(|known| !known.is_ended()).count() >= limits.max;
+        let mut latest = self.connections.iter().rev().filter(|_| is_full);
+        latest.find(|known| known.take_once_more(limits.max_in_flight))
     }
 }
 
