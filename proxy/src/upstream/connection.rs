@@ -53,6 +53,8 @@ pub(super) struct Load {
     pub(super) is_open: bool,
     /// How long nothing has come while the server has questions, where one of them may be the reason.
     pub(super) silence: Duration,
+    /// For how long one question has held up others at most.
+    pub(super) held_up_for: Duration,
     /// Whether it is about to be replaced.
     pub(super) is_old: bool,
 }
@@ -87,6 +89,7 @@ impl Connection {
             is_holding: state.is_holding(),
             is_open: matches!(state.phase, Phase::Open { .. }),
             silence: state.silence(now),
+            held_up_for: state.held_up_for(),
             is_old: self.expires <= now,
         })
     }
@@ -154,6 +157,16 @@ impl Connection {
     pub(super) fn retire(&self) {
         self.state().is_taking = false;
         self.wake.wake();
+    }
+
+    /// Takes questions again though the server has asked for its end, until it does so once more. Tells whether it does: it has
+    /// to wait for answers anyhow, and room for more.
+    pub(super) fn take_once_more(&self, max_in_flight: usize) -> bool {
+        let mut state = self.state();
+        let is_usable = state.is_unwanted() && !state.is_suspect && !state.pending.is_idle();
+        let may_take = is_usable && state.pending.live() < max_in_flight;
+        state.is_taking |= may_take;
+        may_take
     }
 
     /// Ends the connection, and every wait on it.

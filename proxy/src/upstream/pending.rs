@@ -191,6 +191,16 @@ impl Pending {
         self.last_sent != self.last_answered
     }
 
+    /// How many questions were sent or are to be, and have no answer yet.
+    pub(super) fn len(&self) -> usize {
+        self.questions.len()
+    }
+
+    /// The question that has waited longest, be it that nobody waits for it any more.
+    pub(super) fn oldest(&self) -> Option<u16> {
+        self.questions.keys().copied().max_by_key(|id| self.age(*id))
+    }
+
     /// Whether there is no answer yet to a question that was taken in before this one, be it that nobody waits for it any more.
     pub(super) fn has_older_than(&self, id: u16) -> bool {
         self.questions.keys().any(|other| self.age(*other) > self.age(id))

@@ -64,8 +64,7 @@ impl Pool {
         now: Instant,
     ) -> Result<Place, ExchangeError> {
         let mut inner = self.lock();
-        let held_up_after = if inner.is_unordered { Duration::MAX } else { held_up_after };
-        let terms = Terms { limits, held_up_after, now };
+        let terms = Terms { limits, held_up_after, is_unordered: inner.is_unordered, now };
         let place = match wanted {
             Wanted::Best => None,
             Wanted::InTurn => inner.place_in_turn(terms, &may_open),
@@ -136,6 +135,10 @@ impl Pool {
             known.is_suspect() && hailed.iter().any(|hailed| Arc::ptr_eq(hailed, known))
         };
         let suspects: Vec<_> = inner.connections.extract_if(.., is_dead).collect();
+        // Not even what was asked last was answered there, so an older question may have held it up.
+        if suspects.iter().any(|dead| !dead.is_unordered()) {
+            inner.forget_unordered();
+        }
         drop(inner);
         suspects.iter().for_each(|connection| connection.end(&ExchangeError::ClosedAround));
     }
@@ -227,6 +230,11 @@ impl Inner {
         let connection = Arc::new(Connection::new(limits, expected, now));
         self.connections.push(Arc::clone(&connection));
         connection
+    }
+
+    /// Another one may stand behind the address by now.
+    fn forget_unordered(&mut self) {
+        (self.is_unordered, self.is_overtaking) = (false, false);
     }
 
     fn forget_ended(&mut self) {

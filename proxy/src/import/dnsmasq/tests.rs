@@ -602,7 +602,7 @@ fn there_may_be_more_records_than_rules() {
         ("lan A", "NOERROR"),
         ("web.lan A", "n7.lan., 10.0.0.7"),
         ("n8.lan A", "10.0.0.8"),
-        ("n8.lan TXT", "t"),
+        ("n8.lan TXT", "\"t\""),
         ("n9.lan A", "10.0.0.9, 10.9.0.9"),
         ("6.0.0.10.in-addr.arpa PTR", "n6.lan."),
         ("8.0.0.10.in-addr.arpa PTR", "n8.lan."),

@@ -43,6 +43,10 @@ pub(super) struct State {
     /// Since when the server has questions to answer; of no meaning while it has none.
     pub(super) waiting_since: Instant,
     pub(super) last_received: Option<Instant>,
+    /// Since when several questions have been out and nothing has come.
+    together_since: Option<Instant>,
+    /// For how long the oldest of several questions has held up the others, until it was answered first.
+    held_up_for: Duration,
     /// Ours, and what there is of it when the server has said something about it.
     longest_idle: Duration,
     pub(super) idle_limit: Duration,
@@ -76,6 +80,8 @@ impl State {
             last_used: now,
             waiting_since: now,
             last_received: None,
+            together_since: None,
+            held_up_for: Duration::ZERO,
             longest_idle: limits.idle_timeout,
             idle_limit: limits.idle_timeout,
             is_unwanted: false,
@@ -102,6 +108,9 @@ impl State {
         self.last_used = now;
         if self.held.is_empty() && self.pending.live() <= self.ration.size() {
             self.send(id, request, edns);
+            if self.pending.len() > 1 {
+                self.together_since.get_or_insert(now);
+            }
         } else {
             self.held.push_back(Held { id, request: Arc::clone(request), edns });
         }
@@ -133,6 +142,11 @@ impl State {
         self.outgoing = Vec::new();
     }
 
+    /// Whether it is open, and the server has asked for its end.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.is_unwanted && matches!(self.phase, Phase::Open { .. })
+    }
+
     /// What its end says about how many answers the server gives on a connection.
     pub(super) fn kind_of_end(&self) -> End {
         self.ration.end(self.is_cut)
@@ -157,11 +171,17 @@ impl State {
         now: Instant,
     ) -> Result<Progress, ExchangeError> {
         let mut progress = Progress::default();
+        let held_up = self.oldest_where_held_up(now);
         while let Some((frame, len)) = first_frame(input.get(progress.octets..).unwrap_or_default())
         {
             match self.pending.receive(frame)? {
                 Received::Answer { keepalive } => {
                     self.ration.note_answer();
+                    if let Some((_, held_up_for)) =
+                        held_up.filter(|(id, _)| u16_at(frame, 0) == Some(*id))
+                    {
+                        self.held_up_for = self.held_up_for.max(held_up_for);
+                    }
                     if let Some(value) = keepalive {
                         self.heed_keepalive(value);
                     }
@@ -174,9 +194,22 @@ impl State {
         if progress.octets > 0 {
             self.last_received = Some(now);
             self.is_suspect = false;
+            self.together_since = (self.pending.len() > 1).then_some(now);
         }
         progress.has_released = self.release();
         Ok(progress)
+    }
+
+    /// The oldest one of several questions for which nothing has come for long, and for how long.
+    fn oldest_where_held_up(&self, now: Instant) -> Option<(u16, Duration)> {
+        let Phase::Open { since } = self.phase else { return None };
+        let together = now.saturating_duration_since(self.together_since?.max(since));
+        if together < HELD_UP { None } else { Some((self.pending.oldest()?, together)) }
+    }
+
+    /// For how long one question has held up others, as it does where they are taken in order.
+    pub(super) fn held_up_for(&self) -> Duration {
+        if self.pending.is_unordered() { Duration::ZERO } else { self.held_up_for }
     }
 
     /// Sends what may be sent now, and tells whether there was any.
@@ -243,6 +276,9 @@ impl State {
         self.pending.is_idle().then(|| self.last_used + self.idle_limit)
     }
 }
+
+/// Where two answers come one after the other, it is not for so long that none comes: our guess.
+const HELD_UP: Duration = Duration::from_millis(100);
 
 /// What was read at a time.
 #[derive(Debug, Default)]

@@ -497,6 +497,28 @@ async fn octets_that_never_become_a_message_are_no_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn that_an_old_question_has_held_up_others_is_seen_when_it_is_answered_first() {
+    let cases = [
+        // (why, which one is answered first, for how many milliseconds it has held up the other)
+        ("in order", 0, 300),
+        ("out of order", 1, 0),
+    ];
+    for (why, first, millis) in cases {
+        let mut lab = Lab::open();
+        let _asked = ["a.example.", "b.example."].map(|name| lab.ask(name));
+        let queries = [lab.read().await, lab.read().await];
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for index in [first, 1 - first] {
+            lab.write(&answer_to(&queries[index])).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+
+        let load = lab.connection.load(Instant::now()).unwrap();
+        assert_eq!(load.held_up_for, Duration::from_millis(millis), "{why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_idle_limit_that_a_server_grants_is_kept() {
     let mut lab = Lab::open();
     let asked = lab.ask("a.example.");

@@ -28,7 +28,21 @@ pub(in crate::upstream) enum Wanted {
 pub(super) struct Terms<'l> {
     pub(super) limits: &'l ConnectionLimits,
     pub(super) held_up_after: Duration,
+    /// Whether the server is known to answer out of order.
+    pub(super) is_unordered: bool,
     pub(super) now: Instant,
+}
+
+impl Terms<'_> {
+    /// Whether one question seems to hold up the others on a connection.
+    fn is_held_up(&self, load: Load) -> bool {
+        load.silence >= self.held_up_after && (!self.is_unordered || self.is_in_order(load))
+    }
+
+    /// Whether one has held up others on it, whatever the server did on other ones.
+    fn is_in_order(&self, load: Load) -> bool {
+        load.held_up_for >= self.held_up_after
+    }
 }
 
 /// Where a question goes.
@@ -58,14 +72,24 @@ impl Inner {
             }
             return self.place_on_new(terms, may_open);
         };
-        self.is_unordered |= self.connections.iter().any(|known| known.is_unordered());
-        let is_held_up = load.silence >= terms.held_up_after && !self.is_unordered;
+        self.heed_order(terms);
+        let is_held_up = Terms { is_unordered: self.is_unordered, ..terms }.is_held_up(load);
         // An old one goes when there is another one in its place.
         let is_wanted = load.is_old
             || ((is_crowded(load, limits) || is_held_up) && self.count_taking() < limits.max);
         let to_open = (is_wanted && may_add && !self.is_opening() && may_open().is_ok())
             .then(|| self.open(limits, now));
         Ok(Place { connection: best, to_open })
+    }
+
+    /// What the connections say about whether the server answers out of order: one where it does not is believed.
+    fn heed_order(&mut self, terms: Terms<'_>) {
+        let mut loads = self.connections.iter().filter_map(|known| known.load(terms.now));
+        if loads.any(|load| terms.is_in_order(load)) {
+            self.forget_unordered();
+        } else {
+            self.is_unordered |= self.connections.iter().any(|known| known.is_unordered());
+        }
     }
 
     /// For a question that connections were closed under: one after the other goes to another connection, of as many
@@ -97,11 +121,11 @@ impl Inner {
     /// The connection for the next question: open, not held up, not old, not crowded, and then the first one, so that
     /// questions that leave together leave in one record.
     fn best(&self, terms: Terms<'_>) -> Option<(Arc<Connection>, Load)> {
-        let Terms { limits, held_up_after, now } = terms;
+        let Terms { limits, now, .. } = terms;
         let loads = self.connections.iter().filter_map(|known| Some((known, known.load(now)?)));
         let with_room = loads.filter(|(_, load)| load.in_flight < limits.max_in_flight);
         let (connection, load) = with_room.min_by_key(|(_, load)| {
-            let is_held_up = load.silence >= held_up_after;
+            let is_held_up = terms.is_held_up(*load);
             let is_crowded = is_crowded(*load, limits);
             let in_flight = if is_held_up || is_crowded { load.in_flight } else { 0 };
             (!load.is_open, is_held_up, load.is_old, is_crowded, in_flight)
@@ -128,10 +152,21 @@ impl Inner {
             may_open()?;
             // Who still waits there asks again on the new one.
             self.connections.remove(index).end(&ExchangeError::ClosedAround);
+        } else if let Some(unwanted) = self.once_more(limits) {
+            return Ok(Place::on(unwanted));
         } else {
             may_open()?;
         }
         Ok(Place::on_new(self.open(limits, now)))
+    }
+
+    /// A connection that the server wants closed, where there are as many as there may be: one that is short of places must not
+    /// have to give us more of them while it has slow questions to answer.
+    fn once_more(&self, limits: &ConnectionLimits) -> Option<&Arc<Connection>> {
+        let is_full =
+            self.connections.iter().filter(|known| !known.is_ended()).count() >= limits.max;
+        let mut latest = self.connections.iter().rev().filter(|_| is_full);
+        latest.find(|known| known.take_once_more(limits.max_in_flight))
     }
 }
 
@@ -147,12 +182,12 @@ impl Place {
 
 impl Connection {
     /// Whether it can have the next question, and nothing else need be thought of: which is the rule.
-    fn is_good(&self, Terms { limits, held_up_after, now }: Terms<'_>) -> bool {
-        self.load(now).is_some_and(|load| {
+    fn is_good(&self, terms: Terms<'_>) -> bool {
+        self.load(terms.now).is_some_and(|load| {
             load.is_open
                 && !load.is_old
-                && load.silence < held_up_after
-                && !is_crowded(load, limits)
+                && !terms.is_held_up(load)
+                && !is_crowded(load, terms.limits)
         })
     }
 }

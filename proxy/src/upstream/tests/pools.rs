@@ -339,3 +339,58 @@ async fn a_slow_name_among_many_others_needs_no_connection_of_its_own() {
         assert_eq!(*before.get_or_insert(dials), dials, "asked every {pause} ms");
     }
 }
+
+/// Another one may stand behind the address by now.
+#[tokio::test(start_paused = true)]
+async fn a_slow_name_holds_up_few_others_where_a_server_has_come_to_take_questions_in_order() {
+    let network = pool(8, 512).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.script(|query| {
+        Reply::After(Duration::from_millis(if query.name.starts_with("slow") { 800 } else { 2 }), 0)
+    });
+    let slow = network.start("slow.example.");
+    network.ask_many(100, Duration::from_millis(40)).await;
+    assert!(slow.await.unwrap().result.is_ok());
+    server.answer_in_order();
+    server.close_connections();
+
+    let mut took = Vec::new();
+    for round in 0..20 {
+        let slow = network.start(format!("slow{round}.example."));
+        for asked in network.ask_many(24, Duration::from_millis(40)).await {
+            assert!(asked.result.is_ok(), "round {round}: {asked:?}");
+            took.push(asked.took);
+        }
+        assert!(slow.await.unwrap().result.is_ok(), "round {round}");
+    }
+
+    let late = took.iter().filter(|took| **took > Duration::from_millis(150)).count();
+    assert!(late <= 2, "one until it is seen, one until there is another connection: {took:?}");
+}
+
+/// It is short of places (RFC 7828 section 3.2.2), and should not have to give us more of them.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_every_connection_closed_has_no_more_than_allowed() {
+    for max in [1, 2] {
+        let network = pool(max, 512).warm().await;
+        let [server] = &network.servers[..] else { unreachable!() };
+        server.script(|query| {
+            let millis = if query.name.starts_with("slow") { 1000 } else { 2 };
+            Reply::After(Duration::from_millis(millis), 0)
+        });
+        server.grant(0);
+
+        let mut slow = Vec::new();
+        for index in 0..40 {
+            slow.push(network.start(format!("slow{index}.example.")));
+            for asked in network.ask_many(5, Duration::from_millis(10)).await {
+                assert!(asked.result.is_ok(), "max {max}: {asked:?}");
+            }
+            let open = network.known(0).series().connections.get();
+            assert!(open <= i64::try_from(max).unwrap(), "max {max}: {open} are open");
+        }
+        for slow in slow {
+            assert!(slow.await.unwrap().result.is_ok(), "max {max}");
+        }
+    }
+}
