@@ -138,6 +138,11 @@ impl Connection {
         true
     }
 
+    /// What was asked first of what has no answer, if somebody waits for that.
+    pub(super) fn oldest_request(&self) -> Option<Arc<Request>> {
+        self.state().pending.oldest_request().cloned()
+    }
+
     /// Whether it was begun then or later.
     pub(super) fn is_begun_since(&self, then: Instant) -> bool {
         self.begun >= then
@@ -167,6 +172,11 @@ impl Connection {
         let may_take = is_usable && state.pending.live() < max_in_flight;
         state.is_taking |= may_take;
         may_take
+    }
+
+    /// Ends every wait on it but that for the question that has waited longest.
+    pub(super) fn end_others(&self, error: &ExchangeError) {
+        self.state().pending.fail_others(error);
     }
 
     /// Ends the connection, and every wait on it.

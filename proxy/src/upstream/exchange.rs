@@ -294,6 +294,11 @@ impl Exchange {
         if !may_leave || !asked.is_behind_another() || !asked.connection().suspect() {
             return false;
         }
+        // Where there is no other one, to be asked twice only takes the server's time.
+        let next = self.server.connection(Wanted::Best, now);
+        if !next.is_ok_and(|next| !Arc::ptr_eq(&next, asked.connection())) {
+            return false;
+        }
         self.leaves += 1;
         self.ask_on_stream(now);
         true

@@ -201,6 +201,12 @@ impl Pending {
         self.questions.keys().copied().max_by_key(|id| self.age(*id))
     }
 
+    /// What was asked first of what has no answer, if somebody waits for that.
+    pub(super) fn oldest_request(&self) -> Option<&Arc<Request>> {
+        let oldest = self.questions.get(&self.oldest()?);
+        oldest.filter(|oldest| oldest.reply.is_some()).map(|oldest| &oldest.request)
+    }
+
     /// Whether there is no answer yet to a question that was taken in before this one, be it that nobody waits for it any more.
     pub(super) fn has_older_than(&self, id: u16) -> bool {
         self.questions.keys().any(|other| self.age(*other) > self.age(id))
@@ -222,6 +228,17 @@ impl Pending {
         }
     }
 
+    /// Ends every wait but that for the question that has waited longest; the answers may still come.
+    pub(super) fn fail_others(&mut self, error: &ExchangeError) {
+        let Some(oldest) = self.oldest() else { return };
+        for (id, waiting) in &mut self.questions {
+            if let Some(reply) = waiting.reply.take_if(|_| *id != oldest) {
+                let _ = reply.send(Err(error.clone()));
+                self.live -= 1;
+            }
+        }
+    }
+
     /// Ends every wait with this error, those first that have waited longest: a worker asks again in that order. A
     /// connection that was closed may have been closed because of one of the questions: most servers take them in order,
     /// so that is the first one. The last `unsent` ones have never left.
@@ -234,6 +251,10 @@ impl Pending {
             waiting.filter_map(|(id, waiting)| Some((id, waiting.reply?))).collect();
         waiting.sort_unstable_by_key(|(id, _)| Reverse(next.wrapping_sub(*id)));
         let sent = waiting.len().saturating_sub(unsent);
+        // Where we end it, the first one may be slow: the others do not have to wait behind it again.
+        if matches!(error, ExchangeError::ClosedAround) && sent > 1 {
+            waiting.rotate_left(1);
+        }
         for (place, (_, reply)) in waiting.into_iter().enumerate() {
             let error = match error {
                 _ if place >= sent => &ExchangeError::ClosedUnsent,

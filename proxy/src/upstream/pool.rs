@@ -22,12 +22,14 @@ use super::{
 mod cuts;
 mod idle;
 mod place;
+mod spared;
 
 pub(super) use place::Wanted;
 
 use cuts::Cuts;
 use idle::IdleEnds;
 use place::{Place, Terms};
+use spared::Spared;
 
 /// The connections of one server; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,7 @@ struct Inner {
     /// Whether it has answered us while older questions were out.
     is_overtaking: bool,
     cuts: Cuts,
+    spared: Spared,
 }
 
 impl Pool {
@@ -128,18 +131,23 @@ impl Pool {
     }
 
     /// The server has answered on one connection: those of `hailed` that are silent all the same are dead, and who waits there
-    /// asks again.
+    /// asks again. One may be alive all the same, and its first question slow: with the next one only the others ask again.
     pub(super) fn end_suspects(&self, hailed: &[Arc<Connection>]) {
         let mut inner = self.lock();
-        let is_dead = |known: &mut Arc<Connection>| {
+        let Inner { connections, spared, .. } = &mut *inner;
+        let is_silent = |known: &mut Arc<Connection>| {
             known.is_suspect() && hailed.iter().any(|hailed| Arc::ptr_eq(hailed, known))
         };
-        let suspects: Vec<_> = inner.connections.extract_if(.., is_dead).collect();
+        let silent = connections.extract_if(.., is_silent);
+        let (slow, suspects): (Vec<_>, Vec<_>) = silent.partition(|known| spared.has(known));
+        connections.extend(slow.iter().cloned());
+        suspects.iter().for_each(|dead| spared.add(dead));
         // Not even what was asked last was answered there, so an older question may have held it up.
         if suspects.iter().any(|dead| !dead.is_unordered()) {
             inner.forget_unordered();
         }
         drop(inner);
+        slow.iter().for_each(|connection| connection.end_others(&ExchangeError::ClosedAround));
         suspects.iter().for_each(|connection| connection.end(&ExchangeError::ClosedAround));
     }
 

@@ -142,16 +142,20 @@ impl Inner {
         may_open: impl FnOnce() -> Result<(), ExchangeError>,
     ) -> Result<Place, ExchangeError> {
         if self.count_taking() >= limits.max {
-            let mut known = self.connections.iter().enumerate();
-            let Some((index, suspect)) = known.find(|(_, known)| known.is_suspect()) else {
+            let suspects = || self.connections.iter().filter(|known| known.is_suspect());
+            let Some(first) = suspects().next() else {
                 return Err(ExchangeError::InFlight(limits.max_in_flight));
             };
-            if suspect.is_younger_than(SPARED, now) {
-                return Ok(Place::on(suspect));
-            }
+            // Where there is another one, the others need not wait for the end of a slow question.
+            let is_slow = |known: &Connection| limits.max > 1 && self.spared.has(known);
+            let mut dead =
+                suspects().filter(|known| !known.is_younger_than(SPARED, now) && !is_slow(known));
+            let Some(dead) = dead.next().cloned() else { return Ok(Place::on(first)) };
             may_open()?;
+            self.connections.retain(|known| !Arc::ptr_eq(known, &dead));
+            self.spared.add(&dead);
             // Who still waits there asks again on the new one.
-            self.connections.remove(index).end(&ExchangeError::ClosedAround);
+            dead.end(&ExchangeError::ClosedAround);
         } else if let Some(unwanted) = self.once_more(limits) {
             return Ok(Place::on(unwanted));
         } else {

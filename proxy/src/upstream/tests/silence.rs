@@ -308,3 +308,41 @@ async fn a_question_that_sticks_takes_no_other_with_it() {
         }
     }
 }
+
+/// Such as CoreDNS. That a question was asked once more shows whether its connection was dead; to end that one as well would
+/// have the server begin anew each time.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_questions_in_order_comes_to_the_end_of_slow_ones() {
+    for (max, slow_for) in [(2, 800), (2, 1900), (8, 1500)] {
+        let network =
+            Network::with(1, 0, |upstream, _| upstream.connections.max = max).warm().await;
+        let server = &network.servers[0];
+        server.answer_in_order();
+        server.script(move |query| {
+            Reply::After(Duration::from_millis(if is_slow(query) { slow_for } else { 2 }), 0)
+        });
+
+        let (mut slow, mut others) = (Vec::new(), Vec::new());
+        for round in 0..10 {
+            slow.push(network.start(format!("slow.{round}.example.")));
+            for other in 0..200 {
+                others.push(network.start(format!("{other}.{round}.example.")));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+
+        let why = format!("{max} connections, {slow_for} ms");
+        for slow in futures::future::join_all(slow).await {
+            let slow = slow.unwrap();
+            assert!(slow.result.is_ok(), "{why}: {slow:?}");
+            assert!(slow.took < Duration::from_millis(slow_for + 200), "{why}: {slow:?}");
+        }
+        for other in futures::future::join_all(others).await {
+            let other = other.unwrap();
+            assert!(other.result.is_ok(), "{why}: {other:?}");
+            assert!(other.took < Duration::from_millis(200), "{why}: {other:?}");
+        }
+        let asked = server.asked().iter().filter(|query| is_slow(query)).count();
+        assert!(asked <= 2 * 10, "{why}: {asked}");
+    }
+}
