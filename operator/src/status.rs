@@ -65,7 +65,7 @@ pub fn status(observed: &Observed<'_>, now: Timestamp) -> DnsProxyStatus {
         replicas: Some(workload.replicas.unwrap_or_default()),
         ready_replicas: Some(workload.ready_replicas.unwrap_or_default()),
         synced_replicas: i32::try_from(observed.synced().count()).ok(),
-        cluster_ips: observed.cluster_ips(),
+        cluster_ips: observed.cluster_ips().or_else(|| observed.cluster_ips_before()),
         dns_config: dns_config(observed),
         upstreams_ready: Some(upstreams::ready(&upstreams)),
         conditions: Some(conditions::all(observed, &upstreams, now)),
@@ -91,6 +91,11 @@ impl Observed<'_> {
     /// Those of them that have not said for a while what they run.
     fn silent(&self) -> impl Iterator<Item = &PodState> {
         self.ready().filter(|pod| pod.report.as_ref().is_some_and(|report| report.is_silent))
+    }
+
+    /// Those of the Service that there was: the next one gets them.
+    fn cluster_ips_before(&self) -> Option<Vec<String>> {
+        self.proxy.status.as_ref()?.cluster_ips.clone()
     }
 
     fn cluster_ips(&self) -> Option<Vec<String>> {

@@ -39,6 +39,11 @@ pub(crate) fn data(data: &RData) -> String {
             format!("{mname} {rname} {} {refresh} {retry} {expire} {}", it.serial, it.minimum)
         }
         RData::TXT(it) => it.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
+        RData::HINFO(it) => format!("{} {}", quoted(&it.cpu), quoted(&it.os)),
+        RData::NAPTR(it) => {
+            let texts = [&it.flags, &it.services, &it.regexp].map(|text| quoted(text)).join(" ");
+            format!("{} {} {texts} {}", it.order, it.preference, name(&it.replacement))
+        }
         RData::SVCB(it) => service(it),
         RData::HTTPS(it) => service(it),
         RData::Unknown { code, rdata } if u16::from(*code) == DNAME => {
@@ -84,7 +89,7 @@ pub(crate) fn name(name: &rr::Name) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::rr::rdata::{MX, NULL, PTR, SOA, SRV, TXT};
+    use hickory_proto::rr::rdata::{HINFO, MX, NAPTR, NULL, PTR, SOA, SRV, TXT};
 
     use super::*;
 
@@ -97,6 +102,17 @@ mod tests {
             (RData::PTR(PTR(unusual())), format!("PTR {text}")),
             (RData::MX(MX::new(5, unusual())), format!("MX 5 {text}")),
             (RData::SRV(SRV::new(1, 2, 3, unusual())), format!("SRV 1 2 3 {text}")),
+            (
+                RData::NAPTR(NAPTR::new(
+                    1,
+                    2,
+                    b"s"[..].into(),
+                    b"SIP+D2U"[..].into(),
+                    b"\"\\"[..].into(),
+                    unusual(),
+                )),
+                format!(r#"NAPTR 1 2 "s" "SIP+D2U" "\"\\" {text}"#),
+            ),
             (
                 RData::SOA(SOA::new(plain(), unusual(), 1, 2, 3, 4, 5)),
                 format!("SOA a.example. {text} 1 2 3 4 5"),
@@ -118,6 +134,7 @@ mod tests {
         };
         let text = TXT::from_bytes(vec![b"third floor", b"\"b\\\xfc"]);
         let cases = [
+            (RData::HINFO(HINFO::new("PC".into(), "Linux x".into())), r#"HINFO "PC" "Linux x""#),
             (RData::TXT(text), r#"TXT "third floor" "\"b\\\252""#),
             (unknown(65281, &[0xc0, 0x0c, 1, 2, 0xff]), r"TYPE65281 \# 5 c00c0102ff"),
             (unknown(39, b"\x01b\x07example\0"), "DNAME b.example."),

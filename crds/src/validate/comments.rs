@@ -6,7 +6,9 @@ use crate::v1alpha1::rule::Rule;
 pub(super) fn warn(rules: &[Rule], report: &mut Report) {
     for (rule_index, rule) in rules.iter().enumerate() {
         let records = rule.answer.iter().flat_map(|answer| &answer.records);
-        for (index, text) in records.enumerate().filter(|(_, text)| has_comment(text)) {
+        for (index, text) in
+            records.enumerate().filter(|(_, text)| has_text(text) && has_comment(text))
+        {
             let reason = "what stands behind `;` is a comment: if it belongs to the text, put that into quotes";
             report.add(
                 format!("spec.rules[{rule_index}].answer.records[{index}]"),
@@ -14,6 +16,16 @@ pub(super) fn warn(rules: &[Rule], report: &mut Report) {
             );
         }
     }
+}
+
+/// Whether it is of a type with texts, in which a semicolon is often meant as one.
+fn has_text(record: &str) -> bool {
+    // Before it stand a name, a TTL and a class at most.
+    record.split_ascii_whitespace().take(4).any(|word| {
+        ["TXT", "SPF", "CAA", "HINFO", "NAPTR", "SVCB", "HTTPS"]
+            .iter()
+            .any(|with_text| word.eq_ignore_ascii_case(with_text))
+    })
 }
 
 /// Whether a semicolon stands in it that is neither quoted nor escaped (RFC 1035 section 5.1).

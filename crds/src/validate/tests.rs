@@ -1062,7 +1062,7 @@ fn what_is_probably_not_meant_is_warned_of() {
         ),
         (
             "a text that ends where a comment begins",
-            r#"rules: [{name: r, match: {names: {exact: [a.example]}}, answer: {records: ['TXT v=DMARC1; p=none', 'TXT "v=DKIM1; k=rsa"', 'TXT a\;b']}}]"#
+            r#"rules: [{name: r, match: {names: {exact: [a.example]}}, answer: {records: ['TXT v=DMARC1; p=none', 'TXT "v=DKIM1; k=rsa"', 'TXT a\;b', '60 IN MX 1 mx.example. ; the first one']}}]"#
                 .into(),
             &["spec.rules[0].answer.records[0]: what stands behind `;` is a comment"],
         ),

@@ -113,6 +113,19 @@ fn pod(name: &str, hash: &str, state: &str, reason: Option<&str>) -> PodState {
 }
 
 #[test]
+fn the_address_of_a_service_that_is_gone_is_kept_for_the_next_one() {
+    let mut world = World::new();
+    let before = world.status();
+    assert!(before.cluster_ips.is_some());
+    world.proxy.status = Some(before.clone());
+    world.applied.service = None;
+
+    let gone = world.status();
+    assert_eq!(gone.cluster_ips, before.cluster_ips);
+    assert!(gone.dns_config.is_none(), "nobody answers there");
+}
+
+#[test]
 fn says_all_there_is_to_say() {
     insta::assert_yaml_snapshot!(World::new().status());
 }

@@ -147,9 +147,10 @@ impl Synth {
             return self.names(&format!("(?:{})", parts.join("|")));
         }
         let octets = self.first.to_be_bytes().into_iter().zip(self.last.to_be_bytes());
-        let octets = octets.map(|(first, last)| match first == last {
-            true => last.to_string(),
-            false => "[0-9]+".to_owned(),
+        let mut is_fixed = true;
+        let octets = octets.map(|(first, last)| {
+            is_fixed &= first == last;
+            if is_fixed { last.to_string() } else { "[0-9]+".to_owned() }
         });
         self.names(&octets.collect::<Vec<_>>().join("-"))
     }

@@ -390,6 +390,8 @@ fn a_range_of_addresses_is_made_names_of() {
     let many = Judged::of(&many.collect::<String>());
     assert_eq!(many.ask("i-10-2-3-4.lan AAAA"), "default, there");
     assert_eq!(many.ask("i-10-3-0-0.lan AAAA"), "default");
+    let long = Judged::of("synth-domain=lan,10.0.0.5,10.0.200.5");
+    assert_eq!(long.ask("10-0-7-9.lan AAAA"), "default, there");
 }
 
 /// The example of its manual.
