@@ -176,7 +176,20 @@ impl Connection {
 
     /// Ends every wait on it but that for the question that has waited longest.
     pub(super) fn end_others(&self, error: &ExchangeError) {
-        self.state().pending.fail_others(error);
+        let mut state = self.state();
+        state.pending.fail_others(error);
+        let is_worn = state.pending.is_worn();
+        drop(state);
+        if is_worn {
+            self.retire();
+        }
+    }
+
+    /// Ends the connection, on which nothing comes, and every wait on it. The first question may be a slow one, so it asks last:
+    /// the others do not have to wait behind it again.
+    pub(super) fn replace(&self) {
+        self.state().pending.put_first_last();
+        self.end(&ExchangeError::ClosedAround);
     }
 
     /// Ends the connection, and every wait on it.

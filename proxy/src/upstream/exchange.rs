@@ -313,6 +313,11 @@ impl Exchange {
         }
     }
 
+    /// Whether nothing comes on its connection.
+    pub(super) fn is_on_suspect(&self) -> bool {
+        self.connection().is_some_and(|connection| connection.is_suspect())
+    }
+
     /// The connection that it is on, if any.
     pub(super) fn connection(&self) -> Option<&Arc<Connection>> {
         match &self.way {

@@ -44,6 +44,8 @@ pub(super) struct Pending {
     questions: HashMap<u16, Waiting, FixedState>,
     live: usize,
     max_live: usize,
+    /// Whether the question that has waited longest is the last one to be told of the end.
+    is_first_last: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl Pending {
             questions,
             live: 0,
             max_live: max_live.min(MAX_IN_FLIGHT),
+            is_first_last: false,
         }
     }
 
@@ -228,6 +231,11 @@ impl Pending {
         }
     }
 
+    /// At the end, the question that has waited longest is told last.
+    pub(super) fn put_first_last(&mut self) {
+        self.is_first_last = true;
+    }
+
     /// Ends every wait but that for the question that has waited longest; the answers may still come.
     pub(super) fn fail_others(&mut self, error: &ExchangeError) {
         let Some(oldest) = self.oldest() else { return };
@@ -251,9 +259,10 @@ impl Pending {
             waiting.filter_map(|(id, waiting)| Some((id, waiting.reply?))).collect();
         waiting.sort_unstable_by_key(|(id, _)| Reverse(next.wrapping_sub(*id)));
         let sent = waiting.len().saturating_sub(unsent);
-        // Where we end it, the first one may be slow: the others do not have to wait behind it again.
-        if matches!(error, ExchangeError::ClosedAround) && sent > 1 {
-            waiting.rotate_left(1);
+        if self.is_first_last
+            && let Some(sent) = waiting.get_mut(..sent).filter(|sent| !sent.is_empty())
+        {
+            sent.rotate_left(1);
         }
         for (place, (_, reply)) in waiting.into_iter().enumerate() {
             let error = match error {

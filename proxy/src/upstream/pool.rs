@@ -133,22 +133,24 @@ impl Pool {
     /// The server has answered on one connection: those of `hailed` that are silent all the same are dead, and who waits there
     /// asks again. One may be alive all the same, and its first question slow: with the next one only the others ask again.
     pub(super) fn end_suspects(&self, hailed: &[Arc<Connection>]) {
+        let (now, is_unordered) = (Instant::now(), self.seems_unordered());
         let mut inner = self.lock();
         let Inner { connections, spared, .. } = &mut *inner;
         let is_silent = |known: &mut Arc<Connection>| {
             known.is_suspect() && hailed.iter().any(|hailed| Arc::ptr_eq(hailed, known))
         };
         let silent = connections.extract_if(.., is_silent);
-        let (slow, suspects): (Vec<_>, Vec<_>) = silent.partition(|known| spared.has(known));
+        let is_slow = |known: &Arc<Connection>| !is_unordered && spared.has(known, now);
+        let (slow, suspects): (Vec<_>, Vec<_>) = silent.partition(is_slow);
         connections.extend(slow.iter().cloned());
-        suspects.iter().for_each(|dead| spared.add(dead));
+        suspects.iter().for_each(|dead| spared.add(dead, now));
         // Not even what was asked last was answered there, so an older question may have held it up.
         if suspects.iter().any(|dead| !dead.is_unordered()) {
             inner.forget_unordered();
         }
         drop(inner);
         slow.iter().for_each(|connection| connection.end_others(&ExchangeError::ClosedAround));
-        suspects.iter().for_each(|connection| connection.end(&ExchangeError::ClosedAround));
+        suspects.iter().for_each(|connection| connection.replace());
     }
 
     /// Whether there is no open connection, and one has been in the making for so long.

@@ -146,16 +146,19 @@ impl Inner {
             let Some(first) = suspects().next() else {
                 return Err(ExchangeError::InFlight(limits.max_in_flight));
             };
-            // Where there is another one, the others need not wait for the end of a slow question.
-            let is_slow = |known: &Connection| limits.max > 1 && self.spared.has(known);
-            let mut dead =
-                suspects().filter(|known| !known.is_younger_than(SPARED, now) && !is_slow(known));
+            // A slow question has longer to come to its end.
+            let least_age = |known: &Connection| match limits.max > 1 && self.spared.has(known, now)
+            {
+                true => 2 * SPARED,
+                false => SPARED,
+            };
+            let mut dead = suspects().filter(|known| !known.is_younger_than(least_age(known), now));
             let Some(dead) = dead.next().cloned() else { return Ok(Place::on(first)) };
             may_open()?;
             self.connections.retain(|known| !Arc::ptr_eq(known, &dead));
-            self.spared.add(&dead);
+            self.spared.add(&dead, now);
             // Who still waits there asks again on the new one.
-            dead.end(&ExchangeError::ClosedAround);
+            dead.replace();
         } else if let Some(unwanted) = self.once_more(limits) {
             return Ok(Place::on(unwanted));
         } else {

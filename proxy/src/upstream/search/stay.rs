@@ -20,7 +20,7 @@ impl Search<'_> {
     /// may have been lost, or the answer be stuck behind another one.
     pub(super) fn stay(&mut self, index: usize, exchange: Exchange, now: Instant) {
         let Some(attempt) = self.tries.get_mut(index) else { return };
-        let is_unheard = exchange.is_unheard();
+        let is_unheard = exchange.is_unheard() || exchange.is_on_suspect();
         attempt.exchange = Some(exchange);
         attempt.next = Step::Stay;
         let server = attempt.server;
