@@ -1,5 +1,7 @@
 //! A server that says nothing: nobody waits for it, and nobody is misled by a slow name.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 /// How long a silence is no reason for anything, with some time for an answer after it.
@@ -345,4 +347,24 @@ async fn a_server_that_takes_questions_in_order_comes_to_the_end_of_slow_ones() 
         let asked = server.asked().iter().filter(|query| is_slow(query)).count();
         assert!(asked <= 2 * 10, "{why}: {asked}");
     }
+}
+
+/// As where a path has forgotten several connections: that the first one was replaced is no reason to wait for the second one.
+#[tokio::test(start_paused = true)]
+async fn a_question_whose_next_connection_is_dead_as_well_is_answered() {
+    let network = Network::of(1).warm().await;
+    let server = &network.servers[0];
+    let times = AtomicUsize::new(0);
+    server.script(move |query| {
+        let is_dead = query.name.starts_with("bad") && times.fetch_add(1, Ordering::Relaxed) < 2;
+        if is_dead { Reply::Stuck } else { Reply::After(Duration::from_millis(5), 0) }
+    });
+
+    let bad = network.start("bad.example.");
+    for other in network.ask_many(400, Duration::from_millis(10)).await {
+        assert!(other.is_by(server), "{other:?}");
+    }
+
+    let bad = bad.await.unwrap();
+    assert!(bad.is_by(server) && bad.took < Duration::from_millis(2500), "{bad:?}");
 }
