@@ -6,10 +6,11 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-ENV RUSTFLAGS="-C target-feature=+crt-static"
+ENV RUSTFLAGS="-C target-feature=+crt-static -C profile-use=/src/proxy/pgo.profdata"
 # Naming the target keeps the static flag away from build scripts and macros, which cannot be linked so.
 RUN target=$(uname -m)-unknown-linux-gnu \
- && cargo build --release --locked --target "$target" -p dnsproxy -p dnsproxy-operator \
+ && cargo build --release --locked --target "$target" -p dnsproxy \
+ && cargo build --release --locked --target "$target" -p dnsproxy-operator \
  && mkdir /out && cp "target/$target/release/dnsproxy" "target/$target/release/dnsproxy-operator" /out/
 
 FROM scratch AS dnsproxy-operator

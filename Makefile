@@ -11,7 +11,11 @@ CHART := charts/dnsproxy-operator
 TRIPLE := $(shell uname -m)-unknown-linux-gnu
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 # Naming the target keeps the static flag away from build scripts and macros, which cannot be linked so.
-STATIC_BUILD := RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(TRIPLE)
+STATIC := -C target-feature=+crt-static
+# The compiler is told which code is hot (`make profile`). What it was told of code that has changed since it leaves aside.
+PROFILE := $(CURDIR)/proxy/pgo.profdata
+STATIC_BUILD := RUSTFLAGS="$(STATIC) -C profile-use=$(PROFILE)" cargo build --release --locked --target $(TRIPLE)
+COUNTING := $(or $(CARGO_TARGET_DIR),target)/counting
 # What measures must not be slow itself; what it depends on is optimised in any profile, and shared with `check`.
 BENCH_BUILD := cargo build --quiet --locked --workspace --example load --example responder --example forwarder --example verify \
   --config profile.dev.package.dnsproxy-tests.opt-level=3 --config profile.dev.package.dnsproxy-tests.debug-assertions=false
@@ -36,7 +40,7 @@ cluster-down: ## Take the cluster down; nothing of it is left
 	@$(CLUSTER_TOOLS)/down.sh
 
 ##@ Work on it
-.PHONY: check test e2e bench generate images
+.PHONY: check test e2e bench profile generate images
 check: ## Format, lints, unit and integration tests: minutes
 	@$(CLUSTER_TOOLS)/require.sh test
 	@! command -v go >/dev/null || $(CLUSTER_TOOLS)/build.sh coredns
@@ -60,13 +64,22 @@ bench: ## Compare with unbound, dnsdist, dnsmasq and CoreDNS on this machine (ro
 	@$(BENCH_BUILD)
 	@tests/bench/run.sh $(ARGS)
 
+profile: ## Count which code is hot, for the release builds (root; after large changes, and after each new compiler)
+	@$(CLUSTER_TOOLS)/require.sh bench
+	@rustup component add llvm-tools
+	@RUSTFLAGS="$(STATIC) -C profile-generate" cargo build --release --locked --target $(TRIPLE) --target-dir $(COUNTING) -p dnsproxy
+	@$(BENCH_BUILD)
+	@BIN=$(COUNTING)/$(TRIPLE)/release/dnsproxy tests/bench/run.sh profile
+
 generate: ## Write the files that are made from the code
 	@cargo run --quiet --locked -p dnsproxy-operator -- crd > crds/.new || { rm crds/.new; exit 1; }
 	@for file in $(GENERATED); do cp crds/.new $$file; done; rm crds/.new
 
 images: ## The container images, as archives and (where a Docker engine runs) in Docker
 	@$(CLUSTER_TOOLS)/require.sh build
-	@$(STATIC_BUILD) -p dnsproxy -p dnsproxy-operator
+	@# One by one: with the features of both, the proxy's dependencies would not be the ones that were profiled.
+	@$(STATIC_BUILD) -p dnsproxy
+	@$(STATIC_BUILD) -p dnsproxy-operator
 	@$(CLUSTER_TOOLS)/images/build.sh dnsproxy dnsproxy-operator
 	@! docker info >/dev/null 2>&1 \
 	  || for image in dnsproxy dnsproxy-operator; do docker load --input $(CLUSTER_TOOLS)/.build/images/$$image.tar; done

@@ -8,13 +8,14 @@
 #   run.sh rules [--rounds N] [--seconds S] [--rate R] [--only ...]             what rules cost that match nothing
 #   run.sh workers [--rounds N] [--seconds S] [--rate R]                        what a second worker adds
 #   run.sh fault [--rounds N] [--rate R] [--only NAME[,NAME]]                   one of two upstreams fails under load
+#   run.sh profile                                                              which code is hot: for make profile alone
 #   run.sh                                                                      all of them in turn
 #
 #   BIN=FILE        to measure another dnsproxy than the one that `make bench` builds
 #   PEERS=installed the peers that are installed, instead of the newest ones in a folder of their own
 #   --keep          the results also go to results/, as the project's own
 #
-# The servers: dnsproxy dnsproxy-uncached dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns dnsmasq; responder and forwarder are none.
+# The servers: dnsproxy dnsproxy-uncached dnsproxy-unpadded dnsdist dnsdist-cached unbound unbound-unpadded coredns dnsmasq; responder and forwarder are none.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 
@@ -44,7 +45,7 @@ read_arguments() {
   SCENARIO= ROUNDS= SECONDS_EACH= RATE= COUNT= ONLY= keep= scenarios=
   while [ $# -gt 0 ]; do
     case $1 in
-      hit | miss | memory | fault | check | rules | workers) scenarios+=" $1" ;;
+      hit | miss | memory | fault | check | rules | workers | profile) scenarios+=" $1" ;;
       --keep) keep=yes ;;
       --rounds | --seconds | --rate | --count | --only) [ $# -gt 1 ] || usage; set_option "$1" "$2"; shift ;;
       *) usage ;;
