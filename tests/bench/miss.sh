@@ -1,7 +1,7 @@
 # Every query has a name that was never asked before, so it goes through the server, over TLS to an upstream that answers at once,
 # and back. Sourced by inside.sh.
 
-ROWS="forwarder dnsproxy dnsproxy-uncached dnsproxy-unpadded dnsdist unbound unbound-unpadded coredns"
+ROWS="forwarder dnsproxy dnsproxy-uncached dnsproxy-unpadded dnsdist dnsdist-cached unbound unbound-unpadded coredns"
 UPSTREAM=${UPSTREAMS[0]}
 ROUNDS=${ROUNDS:-5}
 SECONDS_EACH=${SECONDS_EACH:-5}
