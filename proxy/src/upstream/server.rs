@@ -185,9 +185,9 @@ impl Server {
     }
 
     /// How long after a question another server may be asked for a faster answer; `None` while too little is
-    /// known.
+    /// known. Not after a silence would be suspect, which is looked into next.
     pub(super) fn hedge_after(&self) -> Option<Duration> {
-        self.core.latency.p95().map(|p95| p95.max(LEAST_DELAY))
+        self.core.latency.p95().map(|p95| p95.max(LEAST_DELAY).min(self.patience()))
     }
 
     /// How long after a question a silence is suspect: long enough that it is not mere bad luck, and short

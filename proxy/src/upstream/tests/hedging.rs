@@ -74,3 +74,24 @@ async fn a_server_alone_or_one_that_nobody_is_connected_to_is_no_hedge() {
         assert_eq!(count(&network, "hedges_total"), 0);
     }
 }
+
+/// Else nobody would notice before the time of its questions is over that a connection is dead.
+#[tokio::test(start_paused = true)]
+async fn a_silence_is_noticed_in_time_where_answers_are_late_only_after_it() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.answer_after(1700);
+    let usual: Vec<_> = (0..64).map(|it| network.start(format!("{it}.example."))).collect();
+    for one in usual {
+        assert!(one.await.unwrap().is_by(server));
+    }
+    server.answer_after(5);
+    server.close_connections();
+    // Until there is another one, and nobody looks after the server any more.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+
+    server.kill_connections();
+    let asked = network.ask("www.example.").await;
+
+    assert!(asked.is_by(server) && asked.took < Duration::from_millis(1200), "{asked:?}");
+}
