@@ -115,8 +115,20 @@ impl Connection {
     }
 
     /// Whether it takes questions, or would if it were not suspect.
+    #[cfg(test)]
     pub(super) fn is_taking(&self) -> bool {
         self.state().is_taking
+    }
+
+    /// Whether it takes questions, or would if it were not suspect; or has some left where the server has asked for its end.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.state().is_in_use()
+    }
+
+    /// The same, and it was silent for too long.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        let state = self.state();
+        state.is_in_use() && state.is_suspect
     }
 
     /// Whether it was silent for too long.
@@ -166,9 +178,9 @@ impl Connection {
 
     /// Takes questions again though the server has asked for its end, until it does so once more. Tells whether it does: it has
     /// to wait for answers anyhow, and room for more.
-    pub(super) fn take_once_more(&self, max_in_flight: usize) -> bool {
+    pub(super) fn take_once_more(&self, max_in_flight: usize, is_suspect: bool) -> bool {
         let mut state = self.state();
-        let is_usable = state.is_unwanted() && !state.is_suspect && !state.pending.is_idle();
+        let is_usable = state.is_left_to_us() && state.is_suspect == is_suspect;
         let may_take = is_usable && state.pending.live() < max_in_flight;
         state.is_taking |= may_take;
         may_take

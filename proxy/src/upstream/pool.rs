@@ -219,7 +219,7 @@ impl Inner {
 
     /// The same within the limit, and for the first one as well.
     fn may_grow(&self, limits: &ConnectionLimits, now: Instant) -> bool {
-        (self.connections.is_empty() || self.may_add(now)) && self.count_taking() < limits.max
+        (self.connections.is_empty() || self.may_add(now)) && self.count_in_use() < limits.max
     }
 
     fn has_open(&self, now: Instant) -> bool {
@@ -230,8 +230,8 @@ impl Inner {
         self.connections.iter().any(|known| known.is_connecting())
     }
 
-    fn count_taking(&self) -> usize {
-        self.connections.iter().filter(|known| known.is_taking()).count()
+    fn count_in_use(&self) -> usize {
+        self.connections.iter().filter(|known| known.is_in_use()).count()
     }
 
     fn open(&mut self, limits: &ConnectionLimits, now: Instant) -> Arc<Connection> {

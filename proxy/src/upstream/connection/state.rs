@@ -142,9 +142,14 @@ impl State {
         self.outgoing = Vec::new();
     }
 
-    /// Whether it is open, and the server has asked for its end.
-    pub(super) fn is_unwanted(&self) -> bool {
-        self.is_unwanted && matches!(self.phase, Phase::Open { .. })
+    /// Whether it takes questions, or would if it were not suspect, or is left to us for those that it has.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.is_taking || self.is_left_to_us()
+    }
+
+    /// Whether it is open though the server has asked for its end, for the questions that it has.
+    pub(super) fn is_left_to_us(&self) -> bool {
+        self.is_unwanted && matches!(self.phase, Phase::Open { .. }) && !self.pending.is_idle()
     }
 
     /// What its end says about how many answers the server gives on a connection.

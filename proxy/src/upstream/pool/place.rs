@@ -76,7 +76,7 @@ impl Inner {
         let is_held_up = Terms { is_unordered: self.is_unordered, ..terms }.is_held_up(load);
         // An old one goes when there is another one in its place.
         let is_wanted = load.is_old
-            || ((is_crowded(load, limits) || is_held_up) && self.count_taking() < limits.max);
+            || ((is_crowded(load, limits) || is_held_up) && self.count_in_use() < limits.max);
         let to_open = (is_wanted && may_add && !self.is_opening() && may_open().is_ok())
             .then(|| self.open(limits, now));
         Ok(Place { connection: best, to_open })
@@ -141,39 +141,38 @@ impl Inner {
         Terms { limits, now, .. }: Terms<'_>,
         may_open: impl FnOnce() -> Result<(), ExchangeError>,
     ) -> Result<Place, ExchangeError> {
-        if self.count_taking() >= limits.max {
-            let suspects = || self.connections.iter().filter(|known| known.is_suspect());
-            let Some(first) = suspects().next() else {
-                return Err(ExchangeError::InFlight(limits.max_in_flight));
-            };
-            // A slow question has longer to come to its end.
-            let least_age = |known: &Connection| match limits.max > 1 && self.spared.has(known, now)
-            {
-                true => 2 * SPARED,
-                false => SPARED,
-            };
-            let mut dead = suspects().filter(|known| !known.is_younger_than(least_age(known), now));
-            let Some(dead) = dead.next().cloned() else { return Ok(Place::on(first)) };
+        if self.count_in_use() < limits.max {
             may_open()?;
-            self.connections.retain(|known| !Arc::ptr_eq(known, &dead));
-            self.spared.add(&dead, now);
-            // Who still waits there asks again on the new one.
-            dead.replace();
-        } else if let Some(unwanted) = self.once_more(limits) {
-            return Ok(Place::on(unwanted));
-        } else {
-            may_open()?;
+            return Ok(Place::on_new(self.open(limits, now)));
         }
+        if let Some(unwanted) = self.once_more(limits, false) {
+            return Ok(Place::on(unwanted));
+        }
+        let suspects = || self.connections.iter().filter(|known| known.is_in_doubt());
+        // A slow question has longer to come to its end.
+        let least_age = |known: &Connection| match limits.max > 1 && self.spared.has(known, now) {
+            true => 2 * SPARED,
+            false => SPARED,
+        };
+        let mut dead = suspects().filter(|known| !known.is_younger_than(least_age(known), now));
+        let Some(dead) = dead.next().cloned() else {
+            let first = suspects().find(|known| known.is_suspect());
+            let first = first.or_else(|| self.once_more(limits, true));
+            return first.map(Place::on).ok_or(ExchangeError::InFlight(limits.max_in_flight));
+        };
+        may_open()?;
+        self.connections.retain(|known| !Arc::ptr_eq(known, &dead));
+        self.spared.add(&dead, now);
+        // Who still waits there asks again on the new one.
+        dead.replace();
         Ok(Place::on_new(self.open(limits, now)))
     }
 
     /// A connection that the server wants closed, where there are as many as there may be: one that is short of places must not
     /// have to give us more of them while it has slow questions to answer.
-    fn once_more(&self, limits: &ConnectionLimits) -> Option<&Arc<Connection>> {
-        let is_full =
-            self.connections.iter().filter(|known| !known.is_ended()).count() >= limits.max;
-        let mut latest = self.connections.iter().rev().filter(|_| is_full);
-        latest.find(|known| known.take_once_more(limits.max_in_flight))
+    fn once_more(&self, limits: &ConnectionLimits, is_suspect: bool) -> Option<&Arc<Connection>> {
+        let mut latest = self.connections.iter().rev();
+        latest.find(|known| known.take_once_more(limits.max_in_flight, is_suspect))
     }
 }
 

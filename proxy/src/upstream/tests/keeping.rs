@@ -166,3 +166,31 @@ async fn who_is_no_longer_wanted_is_left_alone() {
 
     assert!(servers.iter().all(|server| server.dials().len() == 1));
 }
+
+/// However many names keep a connection that is to be closed: each question after them would have had one more.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_every_connection_closed_has_no_more_for_names_that_are_never_answered()
+{
+    for max in [1, 2, 4] {
+        let network = Network::with(1, 0, |upstream, _| upstream.connections.max = max);
+        let network = network.warm().await;
+        let [server] = &network.servers[..] else { unreachable!() };
+        server.script(|query| match query.name.starts_with("never") {
+            true => Reply::Never,
+            false => Reply::After(Duration::from_millis(5), 0),
+        });
+        server.grant(0);
+
+        for index in 0..100 {
+            drop(network.start(format!("never{index}.example.")));
+            for asked in network.ask_many(2, Duration::from_millis(10)).await {
+                assert!(asked.result.is_ok(), "max {max}: {asked:?}");
+            }
+            // Until nothing has come for long.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            let open = network.known(0).series().connections.get();
+            assert!(open <= i64::try_from(max).unwrap(), "max {max}: {open} are open");
+        }
+        assert!(server.dials().len() < 200, "max {max}: {}", server.dials().len());
+    }
+}
