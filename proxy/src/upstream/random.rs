@@ -26,10 +26,44 @@ pub(super) fn below(count: usize) -> usize {
 
 /// So many octets that nobody can guess.
 pub(super) fn octets<const LEN: usize>() -> [u8; LEN] {
+    #[cfg(test)]
+    if let Some(octets) = seeded::octets() {
+        return octets;
+    }
     let mut octets = [0; LEN];
     // It fails only where no randomness exists at all; TLS would not work there either.
     if rand::fill(&mut octets).is_err() {
         tracing::error!("the system gives no random numbers");
     }
     octets
+}
+
+/// Numbers for tests that are to take the same course each time.
+#[cfg(test)]
+pub(super) mod seeded {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STATE: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// From now on all numbers of this thread follow from the seed.
+    pub(in crate::upstream) fn start(seed: u64) {
+        STATE.set(Some(seed));
+    }
+
+    pub(super) fn octets<const LEN: usize>() -> Option<[u8; LEN]> {
+        let mut state = STATE.get()?;
+        let octets = std::array::from_fn(|_| step(&mut state).to_le_bytes()[3]);
+        STATE.set(Some(state));
+        Some(octets)
+    }
+
+    /// The next number of SplitMix64.
+    pub(in crate::upstream) fn step(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
 }

@@ -138,6 +138,17 @@ impl LabServer {
         Self { address, state: Arc::new(Mutex::new(state)) }
     }
 
+    /// From now on it is as servers are unless they are told otherwise; what became of its connections stays.
+    pub(crate) fn be_as_usual(&self) {
+        let usual = Self::new(self.address);
+        let mut usual = usual.state();
+        let mut state = self.state();
+        state.door = usual.door;
+        state.script = Arc::clone(&usual.script);
+        (state.idle, state.is_in_order) = (usual.idle, usual.is_in_order);
+        (state.answers, state.grant) = (usual.answers, usual.grant.take());
+    }
+
     /// From now on connections are closed on which nothing is asked for so long.
     pub(crate) fn close_when_idle_for(&self, idle: Duration) {
         self.state().idle = idle;
