@@ -333,7 +333,11 @@ impl Exchange {
             Way::Stream(asked) => asked.could_be_answered_from(),
             Way::Datagram(_) | Way::Failed(_) => Some(self.started),
         };
-        from.map_or(self.started + limits.connect + limits.query, |from| from + limits.query)
+        let begun = self.started + limits.connect;
+        // One from which nothing comes has no longer because the question moves on from connection to connection.
+        let is_silent = self.server.health().is_silent_since(self.started);
+        let from = self.first_end.filter(|_| is_silent).or(from);
+        from.unwrap_or(begun) + limits.query
     }
 
     fn ask(&mut self, now: Instant) {
