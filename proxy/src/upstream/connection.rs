@@ -125,12 +125,6 @@ impl Connection {
         self.state().is_in_use()
     }
 
-    /// The same, and it was silent for too long.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        let state = self.state();
-        state.is_in_use() && state.is_suspect
-    }
-
     /// Whether it was silent for too long.
     pub(super) fn is_suspect(&self) -> bool {
         let state = self.state();
@@ -180,7 +174,7 @@ impl Connection {
     /// to wait for answers anyhow, and room for more.
     pub(super) fn take_once_more(&self, max_in_flight: usize, is_suspect: bool) -> bool {
         let mut state = self.state();
-        let is_usable = state.is_left_to_us() && state.is_suspect == is_suspect;
+        let is_usable = state.is_left_to_us() && !state.is_taking && state.is_suspect == is_suspect;
         let may_take = is_usable && state.pending.live() < max_in_flight;
         state.is_taking |= may_take;
         may_take

@@ -336,7 +336,7 @@ impl Exchange {
         let begun = self.started + limits.connect;
         // One from which nothing comes has no longer because the question moves on from connection to connection.
         let is_silent = self.server.health().is_silent_since(self.started);
-        let from = self.first_end.filter(|_| is_silent).or(from);
+        let from = self.first_end.filter(|_| is_silent && self.ends > 1).or(from);
         from.unwrap_or(begun) + limits.query
     }
 

@@ -187,7 +187,10 @@ impl Server {
     /// How long after a question another server may be asked for a faster answer; `None` while too little is
     /// known. Not after a silence would be suspect, which is looked into next.
     pub(super) fn hedge_after(&self) -> Option<Duration> {
-        self.core.latency.p95().map(|p95| p95.max(LEAST_DELAY).min(self.patience()))
+        let latency = &self.core.latency;
+        // Where half of the answers take longer, such a silence is the rule.
+        let latest = self.patience().max(latency.p50().unwrap_or_default());
+        latency.p95().map(|p95| p95.max(LEAST_DELAY).min(latest))
     }
 
     /// How long after a question a silence is suspect: long enough that it is not mere bad luck, and short

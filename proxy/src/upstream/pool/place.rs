@@ -148,7 +148,7 @@ impl Inner {
         if let Some(unwanted) = self.once_more(limits, false) {
             return Ok(Place::on(unwanted));
         }
-        let suspects = || self.connections.iter().filter(|known| known.is_in_doubt());
+        let suspects = || self.connections.iter().filter(|known| known.is_suspect());
         // A slow question has longer to come to its end.
         let least_age = |known: &Connection| match limits.max > 1 && self.spared.has(known, now) {
             true => 2 * SPARED,
@@ -156,8 +156,7 @@ impl Inner {
         };
         let mut dead = suspects().filter(|known| !known.is_younger_than(least_age(known), now));
         let Some(dead) = dead.next().cloned() else {
-            let first = suspects().find(|known| known.is_suspect());
-            let first = first.or_else(|| self.once_more(limits, true));
+            let first = self.once_more(limits, true).or_else(|| suspects().next());
             return first.map(Place::on).ok_or(ExchangeError::InFlight(limits.max_in_flight));
         };
         may_open()?;

@@ -194,3 +194,31 @@ async fn a_server_that_wants_every_connection_closed_has_no_more_for_names_that_
         assert!(server.dials().len() < 200, "max {max}: {}", server.dials().len());
     }
 }
+
+/// Its connections are silent between the quick ones, and alive: with them the slow ones would go.
+#[tokio::test(start_paused = true)]
+async fn slow_names_come_to_their_end_where_a_server_wants_every_connection_closed() {
+    for (max, pause) in [(1, 300), (2, 120)] {
+        let network = Network::with(1, 0, |upstream, _| upstream.connections.max = max);
+        let network = network.warm().await;
+        let [server] = &network.servers[..] else { unreachable!() };
+        server.script(|query| {
+            let millis = if query.name.starts_with("slow") { 1800 } else { 5 };
+            Reply::After(Duration::from_millis(millis), 0)
+        });
+        network.ask_many(40, Duration::from_millis(10)).await;
+        server.grant(0);
+
+        let mut slow = Vec::new();
+        for index in 0..6 {
+            slow.push(network.start(format!("slow{index}.example.")));
+            network.ask_many(5, Duration::from_millis(pause)).await;
+        }
+
+        for one in slow {
+            let asked = one.await.unwrap();
+            let is_in_time = asked.took < Duration::from_secs(2);
+            assert!(asked.is_by(server) && is_in_time, "max {max}: {asked:?}");
+        }
+    }
+}

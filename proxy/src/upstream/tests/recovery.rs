@@ -373,3 +373,24 @@ async fn the_refusal_to_give_a_forged_answer_does_not_make_a_server_slower() {
     }
     assert!(server.latency().expected(now) > usual, "it gives nothing else");
 }
+
+/// The time until it takes connections is none in which it is silent.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_started_again_has_as_long_for_its_first_answers_as_for_others() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    network.ask_many(40, Duration::from_millis(10)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.reply(Reply::Never);
+    let asked = [network.start("a.example."), network.start("b.example.")];
+    tokio::time::sleep(Duration::from_millis(20)).await;
+
+    server.door(Door::OpensAfter(Duration::from_millis(900)));
+    server.answer_after(1300);
+    server.close_connections();
+
+    for one in asked {
+        let asked = one.await.unwrap();
+        assert!(asked.is_by(server), "{asked:?}");
+    }
+}

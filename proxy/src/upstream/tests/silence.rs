@@ -368,3 +368,23 @@ async fn a_question_whose_next_connection_is_dead_as_well_is_answered() {
     let bad = bad.await.unwrap();
     assert!(bad.is_by(server) && bad.took < Duration::from_millis(2500), "{bad:?}");
 }
+
+/// To look after it costs it the time for another question.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_always_takes_more_than_half_of_the_time_is_not_taken_for_silent() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.answer_after(1300);
+    let usual: Vec<_> = (0..96).map(|it| network.start(format!("{it}.example."))).collect();
+    for one in usual {
+        assert!(one.await.unwrap().is_by(server));
+    }
+    server.answer_in_order();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
+    for index in 0..10 {
+        let asked = network.ask(format!("www{index}.example.")).await;
+        assert!(asked.is_by(server), "{asked:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
