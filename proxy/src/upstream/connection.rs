@@ -80,6 +80,19 @@ impl Connection {
         Ok(Asked { connection: Arc::clone(self), id: Some(id), sent: now, answer })
     }
 
+    /// Asks whether it is alive: to those who wait, that an answer comes says nothing.
+    pub(super) fn check(
+        self: &Arc<Self>,
+        request: &Arc<Request>,
+        edns: Option<RequestEdns>,
+        now: Instant,
+    ) -> Result<Asked, ExchangeError> {
+        let (reply, answer) = oneshot::channel();
+        let id = self.state().check(request, edns, reply, now)?;
+        self.wake.wake();
+        Ok(Asked { connection: Arc::clone(self), id: Some(id), sent: now, answer })
+    }
+
     /// What it is to somebody who looks for a connection; `None` when it takes no more questions.
     pub(super) fn load(&self, now: Instant) -> Option<Load> {
         let state = self.state();
@@ -120,7 +133,8 @@ impl Connection {
         self.state().is_taking
     }
 
-    /// Whether it takes questions, or would if it were not suspect; or has some left where the server has asked for its end.
+    /// Whether it takes questions, or would if it were not suspect and somebody waited; or has some left where the server has
+    /// asked for its end.
     pub(super) fn is_in_use(&self) -> bool {
         self.state().is_in_use()
     }
@@ -129,6 +143,22 @@ impl Connection {
     pub(super) fn is_suspect(&self) -> bool {
         let state = self.state();
         state.is_taking && state.is_suspect
+    }
+
+    /// Whether it was when it ended.
+    pub(super) fn was_suspect(&self) -> bool {
+        self.state().is_suspect
+    }
+
+    /// Whether nothing has come for so long since the server was asked, or nobody waits.
+    pub(super) fn is_silent_for(&self, patience: Duration, now: Instant) -> bool {
+        let state = self.state();
+        state.pending.is_idle() || state.silence(now) >= patience
+    }
+
+    /// Whether nothing has come for so long while somebody waits, nobody suspects it, and it was not checked for `pause`.
+    pub(super) fn is_due_for_check(&self, limit: Duration, pause: Duration, now: Instant) -> bool {
+        self.state().is_due_for_check(limit, pause, now)
     }
 
     /// Nothing came for longer than usual: no new questions until something does. Tells whether it is open;
@@ -170,6 +200,13 @@ impl Connection {
         self.wake.wake();
     }
 
+    /// The same where nothing has come for too long, and nobody waits for it any more.
+    pub(super) fn retire_if_useless(&self) {
+        if self.state().is_useless() {
+            self.retire();
+        }
+    }
+
     /// Takes questions again though the server has asked for its end, until it does so once more. Tells whether it does: it has
     /// to wait for answers anyhow, and room for more.
     pub(super) fn take_once_more(&self, max_in_flight: usize, is_suspect: bool) -> bool {
@@ -191,8 +228,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection, on which nothing comes, and every wait on it. The first question may be a slow one, so it asks last:
-    /// the others do not have to wait behind it again.
+    /// Ends the connection, on which nothing comes, and every wait on it. The first question may be the reason, so it asks last, and
+    /// apart: the others do not have to wait behind it again.
     pub(super) fn replace(&self) {
         self.state().pending.put_first_last();
         self.end(&ExchangeError::ClosedAround);
@@ -212,6 +249,12 @@ impl Connection {
     /// Whether the server has answered out of order on it.
     pub(super) fn is_unordered(&self) -> bool {
         self.state().pending.is_unordered()
+    }
+
+    /// Whether so many answers are outstanding that it is replaced, and stays open for those who wait.
+    #[cfg(test)]
+    pub(super) fn is_worn(&self) -> bool {
+        self.state().pending.is_worn()
     }
 
     /// How many questions wait.

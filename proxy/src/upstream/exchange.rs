@@ -26,6 +26,10 @@ use super::{
 };
 use crate::message::{Rcode, Request};
 
+mod ends;
+
+use ends::Ends;
+
 /// A question on its way to a server. Dropping it gives the question up.
 pub(super) struct Exchange {
     server: Arc<Server>,
@@ -34,15 +38,9 @@ pub(super) struct Exchange {
     /// When it was sent last.
     sent: Instant,
     with_edns: bool,
-    /// How many connections have died under the question alone, or were never made.
-    deaths: u8,
-    /// How many have died under it and others, and at how many of these ends it had waited longest.
-    ends: u8,
-    firsts: u8,
-    /// When the first one of them has.
-    first_end: Option<Instant>,
-    /// How many have died under it and others, and had brought answers to some of them meanwhile.
-    rides: u8,
+    ends: Ends,
+    /// Whether it was put apart from others.
+    is_apart: bool,
     /// Whether an answer by a datagram was cut.
     is_truncated: bool,
     /// Whether it was sent once more since somebody asked.
@@ -52,52 +50,8 @@ pub(super) struct Exchange {
     way: Way,
 }
 
-/// A server may close a connection because of one question, and nobody knows which. All are asked again, together the first
-/// time: mostly it is about none of them. From so many ends on they are asked apart.
-const ENDS_TOGETHER: u8 = 2;
-
-/// How often one is asked again, and, less often, one that had waited longest: with servers that take questions in order
-/// that is the one that connections are closed because of, and goes before all that are behind it do.
-struct Patience {
-    ends: u8,
-    firsts: u8,
-}
-
-/// As long as the server answers others between the ends, those around the reason are half as many each time, with two
-/// connections: so it is alone among hundreds.
-const WHILE_OTHERS_ARE_ANSWERED: Patience = Patience { ends: 12, firsts: 8 };
-
-/// While it answers nobody it is soon given up: a few are found apart all the same, and of many some may fail here, and are
-/// for the next server.
-const IN_SILENCE: Patience = Patience { ends: 8, firsts: 6 };
-
-/// A server may close each connection after so many answers: whoever is behind is asked again until its turn has come, or until
-/// it is known after how many.
-const MAX_RIDES: u8 = 64;
-
 /// How often one leaves those that are in the way: our guess. Where each connection is silent, to move on and on helps nobody.
 const MAX_LEAVES: u8 = 1;
-
-/// How a connection ended, for one of the questions on it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
-    /// It was the only one.
-    Alone,
-    /// It was the only one that was left, others having been answered.
-    Last,
-    /// It had waited longest.
-    First,
-    /// It had waited among others.
-    Around,
-    /// It had waited among others, some of which were answered, or was sent to see whether the server answers more.
-    Ride,
-    /// It was not even sent.
-    Unsent,
-    /// The connection was never made.
-    Unmade,
-    /// It has not ended, or because of this question.
-    None,
-}
 
 /// How the question is on its way at the moment.
 enum Way {
@@ -108,8 +62,13 @@ enum Way {
 }
 
 impl Exchange {
-    /// Sends the question.
-    pub(super) fn start(server: &Arc<Server>, request: &Arc<Request>, now: Instant) -> Self {
+    /// Sends the question; apart from others where it may be what is in their way.
+    pub(super) fn start(
+        server: &Arc<Server>,
+        request: &Arc<Request>,
+        is_apart: bool,
+        now: Instant,
+    ) -> Self {
         server.series().in_flight.inc();
         let mut exchange = Self {
             server: Arc::clone(server),
@@ -117,11 +76,8 @@ impl Exchange {
             started: now,
             sent: now,
             with_edns: true,
-            deaths: 0,
-            ends: 0,
-            firsts: 0,
-            first_end: None,
-            rides: 0,
+            ends: Ends::none(is_apart),
+            is_apart: false,
             is_truncated: false,
             has_moved: false,
             leaves: 0,
@@ -160,9 +116,8 @@ impl Exchange {
                     self.ask(Instant::now());
                 }
                 Err(error) => {
-                    let (now, end) = (Instant::now(), self.kind_of_end(&error));
-                    if self.may_ask_again(end, now) {
-                        self.note_end(end, now);
+                    let now = Instant::now();
+                    if self.may_ask_again(&error, now) {
                         self.has_moved = true;
                         self.ask_on_stream(now);
                     } else if self.is_truncated {
@@ -176,69 +131,10 @@ impl Exchange {
         }
     }
 
-    /// Alone, once more, and twice when the second connection was one that had been there before as well: a server closes
-    /// all that were idle for the same time at once, which says nothing about the question.
-    fn may_ask_again(&self, end: End, now: Instant) -> bool {
-        match end {
-            End::First => {
-                let Patience { ends, firsts } = self.patience();
-                self.ends < ends && self.firsts < firsts
-            }
-            End::Ride => self.rides < MAX_RIDES,
-            End::Around => self.ends < self.patience().ends,
-            End::None => false,
-            // Only those that were sent are worn out.
-            End::Unsent => true,
-            // There was no place for it.
-            End::Alone if matches!(self.way, Way::Failed(_)) => self.deaths < 1,
-            // The others that may have been the reason are elsewhere.
-            End::Alone if self.ends >= ENDS_TOGETHER => false,
-            End::Alone => self.deaths < if self.is_on_old_connection() { 2 } else { 1 },
-            // It may be the reason, or have been the next one.
-            End::Last => self.deaths < 3,
-            End::Unmade => self.deaths < 1 && self.server.is_warm(now),
-        }
-    }
-
-    /// What a failure says about the connection, and the part of the question in it.
-    fn kind_of_end(&self, error: &ExchangeError) -> End {
-        let was_heard = || matches!(&self.way, Way::Stream(asked) if asked.is_heard_since());
-        let is_as_expected =
-            || matches!(&self.way, Way::Stream(asked) if asked.connection().has_brought_all());
-        match error {
-            ExchangeError::ClosedFirst => End::First,
-            ExchangeError::Closed if was_heard() => End::Last,
-            ExchangeError::ClosedAround if was_heard() || is_as_expected() => End::Ride,
-            ExchangeError::ClosedAround => End::Around,
-            ExchangeError::ClosedUnsent => End::Unsent,
-            ExchangeError::Closed => End::Alone,
-            error if error.is_refusal() && !self.server.is_udp() => End::Unmade,
-            _ => End::None,
-        }
-    }
-
-    fn patience(&self) -> Patience {
-        let is_silent = self.first_end.is_some_and(|end| self.server.health().is_silent_since(end));
-        if is_silent { IN_SILENCE } else { WHILE_OTHERS_ARE_ANSWERED }
-    }
-
-    fn note_end(&mut self, end: End, now: Instant) {
-        match end {
-            End::Ride => self.rides += 1,
-            End::Unsent => {}
-            End::Alone | End::Last | End::Unmade | End::None => self.deaths += 1,
-            end @ (End::First | End::Around) => {
-                self.ends += 1;
-                self.firsts += u8::from(end == End::First);
-                self.first_end.get_or_insert(now);
-            }
-        }
-    }
-
-    /// Whether silence may be because of others: those that were there before on its connection, or the connection's age.
+    /// Whether silence may be because of others on its connection, or the connection's age.
     pub(super) fn is_among_others(&self) -> bool {
-        let is_behind = matches!(&self.way, Way::Stream(asked) if asked.is_behind_another());
-        is_behind || self.is_on_old_connection()
+        let is_among = matches!(&self.way, Way::Stream(asked) if asked.is_among_others());
+        is_among || self.is_on_old_connection()
     }
 
     fn is_on_old_connection(&self) -> bool {
@@ -289,8 +185,11 @@ impl Exchange {
     pub(super) fn leave(&mut self, now: Instant) -> bool {
         let Way::Stream(asked) = &self.way else { return false };
         let is_alive = !self.server.health().is_silent_since(self.started);
-        let may_leave =
-            is_alive && self.leaves < MAX_LEAVES && !self.server.pool().seems_unordered();
+        // Nor does one that may be in the way itself.
+        let may_leave = is_alive
+            && !self.is_apart
+            && self.leaves < MAX_LEAVES
+            && !self.server.pool().seems_unordered();
         if !may_leave || !asked.is_behind_another() || !asked.connection().suspect() {
             return false;
         }
@@ -302,6 +201,11 @@ impl Exchange {
         self.leaves += 1;
         self.ask_on_stream(now);
         true
+    }
+
+    /// Whether it has a connection of its own, as it may be in the way of others.
+    pub(super) fn is_apart(&self) -> bool {
+        self.is_apart
     }
 
     /// Whether nothing has come on its connection since it was asked there.
@@ -334,10 +238,15 @@ impl Exchange {
             Way::Datagram(_) | Way::Failed(_) => Some(self.started),
         };
         let begun = self.started + limits.connect;
+        let due = from.unwrap_or(begun) + limits.query;
         // One from which nothing comes has no longer because the question moves on from connection to connection.
-        let is_silent = self.server.health().is_silent_since(self.started);
-        let from = self.first_end.filter(|_| is_silent && self.ends > 1).or(from);
-        from.unwrap_or(begun) + limits.query
+        if !self.server.health().is_silent_since(self.started) {
+            due
+        } else if self.ends.is_by_silence {
+            due.min((self.started + limits.query).max(self.sent + self.server.patience()))
+        } else {
+            self.ends.first_of_several().map_or(due, |first| first + limits.query)
+        }
     }
 
     fn ask(&mut self, now: Instant) {
@@ -357,8 +266,17 @@ impl Exchange {
     fn ask_on_stream(&mut self, now: Instant) {
         self.sent = now;
         let edns = self.with_edns.then(|| self.server.edns_of_streams());
-        let is_apart = self.ends + self.rides >= ENDS_TOGETHER;
-        let wanted = if is_apart { Wanted::InTurn } else { Wanted::Best };
+        let is_slowest = mem::take(&mut self.ends.is_slowest);
+        let wanted = match is_slowest {
+            _ if self.ends.are_many() => Wanted::InTurn,
+            true => Wanted::Apart,
+            false => Wanted::Best,
+        };
+        self.is_apart = match wanted {
+            Wanted::Best => false,
+            Wanted::InTurn => self.ends.is_by_silence,
+            Wanted::Apart => true,
+        };
         let asked =
             self.server.connection(wanted, now).and_then(|way| way.ask(&self.request, edns, now));
         self.way = asked.map_or_else(Way::Failed, Way::Stream);

@@ -40,6 +40,7 @@ fn look_after(route: &Route, now: Instant) {
     // The others may close what they have.
     let quiet = best.into_iter().filter(|server| server.is_quiet(now));
     let doubtful = route.all().filter(|server| server.is_doubtful(now));
+    route.all().for_each(|server| server.check_silent(now));
     let unknown = route.servers.iter().filter(|server| route.wants_to_know(server, now));
     for server in quiet.chain(doubtful).chain(unknown) {
         server.probe();
@@ -88,6 +89,10 @@ impl LoopChecks {
             let pause = if is_looping { RECHECK } else { CHECK };
             if is_ready && self.is_due(server, pause, now) {
                 server.probe_for_loop(zone, probes);
+                // Who is always busy would never be asked how long that takes.
+                if server.latency().usual_check().is_none() {
+                    server.probe();
+                }
             }
         }
     }

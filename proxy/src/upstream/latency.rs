@@ -6,6 +6,7 @@
 //! the last one or two thousand answers.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -30,6 +31,8 @@ struct Inner {
     /// Smoothed, in seconds, and when it was measured last.
     smoothed: Option<(f64, Instant)>,
     histogram: Histogram,
+    /// What the last health checks took.
+    checks: VecDeque<Duration>,
     /// Answers in a row that were none.
     failures: u32,
 }
@@ -81,6 +84,21 @@ impl Latency {
         if inner.smoothed.is_none_or(|(_, measured)| measured + RECENT <= now) {
             inner.smoothed = Some((took.as_secs_f64(), now));
         }
+    }
+
+    /// A health check was answered after so long.
+    pub(super) fn observe_check(&self, took: Duration) {
+        let checks = &mut self.inner().checks;
+        checks.truncate(MAX_CHECKS - 1);
+        checks.push_front(took);
+    }
+
+    /// What a health check usually takes, and no less than half of all answers. `None` while none was answered.
+    pub(super) fn usual_check(&self) -> Option<Duration> {
+        let mut checks = Vec::from(self.inner().checks.clone());
+        checks.sort_unstable();
+        let usual = checks.get(checks.len() / 2).copied();
+        usual.map(|usual| usual.max(self.p50().unwrap_or_default()))
     }
 
     /// What an answer is expected to take; the older the knowledge, the less. `None` when nothing is known.
@@ -202,6 +220,9 @@ const GAIN: f64 = 0.125;
 /// slower than the best is asked about three times a minute.
 const HALF_LIFE: Duration = Duration::from_secs(10);
 
+/// So few that what is long ago is forgotten, and enough that two in trouble say nothing.
+const MAX_CHECKS: usize = 5;
+
 /// For so long what clients measured counts more than what a probe did: our guess.
 const RECENT: Duration = Duration::from_secs(60);
 
@@ -274,6 +295,19 @@ mod tests {
         (0..64).for_each(|_| latency.observe_failure(false, millis(2000), now));
         assert_eq!(latency.expected(now), Some(millis(2000)));
         assert_eq!(latency.p95(), None, "and says nothing about when an answer is late");
+    }
+
+    #[test]
+    fn what_a_check_usually_takes_is_known_once_one_was_answered_and_no_less_than_half_of_all_answers()
+     {
+        let (latency, now) = (Latency::default(), Instant::now());
+        (0..64).for_each(|_| latency.observe(millis(4), now));
+        assert_eq!(latency.usual_check(), None, "it may never be answered");
+
+        [20, 900, 20].iter().for_each(|took| latency.observe_check(millis(*took)));
+        assert_eq!(latency.usual_check(), Some(millis(20)), "two of three");
+        (0..MAX_CHECKS).for_each(|_| latency.observe_check(millis(1)));
+        assert_eq!(latency.usual_check(), latency.p50(), "what is long ago is forgotten");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) struct Pending {
     questions: HashMap<u16, Waiting, FixedState>,
     live: usize,
     max_live: usize,
-    /// Whether the question that has waited longest is the last one to be told of the end.
+    /// Whether the question that has waited longest is the last one to be told of the end, and that it is that one.
     is_first_last: bool,
 }
 
@@ -231,9 +231,9 @@ impl Pending {
         }
     }
 
-    /// At the end, the question that has waited longest is told last.
+    /// At the end, the question that has waited longest is told last, and that it has: it may be the reason.
     pub(super) fn put_first_last(&mut self) {
-        self.is_first_last = true;
+        self.is_first_last = self.oldest_request().is_some();
     }
 
     /// Ends every wait but that for the question that has waited longest; the answers may still come.
@@ -267,6 +267,9 @@ impl Pending {
         for (place, (_, reply)) in waiting.into_iter().enumerate() {
             let error = match error {
                 _ if place >= sent => &ExchangeError::ClosedUnsent,
+                _ if self.is_first_last && sent > 1 && place + 1 == sent => {
+                    &ExchangeError::ClosedFirst
+                }
                 ExchangeError::Closed if place > 0 => &ExchangeError::ClosedAround,
                 ExchangeError::Closed if is_one_of_many => &ExchangeError::ClosedFirst,
                 error => error,

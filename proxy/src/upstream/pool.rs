@@ -49,8 +49,10 @@ struct Inner {
     is_brief: bool,
     /// Whether the server has answered out of order, so that no question holds up others.
     is_unordered: bool,
-    /// Whether it has answered us while older questions were out.
-    is_overtaking: bool,
+    /// When it has answered us last while older questions were out.
+    overtaken: Option<Instant>,
+    /// When all connections were asked last whether they live.
+    asked_all: Option<Instant>,
     cuts: Cuts,
     spared: Spared,
 }
@@ -70,6 +72,7 @@ impl Pool {
         let terms = Terms { limits, held_up_after, is_unordered: inner.is_unordered, now };
         let place = match wanted {
             Wanted::Best => None,
+            Wanted::Apart => inner.place_apart(terms, &may_open),
             Wanted::InTurn => inner.place_in_turn(terms, &may_open),
         };
         place.map_or_else(|| inner.place_on_best(terms, &may_open), Ok)
@@ -91,6 +94,21 @@ impl Pool {
         let is_ready = loads.any(|load| !load.is_old);
         let may_be_made = !is_ready && !inner.is_opening() && inner.may_grow(limits, now);
         may_be_made.then(|| inner.open(limits, now))
+    }
+
+    /// Whether there may be one connection more.
+    pub(super) fn may_grow(&self, limits: &ConnectionLimits, now: Instant) -> bool {
+        self.lock().may_grow(limits, now)
+    }
+
+    /// Whether all connections may be asked whether they live: not once more within `pause`.
+    pub(super) fn may_ask_all(&self, pause: Duration, now: Instant) -> bool {
+        let mut inner = self.lock();
+        let may_ask = inner.asked_all.is_none_or(|asked| asked + pause <= now);
+        if may_ask {
+            inner.asked_all = Some(now);
+        }
+        may_ask
     }
 
     /// The server gave us no connection beside those that we have. Tells whether that is news.
@@ -130,22 +148,38 @@ impl Pool {
         self.lock().connections.iter().filter(|known| known.is_suspect()).cloned().collect()
     }
 
+    /// Whether nothing has come on one for so long while somebody waits, and it was not checked for `pause`.
+    pub(super) fn is_due_for_check(&self, limit: Duration, pause: Duration, now: Instant) -> bool {
+        self.lock().connections.iter().any(|known| known.is_due_for_check(limit, pause, now))
+    }
+
+    /// Those that are open, and that nobody suspects.
+    pub(super) fn unsuspected(&self, now: Instant) -> Vec<Arc<Connection>> {
+        let known = &self.lock().connections;
+        let is_open = |known: &&Arc<Connection>| known.load(now).is_some_and(|load| load.is_open);
+        known.iter().filter(is_open).cloned().collect()
+    }
+
     /// The server has answered on one connection: those of `hailed` that are silent all the same are dead, and who waits there
     /// asks again. One may be alive all the same, and its first question slow: with the next one only the others ask again.
-    pub(super) fn end_suspects(&self, hailed: &[Arc<Connection>]) {
+    /// And where questions are taken in order, one that has been silent for less than `patience` may be busy.
+    pub(super) fn end_suspects(&self, hailed: &[Arc<Connection>], patience: Duration) {
         let (now, is_unordered) = (Instant::now(), self.seems_unordered());
         let mut inner = self.lock();
         let Inner { connections, spared, .. } = &mut *inner;
         let is_silent = |known: &mut Arc<Connection>| {
-            known.is_suspect() && hailed.iter().any(|hailed| Arc::ptr_eq(hailed, known))
+            known.is_suspect()
+                && hailed.iter().any(|hailed| Arc::ptr_eq(hailed, known))
+                && (is_unordered || known.is_silent_for(patience, now))
         };
         let silent = connections.extract_if(.., is_silent);
         let is_slow = |known: &Arc<Connection>| !is_unordered && spared.has(known, now);
         let (slow, suspects): (Vec<_>, Vec<_>) = silent.partition(is_slow);
         connections.extend(slow.iter().cloned());
         suspects.iter().for_each(|dead| spared.add(dead, now));
-        // Not even what was asked last was answered there, so an older question may have held it up.
-        if suspects.iter().any(|dead| !dead.is_unordered()) {
+        // Not even what was asked last was answered there, so an older question may have held it up; unless none did elsewhere.
+        let has_overtaken = inner.overtaken.is_some_and(|overtaken| now < overtaken + patience);
+        if !has_overtaken && suspects.iter().any(|dead| !dead.is_unordered()) {
             inner.forget_unordered();
         }
         drop(inner);
@@ -171,14 +205,14 @@ impl Pool {
     }
 
     /// The server has answered us while older questions were out on the same connection: it drops them, or is about them still.
-    pub(super) fn note_overtaking(&self) {
-        self.lock().is_overtaking = true;
+    pub(super) fn note_overtaking(&self, now: Instant) {
+        self.lock().overtaken = Some(now);
     }
 
     /// Whether the server seems to answer in any order, so that no question is in the way of another.
     pub(super) fn seems_unordered(&self) -> bool {
         let inner = self.lock();
-        inner.is_overtaking
+        inner.overtaken.is_some()
             || inner.is_unordered
             || inner.connections.iter().any(|known| known.is_unordered())
     }
@@ -192,6 +226,13 @@ impl Pool {
     pub(super) fn is_half_full(&self, limits: &ConnectionLimits) -> bool {
         let waiting: usize = self.lock().connections.iter().map(|known| known.waiting()).sum();
         waiting >= limits.max * limits.max_in_flight / 2
+    }
+
+    /// How many are open beside those that replace them, for who waits there.
+    #[cfg(test)]
+    pub(super) fn worn(&self) -> usize {
+        let known = &self.lock().connections;
+        known.iter().filter(|known| !known.is_ended() && known.is_worn()).count()
     }
 
     /// Whether there are connections, and nothing happens on any of them.
@@ -235,6 +276,8 @@ impl Inner {
     }
 
     fn open(&mut self, limits: &ConnectionLimits, now: Instant) -> Arc<Connection> {
+        // The new one is instead of those.
+        self.connections.iter().for_each(|known| known.retire_if_useless());
         // Where answers come in any order, nobody can tell which questions the server has heard of.
         let expected = self.cuts.expected.filter(|_| !self.is_unordered);
         let connection = Arc::new(Connection::new(limits, expected, now));
@@ -244,7 +287,7 @@ impl Inner {
 
     /// Another one may stand behind the address by now.
     fn forget_unordered(&mut self) {
-        (self.is_unordered, self.is_overtaking) = (false, false);
+        (self.is_unordered, self.overtaken) = (false, None);
     }
 
     fn forget_ended(&mut self) {
@@ -286,9 +329,30 @@ mod tests {
         }
         assert!(asked.suspect() && other.suspect());
 
-        pool.end_suspects(&[Arc::clone(&asked)]);
+        pool.end_suspects(&[Arc::clone(&asked)], Duration::ZERO);
 
         assert!(asked.is_ended() && !other.is_ended());
+    }
+
+    #[tokio::test]
+    async fn a_suspect_connection_on_which_nobody_waits_makes_room_for_another_one() {
+        let (pool, now) = (Pool::default(), Instant::now());
+        let limits = ConnectionLimits { max: 1, ..ConnectionLimits::default() };
+        let series = Metrics::default().server(&"lab".into(), "192.0.2.1:853".parse().unwrap());
+        let tasks = Tasks::default();
+        let (ours, _theirs) = duplex(64);
+        let known = pool.lock().open(&limits, now);
+        tasks.spawn(drive(Arc::clone(&known), ours, series, tasks.token().clone()).map(drop));
+        while known.is_connecting() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!pool.may_grow(&limits, now) && known.suspect());
+
+        assert!(pool.may_grow(&limits, now));
+        pool.lock().open(&limits, now);
+        while !known.is_ended() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]

@@ -231,7 +231,8 @@ impl<'s> Search<'s> {
             self.fail_over(server, reason, now);
         }
         let may_again = !self.is_asking() && self.bad.is_none() && self.may_ask_another(now);
-        if let Some(server) = self.once_garbled().filter(|_| may_again) {
+        let once_more = self.once_garbled().or_else(|| self.once_silent());
+        if let Some(server) = once_more.filter(|_| may_again) {
             self.ask(server, false, now);
         }
         self.plan_to_ask_again(now);
@@ -273,10 +274,15 @@ impl<'s> Search<'s> {
         let Some(attempt) = self.tries.get_mut(index) else { return };
         let server = attempt.server;
         match attempt.next {
+            // Only the deadline ends it.
+            Step::Stay => self.look_at_one_that_stays(index),
             _ if attempt.is_due(now) => self.time_out(index, now),
             Step::Hedge => {
                 attempt.next = Step::Suspect;
-                self.hedge(now);
+                // One that is silent as well is looked into at once, and left.
+                if attempt.next_at().is_none_or(|at| at > now) {
+                    self.hedge(now);
+                }
             }
             Step::Suspect => {
                 if attempt.heed_silence(now) {
@@ -284,8 +290,6 @@ impl<'s> Search<'s> {
                 }
             }
             Step::TimeOut => self.time_out(index, now),
-            // Only the deadline ends it.
-            Step::Stay => {}
         }
     }
 
@@ -305,6 +309,9 @@ impl<'s> Search<'s> {
         if now < self.deadline && self.is_last_hope(server, &exchange, now) {
             return self.stay(index, exchange, now);
         }
+        if let Some(attempt) = self.tries.get_mut(index) {
+            attempt.timed_out = Some(now);
+        }
         let waited = now.saturating_duration_since(exchange.started());
         let limit = if has_stayed { waited } else { server.limits().query };
         let error = ExchangeError::Timeout(in_millis(waited.min(limit)));
@@ -323,7 +330,11 @@ impl<'s> Search<'s> {
     }
 
     fn ask(&mut self, server: &'s Arc<Server>, is_hedge: bool, now: Instant) {
-        let exchange = Exchange::start(server, &self.request, now);
+        // It may be stuck there, and take along those that it is with.
+        let is_waiting =
+            |tried: &Try<'_>| tried.exchange.is_some() && Arc::ptr_eq(tried.server, server);
+        let is_apart = self.tries.iter().any(is_waiting);
+        let exchange = Exchange::start(server, &self.request, is_apart, now);
         let next = if self.tries.is_empty() && server.hedge_after().is_some() {
             Step::Hedge
         } else {

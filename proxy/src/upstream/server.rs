@@ -158,6 +158,12 @@ impl Server {
         self.is_warm(now) || self.pool.is_brief(&self.core.connections)
     }
 
+    /// Whether there may be one connection more.
+    pub(super) fn may_open_another(&self, now: Instant) -> bool {
+        self.pool.may_grow(&self.core.connections, now)
+            && self.core.health.fresh_failure(now).is_none()
+    }
+
     /// Whether half of the questions wait that its connections may have.
     pub(super) fn is_half_full(&self) -> bool {
         !self.is_udp() && self.pool.is_half_full(&self.core.connections)
@@ -197,6 +203,13 @@ impl Server {
     /// enough that there is time left to do something about it.
     pub(super) fn patience(&self) -> Duration {
         LEAST_PATIENCE.max(self.core.latency.p99() * 4).min(self.core.limits.query / 2)
+    }
+
+    /// The same for a health check.
+    pub(super) fn patience_with_checks(&self) -> Duration {
+        let patience = self.patience();
+        let usual = self.core.latency.usual_check();
+        usual.map_or(patience, |usual| patience.min(LEAST_PATIENCE.max(usual * 4)))
     }
 
     /// After how much silence a connection may be held up by one question. With servers that take questions in order, as many

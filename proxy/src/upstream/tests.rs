@@ -25,6 +25,7 @@ use crate::message::{Name, Qclass, Qtype, Rcode, edns::ExtendedError};
 
 mod authentication;
 mod chaos;
+mod dead;
 mod failure;
 mod fallback;
 mod hedging;

@@ -46,9 +46,19 @@ impl Asked {
         self.connection.state().last_received.is_some_and(|received| received > self.sent)
     }
 
+    /// Whether the connection has shown since it was asked that it is alive, be it to a check.
+    pub(in crate::upstream) fn is_alive_since(&self) -> bool {
+        self.connection.state().last_alive.is_some_and(|alive| alive > self.sent)
+    }
+
     /// Whether the server was asked something before on the connection that it has not answered.
     pub(in crate::upstream) fn is_behind_another(&self) -> bool {
         self.id.is_some_and(|id| self.connection.state().pending.has_older_than(id))
+    }
+
+    /// Whether the server has others to answer on the connection: where the answer to one of them sticks, none comes.
+    pub(in crate::upstream) fn is_among_others(&self) -> bool {
+        self.connection.state().pending.len() > 1
     }
 
     /// Since when nothing has come on the connection: at the earliest since it was asked, and since it was open.

@@ -43,6 +43,11 @@ pub(super) struct State {
     /// Since when the server has questions to answer; of no meaning while it has none.
     pub(super) waiting_since: Instant,
     pub(super) last_received: Option<Instant>,
+    /// The last question of our own that only tells whether it is alive, and when one was asked and answered last: for those
+    /// who wait that is no sign.
+    check: Option<u16>,
+    checked: Option<Instant>,
+    pub(super) last_alive: Option<Instant>,
     /// Since when several questions have been out and nothing has come.
     together_since: Option<Instant>,
     /// For how long the oldest of several questions has held up the others, until it was answered first.
@@ -80,6 +85,9 @@ impl State {
             last_used: now,
             waiting_since: now,
             last_received: None,
+            check: None,
+            checked: None,
+            last_alive: None,
             together_since: None,
             held_up_for: Duration::ZERO,
             longest_idle: limits.idle_timeout,
@@ -117,6 +125,19 @@ impl State {
         Ok(id)
     }
 
+    /// Takes in one that only tells whether it is alive.
+    pub(super) fn check(
+        &mut self,
+        request: &Arc<Request>,
+        edns: Option<RequestEdns>,
+        reply: Reply,
+        now: Instant,
+    ) -> Result<u16, ExchangeError> {
+        let id = self.ask(request, edns, reply, now)?;
+        (self.check, self.checked) = (Some(id), Some(now));
+        Ok(id)
+    }
+
     /// Whether questions are held back.
     pub(super) fn is_holding(&self) -> bool {
         !self.held.is_empty()
@@ -142,9 +163,14 @@ impl State {
         self.outgoing = Vec::new();
     }
 
-    /// Whether it takes questions, or would if it were not suspect, or is left to us for those that it has.
+    /// Whether it takes questions, or would if it were not suspect and somebody waited; or is left to us for those that it has.
     pub(super) fn is_in_use(&self) -> bool {
-        self.is_taking || self.is_left_to_us()
+        (self.is_taking && !self.is_useless()) || self.is_left_to_us()
+    }
+
+    /// Whether nothing has come for too long, and nobody waits for it any more.
+    pub(super) fn is_useless(&self) -> bool {
+        self.is_suspect && self.pending.is_idle()
     }
 
     /// Whether it is open though the server has asked for its end, for the questions that it has.
@@ -177,8 +203,10 @@ impl State {
     ) -> Result<Progress, ExchangeError> {
         let mut progress = Progress::default();
         let held_up = self.oldest_where_held_up(now);
+        let mut is_for_others = false;
         while let Some((frame, len)) = first_frame(input.get(progress.octets..).unwrap_or_default())
         {
+            is_for_others |= !self.is_check(frame);
             match self.pending.receive(frame)? {
                 Received::Answer { keepalive } => {
                     self.ration.note_answer();
@@ -197,12 +225,21 @@ impl State {
         }
         // Octets that never become a message are no sign of life.
         if progress.octets > 0 {
-            self.last_received = Some(now);
+            self.last_alive = Some(now);
+            if is_for_others {
+                self.last_received = Some(now);
+            }
             self.is_suspect = false;
             self.together_since = (self.pending.len() > 1).then_some(now);
         }
         progress.has_released = self.release();
         Ok(progress)
+    }
+
+    /// Whether it is the answer to the last check.
+    fn is_check(&mut self, frame: &[u8]) -> bool {
+        let is_check = |id: &mut u16| u16_at(frame, 0) == Some(*id);
+        self.check.take_if(is_check).is_some()
     }
 
     /// The oldest one of several questions for which nothing has come for long, and for how long.
@@ -274,6 +311,17 @@ impl State {
         let begun = since.max(self.waiting_since);
         let last = self.last_received.map_or(begun, |received| received.max(begun));
         now.saturating_duration_since(last)
+    }
+
+    /// Whether nothing has come for so long while somebody waits; and it was not checked in this silence, or not for `pause`.
+    pub(super) fn is_due_for_check(&self, limit: Duration, pause: Duration, now: Instant) -> bool {
+        let Phase::Open { since } = self.phase else { return false };
+        let begun = since.max(self.waiting_since);
+        let silent_since = self.last_received.map_or(begun, |received| received.max(begun));
+        !self.is_suspect
+            && !self.pending.is_idle()
+            && silent_since + limit <= now
+            && self.checked.is_none_or(|checked| checked < silent_since || checked + pause <= now)
     }
 
     /// Until when the connection stays open if nothing more is asked; `None` while answers are awaited.

@@ -21,6 +21,8 @@ pub(in crate::upstream) enum Wanted {
     Best,
     /// Another one than the question before, of those that want the same.
     InTurn,
+    /// One that the next questions do not go to.
+    Apart,
 }
 
 /// What a place is chosen by.
@@ -116,6 +118,23 @@ impl Inner {
         }
         (self.may_grow(limits, now) && may_open().is_ok())
             .then(|| Place::on_new(self.open(limits, now)))
+    }
+
+    /// For a question that may be the reason why nothing came on a connection: on a new one, or else on the last one, as others
+    /// go to the first one.
+    pub(super) fn place_apart(
+        &mut self,
+        terms: Terms<'_>,
+        may_open: impl Fn() -> Result<(), ExchangeError>,
+    ) -> Option<Place> {
+        let Terms { limits, now, .. } = terms;
+        self.forget_ended();
+        if self.may_grow(limits, now) && may_open().is_ok() {
+            return Some(Place::on_new(self.open(limits, now)));
+        }
+        let has_room = |load: Load| load.in_flight < limits.max_in_flight;
+        let mut latest = self.connections.iter().rev();
+        latest.find(|known| known.load(now).is_some_and(has_room)).map(Place::on)
     }
 
     /// The connection for the next question: open, not held up, not old, not crowded, and then the first one, so that

@@ -17,8 +17,8 @@ use crate::{message::Request, upstream::connection::Connection};
 #[derive(Debug, Default)]
 pub(super) struct Spared(Vec<(Weak<Request>, Instant)>);
 
-/// As long as a server has for an answer by default.
-const SECOND_CHANCE: Duration = Duration::from_secs(2);
+/// Longer than a server has for an answer by default, and so short that there is time for another connection within the deadline.
+const SECOND_CHANCE: Duration = Duration::from_secs(3);
 
 impl Spared {
     /// The connection is ended under its first question.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Search, Server, Standing};
+use super::{Search, Server, Standing, Try};
 
 impl<'s> Search<'s> {
     /// The next server, as long as there may be one more.
@@ -47,12 +47,23 @@ impl<'s> Search<'s> {
     /// A server that gave a message that was no answer, once. Where nobody else has anything, that need not be all that it has
     /// to say.
     pub(super) fn once_garbled(&self) -> Option<&'s Arc<Server>> {
+        self.tried_once(|tried| tried.is_garbled)
+    }
+
+    /// A server from which nothing came in its time, and from which something has come since; unless others want the places.
+    pub(super) fn once_silent(&self) -> Option<&'s Arc<Server>> {
+        let is_crowded = |server: &Server| self.route.is_half_full() || server.is_half_full();
+        self.tried_once(|tried| {
+            let is_back = |ended| !tried.server.health().is_silent_since(ended);
+            tried.timed_out.is_some_and(is_back) && !is_crowded(tried.server)
+        })
+    }
+
+    fn tried_once(&self, is_wanted: impl Fn(&Try<'_>) -> bool) -> Option<&'s Arc<Server>> {
         let times =
             |server| self.tries.iter().filter(|tried| Arc::ptr_eq(tried.server, server)).count();
-        self.tries
-            .iter()
-            .find(|tried| tried.is_garbled && times(tried.server) == 1)
-            .map(|tried| tried.server)
+        let found = self.tries.iter().find(|tried| is_wanted(tried) && times(tried.server) == 1);
+        found.map(|tried| tried.server)
     }
 
     /// Whether one more may be asked, and there is time for it.

@@ -25,6 +25,10 @@ pub(super) struct Try<'s> {
     has_moved_on: bool,
     /// Whether it gave nothing where it could: silence, or the end of the connection.
     pub(super) gave_nothing: bool,
+    /// When its time was over.
+    pub(super) timed_out: Option<Instant>,
+    /// When its connection is looked at once more, while it stays.
+    pub(super) probe_at: Option<Instant>,
     /// Whether what it gave was no answer.
     pub(super) is_garbled: bool,
 }
@@ -60,6 +64,8 @@ impl<'s> Try<'s> {
             is_looked_after: false,
             has_moved_on: false,
             gave_nothing: false,
+            timed_out: None,
+            probe_at: None,
             is_garbled: false,
         }
     }
@@ -78,7 +84,7 @@ impl<'s> Try<'s> {
                 silent_since.max(self.looked) + self.server.patience()
             }
             Step::TimeOut => exchange.due(),
-            Step::Stay => return None,
+            Step::Stay => return self.probe_at,
         };
         // Its time is never over sooner, and to ask exactly when it is takes a lock.
         let is_in_time = look <= self.started + self.server.limits().query;
@@ -115,6 +121,7 @@ impl<'s> Try<'s> {
         let has_left = self.exchange.as_mut().is_some_and(|exchange| exchange.leave(now));
         if !has_left {
             self.next = Step::TimeOut;
+            self.suspect();
         }
     }
 

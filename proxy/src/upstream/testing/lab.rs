@@ -5,7 +5,10 @@
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -244,7 +247,7 @@ impl LabServer {
     async fn serve(self, connection: usize, stream: DuplexStream, closing: CancellationToken) {
         let (mut input, output) = split(stream);
         let output = Arc::new(tokio::sync::Mutex::new(output));
-        let (mut answers, mut is_stuck) = (0, false);
+        let (mut answers, is_stuck) = (0, Arc::new(AtomicBool::new(false)));
         while answers < self.state().answers {
             let idle = self.state().idle;
             let query = tokio::select! {
@@ -255,13 +258,13 @@ impl LabServer {
             let Some(query) = query else { break };
             let reply = self.hear(connection, &query);
             let (delay, answer) = match reply {
-                _ if is_stuck => continue,
+                _ if is_stuck.load(Ordering::Relaxed) => continue,
                 Reply::After(delay, 0) => (delay, answer_to(&query)),
                 Reply::After(delay, rcode) => (delay, response_to(&query, rcode)),
                 Reply::Garbled => (FAST, garbled(&query)),
                 Reply::Never => continue,
                 Reply::Stuck => {
-                    is_stuck = true;
+                    is_stuck.store(true, Ordering::Relaxed);
                     continue;
                 }
                 Reply::Close => break,
@@ -274,7 +277,8 @@ impl LabServer {
                     continue;
                 }
             };
-            let answered = self.clone().answer(connection, answer, delay, Arc::clone(&output));
+            let output = Arc::clone(&output);
+            let answered = self.clone().answer(connection, answer, delay, output, is_stuck.clone());
             answers += 1;
             let is_in_order = self.state().is_in_order;
             if is_in_order {
@@ -292,13 +296,14 @@ impl LabServer {
         mut answer: Vec<u8>,
         delay: Duration,
         output: Arc<tokio::sync::Mutex<WriteHalf<DuplexStream>>>,
+        is_stuck: Arc<AtomicBool>,
     ) {
         sleep(delay).await;
         let (first_alive, grant) = {
             let state = self.state();
             (state.first_alive, state.grant)
         };
-        if first_alive <= connection {
+        if first_alive <= connection && !is_stuck.load(Ordering::Relaxed) {
             if let Some(units) = grant {
                 append_keepalive(&mut answer, units);
             }

@@ -97,3 +97,37 @@ async fn a_silence_is_noticed_in_time_where_answers_are_late_only_after_it() {
 
     assert!(asked.is_by(server) && asked.took < Duration::from_millis(1200), "{asked:?}");
 }
+
+/// One server more would be asked for nothing.
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_is_left_at_the_same_time_is_no_reason_for_a_hedge() {
+    let network = Network::of(3).warm().await;
+    let [first, second, third] = &network.servers[..] else { unreachable!() };
+    first.script(|query| {
+        Reply::After(Duration::from_millis(if query.name.starts_with('1') { 1700 } else { 5 }), 0)
+    });
+    for other in [second, third] {
+        other.door(Door::Refuses);
+        other.close_connections();
+    }
+    // Where they come in order, nobody looks before whether the connection lives.
+    first.answer_in_order();
+    for index in 0..64 {
+        assert!(network.ask(format!("{index}.example.")).await.is_by(first));
+    }
+    for other in [second, third] {
+        other.door(Door::OpensAfter(Duration::from_millis(1)));
+    }
+    for index in 0..40 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        network.ask(format!("until-all-are-back{index}.example.")).await;
+    }
+    assert_eq!([0, 1, 2].map(|index| network.standing(index)), [Standing::Up; 3]);
+    let before = count(&network, "hedges_total");
+    first.kill_connections();
+
+    let asked = network.ask("www.example.").await;
+
+    assert!(asked.is_by(second), "{asked:?}");
+    assert_eq!((count(&network, "hedges_total"), third.asked().len()), (before, 0));
+}

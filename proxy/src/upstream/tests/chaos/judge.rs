@@ -148,12 +148,12 @@ fn judge_handshakes(
 }
 
 /// How many times in a second a server in this condition is connected to: five times; each connection is replaced twice where
-/// nothing comes, and ten questions have each connection closed where that is what they do.
+/// nothing comes, and ten questions have each connection closed, twice, where that is what they do.
 fn most_dials(plan: &Plan, condition: Condition) -> Option<usize> {
     match condition {
         Condition::Refuses | Condition::Hangs => Some(6),
         Condition::Mute | Condition::Deaf => Some(6 + 2 * plan.max),
-        Condition::Closes => Some(10 + 10 * plan.max.max(2)),
+        Condition::Closes => Some(20 + 10 * plan.max.max(2)),
         Condition::Well(_)
         | Condition::InOrder(_)
         | Condition::ClosesAfter(_)

@@ -30,7 +30,7 @@ pub(super) struct Played {
     pub(super) questions: Vec<Question>,
     /// How many were asked, with those that nobody waited for.
     pub(super) count: usize,
-    /// The most connections to each server of the route's own that were open at a time, and when.
+    /// The most connections to each server of the route's own that were open at a time, worn ones aside, and when.
     pub(super) most_open: Vec<(i64, Duration)>,
 }
 
@@ -186,7 +186,8 @@ impl Player<'_> {
         }
         let servers = &self.network.upstreams.routing.routes[0].servers;
         for (server, most) in servers.iter().zip(&mut self.most_open) {
-            *most = (*most).max((server.series().connections.get(), now));
+            let worn = i64::try_from(server.pool().worn()).unwrap();
+            *most = (*most).max((server.series().connections.get() - worn, now));
         }
     }
 

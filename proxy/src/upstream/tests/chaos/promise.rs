@@ -15,7 +15,7 @@ impl Plan {
             let phases = during(phases, at, at + DEADLINE);
             phases.iter().any(|phase| matches!(phase.condition, Condition::Fails(_)))
         };
-        let is_bad_beside = self.servers.iter().any(is_failing);
+        let is_bad_beside = self.servers.iter().chain(&self.spares).any(is_failing);
         let known = if is_bad_beside { KNOWN_BESIDE_BAD_ONES } else { KNOWN };
         let is_well = |phases: &Vec<Phase>| self.is_well(phases, at, known);
         let is_gone = |phases: &Vec<Phase>| is_gone(phases, at);
@@ -36,16 +36,17 @@ impl Plan {
         let has = |kinds: &[Kind]| self.load.has(kinds);
         let is_closing = has(&[Kind::Closing, Kind::ClosingLater]);
         match condition {
-            // Those that are out on the same connection move on together, and are apart late or never.
-            _ if has(&[Kind::Stuck]) => false,
+            // With one connection nobody can be apart from what sticks; and where names are slow it is seldom seen in time who is it.
+            _ if has(&[Kind::Stuck]) && (self.max == 1 || has(&[Kind::Slow, Kind::Never])) => false,
             // With one connection nobody can be apart from a name that it is closed on.
             _ if self.max == 1 && is_closing => false,
             // As long as nothing is answered between the ends of connections, questions are soon given up, if some are apart.
-            _ if is_closing && has(&[Kind::Slow, Kind::Never]) => false,
+            _ if is_closing && has(&[Kind::Slow, Kind::Never, Kind::Stuck]) => false,
             Condition::Well(millis) => millis <= if is_closing { 20 } else { 400 },
             Condition::Grants(_) | Condition::ClosesIdle(_) => true,
             // Each slow name takes up a connection.
-            Condition::InOrder(_) | Condition::ClosesAfter(_) => !is_closing && !has(&[Kind::Slow]),
+            Condition::InOrder(_) => !is_closing && !has(&[Kind::Slow]),
+            Condition::ClosesAfter(_) => !is_closing && !has(&[Kind::Slow, Kind::Never]),
             Condition::Refuses
             | Condition::Hangs
             | Condition::Mute
