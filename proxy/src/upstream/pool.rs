@@ -303,7 +303,7 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use tokio::io::duplex;
+    use tokio::io::{DuplexStream, duplex};
 
     use super::*;
     use crate::{
@@ -311,22 +311,32 @@ mod tests {
         upstream::{connection::drive, metrics::Metrics},
     };
 
+    /// A pool, and its connections, which are open; the other ends.
+    async fn with_open<const N: usize>(
+        limits: &ConnectionLimits,
+        tasks: &Tasks,
+    ) -> (Pool, [Arc<Connection>; N], [DuplexStream; N]) {
+        let pool = Pool::default();
+        let series = Metrics::default().server(&"lab".into(), "192.0.2.1:853".parse().unwrap());
+        let (ours, theirs): (Vec<_>, Vec<_>) = (0..N).map(|_| duplex(64)).unzip();
+        let mut connections = Vec::new();
+        for stream in ours {
+            let known = pool.lock().open(limits, Instant::now());
+            let driver =
+                drive(Arc::clone(&known), stream, Arc::clone(&series), tasks.token().clone());
+            tasks.spawn(driver.map(drop));
+            while known.is_connecting() {
+                tokio::task::yield_now().await;
+            }
+            connections.push(known);
+        }
+        (pool, connections.try_into().unwrap(), theirs.try_into().unwrap())
+    }
+
     #[tokio::test]
     async fn only_those_end_that_were_asked_whether_they_live() {
-        let (pool, limits, now) = (Pool::default(), ConnectionLimits::default(), Instant::now());
-        let series = Metrics::default().server(&"lab".into(), "192.0.2.1:853".parse().unwrap());
         let tasks = Tasks::default();
-        let open = || {
-            let connection = pool.lock().open(&limits, now);
-            let (ours, theirs) = duplex(64);
-            let (known, series) = (Arc::clone(&connection), Arc::clone(&series));
-            tasks.spawn(drive(known, ours, series, tasks.token().clone()).map(drop));
-            (connection, theirs)
-        };
-        let [(asked, _first), (other, _second)] = [open(), open()];
-        while asked.is_connecting() || other.is_connecting() {
-            tokio::task::yield_now().await;
-        }
+        let (pool, [asked, other], _theirs) = with_open(&ConnectionLimits::default(), &tasks).await;
         assert!(asked.suspect() && other.suspect());
 
         pool.end_suspects(&[Arc::clone(&asked)], Duration::ZERO);
@@ -336,22 +346,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_suspect_connection_on_which_nobody_waits_makes_room_for_another_one() {
-        let (pool, now) = (Pool::default(), Instant::now());
+        let (tasks, now) = (Tasks::default(), Instant::now());
         let limits = ConnectionLimits { max: 1, ..ConnectionLimits::default() };
-        let series = Metrics::default().server(&"lab".into(), "192.0.2.1:853".parse().unwrap());
-        let tasks = Tasks::default();
-        let (ours, _theirs) = duplex(64);
-        let known = pool.lock().open(&limits, now);
-        tasks.spawn(drive(Arc::clone(&known), ours, series, tasks.token().clone()).map(drop));
-        while known.is_connecting() {
-            tokio::task::yield_now().await;
-        }
+        let (pool, [known], _theirs) = with_open(&limits, &tasks).await;
         assert!(!pool.may_grow(&limits, now) && known.suspect());
 
         assert!(pool.may_grow(&limits, now));
         pool.lock().open(&limits, now);
         while !known.is_ended() {
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// A dead connection says nothing against what another one has shown a moment ago.
+    #[tokio::test]
+    async fn that_answers_come_in_any_order_is_forgotten_with_a_dead_connection_unless_it_is_news()
+    {
+        for (patience, expected) in [(Duration::from_secs(9), true), (Duration::ZERO, false)] {
+            let tasks = Tasks::default();
+            let (pool, [dead], _theirs) = with_open(&ConnectionLimits::default(), &tasks).await;
+            pool.note_overtaking(Instant::now());
+            assert!(dead.suspect());
+
+            pool.end_suspects(&[Arc::clone(&dead)], patience);
+
+            assert!(dead.is_ended());
+            assert_eq!(pool.seems_unordered(), expected, "{patience:?}");
         }
     }
 

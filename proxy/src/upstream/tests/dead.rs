@@ -192,6 +192,26 @@ async fn a_server_that_is_back_when_all_have_had_their_time_is_asked_once_more()
     assert!(asked.is_by(first) && asked.took < Duration::from_millis(2200), "{asked:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_once_more_where_others_want_the_places() {
+    let network = Network::with(2, 0, |upstream, route| {
+        upstream.connect_timeout = Duration::from_secs(3);
+        route.max_in_flight = 8;
+    });
+    let network = network.warm().await;
+    let [first, second] = &network.servers[..] else { unreachable!() };
+    first.kill_connections();
+    first.door(Door::OpensAfter(Duration::from_millis(1950)));
+    second.fall_silent();
+    let places: Vec<_> =
+        (0..6).map(|_| network.upstreams.routing.routes[0].enter().unwrap()).collect();
+
+    let asked = network.ask("www.example.").await;
+
+    assert!(asked.result.is_err(), "{} places: {asked:?}", places.len());
+    assert!(asked.took < Duration::from_millis(2200), "{asked:?}");
+}
+
 /// Else the first ones would have to be told apart from what sticks again and again.
 #[tokio::test(start_paused = true)]
 async fn who_waited_longest_where_nothing_came_has_a_connection_of_its_own_next() {
