@@ -182,7 +182,8 @@ async fn an_old_connection_goes_on_where_there_is_no_other_in_its_place() {
         }
 
         let dials = server.dials_since(begun);
-        assert!((1..45 * 60).contains(&dials), "max {max}: {dials}");
+        // One in a second at most, from an age of 45 minutes on at the earliest.
+        assert!((1..=45 * 60 + 2).contains(&dials), "max {max}: {dials}");
         assert!(server.asked().iter().all(|query| query.connection == 0), "max {max}");
     }
 }
