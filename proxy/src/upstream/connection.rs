@@ -87,10 +87,9 @@ impl Connection {
         edns: Option<RequestEdns>,
         now: Instant,
     ) -> Result<Asked, ExchangeError> {
-        let (reply, answer) = oneshot::channel();
-        let id = self.state().check(request, edns, reply, now)?;
-        self.wake.wake();
-        Ok(Asked { connection: Arc::clone(self), id: Some(id), sent: now, answer })
+        let asked = self.ask(request, edns, now)?;
+        self.state().note_check(asked.id, now);
+        Ok(asked)
     }
 
     /// What it is to somebody who looks for a connection; `None` when it takes no more questions.

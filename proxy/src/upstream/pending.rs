@@ -194,6 +194,11 @@ impl Pending {
         self.last_sent != self.last_answered
     }
 
+    /// Whether there is no answer yet to this question.
+    pub(super) fn awaits(&self, id: u16) -> bool {
+        self.questions.contains_key(&id)
+    }
+
     /// How many questions were sent or are to be, and have no answer yet.
     pub(super) fn len(&self) -> usize {
         self.questions.len()

@@ -125,17 +125,10 @@ impl State {
         Ok(id)
     }
 
-    /// Takes in one that only tells whether it is alive.
-    pub(super) fn check(
-        &mut self,
-        request: &Arc<Request>,
-        edns: Option<RequestEdns>,
-        reply: Reply,
-        now: Instant,
-    ) -> Result<u16, ExchangeError> {
-        let id = self.ask(request, edns, reply, now)?;
-        (self.check, self.checked) = (Some(id), Some(now));
-        Ok(id)
+    /// The last question only tells whether it is alive. It may have been answered already.
+    pub(super) fn note_check(&mut self, id: Option<u16>, now: Instant) {
+        self.check = id.filter(|id| self.pending.awaits(*id));
+        self.checked = Some(now);
     }
 
     /// Whether questions are held back.
