@@ -91,7 +91,7 @@ impl LoopChecks {
                 server.probe_for_loop(zone, probes);
                 // Who is always busy would never be asked how long that takes.
                 if server.latency().usual_check().is_none() {
-                    server.probe();
+                    server.time_check();
                 }
             }
         }

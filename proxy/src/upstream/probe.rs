@@ -49,6 +49,20 @@ impl Server {
         }
     }
 
+    /// Asks what health checks ask, to know how long that takes. Nobody doubts the server, so if there is no answer, or the
+    /// connection is closed instead, that says nothing.
+    pub(super) fn time_check(self: &Arc<Self>) {
+        if !self.is_probed.swap(true, Ordering::AcqRel) {
+            let probed = Probed(Arc::clone(self));
+            self.tasks().spawn(async move {
+                let Probed(server) = &probed;
+                if let Some(sent) = server.ask_aside(probed.request(), Instant::now()).await {
+                    server.latency().observe_check(sent.elapsed());
+                }
+            });
+        }
+    }
+
     /// Asks what may come back to us, and waits whether it does.
     pub(super) fn probe_for_loop(self: &Arc<Self>, zone: &Name<'_>, probes: &LoopProbes) {
         let Some((name, watch)) = probes.begin(self, zone) else { return };
@@ -56,16 +70,21 @@ impl Server {
         self.tasks().spawn(async move {
             let begun = Instant::now();
             // Some servers have no answer to such a question, and are well.
-            let limits = server.limits();
-            let mut asked =
-                vec![Exchange::start(&server, &request(name, Qtype::HINFO), false, begun)];
-            let answer = poll_until(&mut asked, begun + limits.connect + limits.query).await;
-            if let Some((sent, Ok(response))) = answer {
-                server.note_probe(Ok(&response), sent, Instant::now());
+            if server.ask_aside(request(name, Qtype::HINFO), begun).await.is_some() {
                 server.note_no_loop(begun);
             }
             drop(watch);
         });
+    }
+
+    /// Asks what counts for the server's health if it is answered, and else not. Tells when that was sent which was answered.
+    async fn ask_aside(self: &Arc<Self>, request: Arc<Request>, now: Instant) -> Option<Instant> {
+        let limits = self.limits();
+        let mut asked = vec![Exchange::start(self, &request, false, now)];
+        let answer = poll_until(&mut asked, now + limits.connect + limits.query).await;
+        let Some((sent, Ok(response))) = answer else { return None };
+        self.note_probe(Ok(&response), sent, Instant::now());
+        Some(sent)
     }
 
     /// Whether nobody knows whether it is back.

@@ -53,6 +53,30 @@ async fn quiet_servers_are_probed_at_the_interval_and_so_stay_connected() {
     }
 }
 
+/// As dnsdist does with questions that it drops. Nobody doubts the server, so what becomes of a check that is only to be timed says
+/// nothing.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_closes_the_connection_at_its_first_check_stays_well_and_connected() {
+    let network = Network::of(1);
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.script(|query| match query.name.ends_with(".example.") {
+        true => Reply::After(Duration::from_millis(5), 0),
+        false => Reply::Close,
+    });
+    let network = network.warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    seconds(3).await;
+
+    let probes = server.probed().len();
+    assert!(
+        (1..=3).contains(&probes),
+        "{probes}: a question whose connection is closed is asked again"
+    );
+    assert_eq!(network.standing(0), Standing::Up);
+    let asked = network.ask("www.example.").await;
+    assert_eq!((asked.result.is_ok(), asked.took), (true, Duration::from_millis(5)));
+}
+
 /// Few servers tell how long they keep what is idle (RFC 7828); it is learnt from what they do.
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_kept_alive_where_the_server_closes_those_that_are_idle() {
