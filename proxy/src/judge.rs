@@ -232,10 +232,16 @@ impl Judge {
 }
 
 impl Judgement {
-    /// Response rules change what upstreams answer, not what is answered here.
+    /// Response rules change what upstreams answer, not what is answered here; what a rule blocks is blocked though another one has
+    /// records of other types.
     fn settled(mut self) -> Self {
         if matches!(self.fate, Fate::Made { .. }) {
-            self.decision.steps.retain(|step| matches!(step, Step::Restore(_)));
+            let is_blocked = matches!(self.decision.verdict, Verdict::Block { .. });
+            self.decision.steps.retain(|step| match step {
+                Step::Restore(_) => true,
+                Step::Exists(_) => !is_blocked,
+                Step::Change(_) => false,
+            });
         }
         self
     }

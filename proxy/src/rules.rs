@@ -28,6 +28,7 @@ pub mod answer;
 mod block;
 mod change;
 mod compile;
+mod existing;
 mod hints;
 pub mod metrics;
 mod names;
@@ -41,6 +42,7 @@ mod walk;
 pub use block::{Blocking, denial};
 pub use change::Changes;
 pub use compile::Uncompilable;
+pub use existing::Existing;
 pub use restore::Restoring;
 pub use statics::{Given, Statics};
 pub use step::Step;
@@ -314,6 +316,17 @@ impl Decision {
         given.is_left = more.is_left;
         given.records.extend(more.records);
         has_more
+    }
+
+    /// A rule has records of a name, and leaves the type that is asked for to others.
+    fn leave_type(&mut self, question: &Question<'_>, rule: &Arc<str>) {
+        // Records are those of the Internet class.
+        if question.qclass == Qclass::IN {
+            let existing =
+                Existing { name: question.name.clone().into_owned(), rule: Arc::clone(rule) };
+            self.note((existing.name.to_folded(), "exists"));
+            self.steps.push(Step::Exists(existing));
+        }
     }
 
     fn note(&mut self, fingerprint: impl Hash) {

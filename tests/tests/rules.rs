@@ -113,6 +113,57 @@ async fn of_zones_in_each_other_the_one_that_a_name_is_below_gives_way() {
     assert_eq!(ruled.asked(), ["b.new.example.", "www.new.example."]);
 }
 
+/// An NXDOMAIN would be about all types (RFC 2308 section 2.1): who caches it loses the records as well.
+#[tokio::test]
+async fn an_upstream_does_not_deny_a_name_that_a_rule_has_records_of() {
+    let records = json!({"records": ["60 A 10.0.0.9"], "otherTypes": "Forward"});
+    let names =
+        json!({"exact": ["printer.example", "real.example", "printer.local", "blocked.example"]});
+    let ruled = Ruled::cached(json!([
+        rule(
+            "old",
+            json!({"exact": ["old.example"]}),
+            "rewrite",
+            json!({"name": "printer.example"})
+        ),
+        rule("printer", names, "answer", records),
+        rule(
+            "alias",
+            json!({"exact": ["print.example"]}),
+            "answer",
+            json!({"records": ["60 CNAME printer.example."]})
+        ),
+        rule(
+            "cdn",
+            json!({"exact": ["cdn.example"]}),
+            "response",
+            json!({"cnameTarget": {"regex": "^edge.*$", "to": "printer.example."}})
+        ),
+        rule("no", json!({"exact": ["blocked.example"]}), "block", json!({})),
+    ]))
+    .await;
+
+    let nodata = (rcodes::NOERROR, 0);
+    for (name, qtype, expected, why) in [
+        ("printer.example.", types::A, (rcodes::NOERROR, 1), "its record"),
+        ("printer.example.", types::AAAA, nodata, "the upstream knows no such name"),
+        ("printer.example.", types::AAAA, nodata, "and the same from the cache"),
+        ("other.printer.example.", types::AAAA, (rcodes::NXDOMAIN, 0), "a name without records"),
+        ("real.example.", types::TXT, nodata, "the upstream knows it"),
+        ("print.example.", types::AAAA, (rcodes::NOERROR, 1), "an alias of our own to it"),
+        ("cdn.example.", types::AAAA, (rcodes::NOERROR, 1), "an upstream's alias that leads to it"),
+        ("old.example.", types::AAAA, nodata, "a name that becomes it"),
+        ("printer.local.", types::AAAA, nodata, "a private name"),
+        ("blocked.example.", types::AAAA, (rcodes::NXDOMAIN, 0), "what another rule blocks"),
+    ] {
+        let reply = ruled.ask(name, qtype).await;
+        assert_eq!((reply.rcode(), reply.answers.len()), expected, "{name} {qtype}: {why}");
+        let is_denied = reply.authorities.iter().any(|record| record.rtype == types::SOA);
+        let has_own = reply.answers.iter().any(|record| record.rtype == qtype);
+        assert_eq!(is_denied, !has_own, "{name} {qtype}: a denial can be kept");
+    }
+}
+
 /// CoreDNS's issue 4407: the question of an error was the rewritten one.
 #[tokio::test]
 async fn the_question_goes_back_on_errors_too() {

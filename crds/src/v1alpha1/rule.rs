@@ -269,7 +269,7 @@ pub enum OtherTypes {
     /// That there is nothing of this type.
     #[default]
     NODATA,
-    /// As if the rule were not there.
+    /// As if the rule were not there, but for NXDOMAIN: the name has records, so it becomes NODATA.
     Forward,
 }
 

@@ -29,7 +29,7 @@ pub fn redirect(
 ) -> Result<Option<(Name<'static>, usize)>, NoName> {
     let changes = steps.iter().filter_map(|step| match step {
         Step::Change(changes) => changes.cname_target.as_ref(),
-        Step::Restore(_) => None,
+        Step::Restore(_) | Step::Exists(_) => None,
     });
     let changes: Vec<_> = changes.collect();
     let [answers, authorities, _] = &mut response.sections;

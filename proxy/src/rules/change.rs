@@ -124,7 +124,7 @@ fn remove(types: &[Qtype], response: &mut Response) {
 
 /// Where nothing is left of what was asked for, or the code says so by now, the answer says so for a while: of the name at
 /// the end of the aliases (RFC 2308 section 2).
-fn deny(response: &mut Response, rcode: Rcode) {
+pub(super) fn deny(response: &mut Response, rcode: Rcode) {
     let denied = answer::denied(response);
     let asked = &response.question;
     let name = match rcode {

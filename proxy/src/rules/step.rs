@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     change::{Changes, NoName},
+    existing::Existing,
     restore::Restoring,
 };
 use crate::message::{Rcode, response::Response};
@@ -15,6 +16,8 @@ pub enum Step {
     Restore(Restoring),
     /// The answer is changed.
     Change(Arc<Changes>),
+    /// A name with records of our own is not denied as a whole.
+    Exists(Existing),
 }
 
 impl Step {
@@ -26,6 +29,10 @@ impl Step {
                 changes.apply(response, rcode);
                 Ok(())
             }
+            Self::Exists(existing) => {
+                existing.apply(response, rcode);
+                Ok(())
+            }
         }
     }
 }
@@ -35,6 +42,7 @@ impl fmt::Display for Step {
         match self {
             Self::Restore(restoring) => restoring.fmt(f),
             Self::Change(changes) => changes.fmt(f),
+            Self::Exists(existing) => existing.fmt(f),
         }
     }
 }

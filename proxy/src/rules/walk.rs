@@ -153,8 +153,10 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
                 Next::End
             }
             Act::Answer(statics, fingerprint) => match statics.give(question, subject) {
-                // Another type, and the rule leaves those to others.
-                None => return Next::GoOn,
+                None => {
+                    decision.leave_type(question, &name);
+                    return Next::GoOn;
+                }
                 Some(Ok(given)) => {
                     decision.note((fingerprint, given.fingerprint()));
                     decision.is_by_list = is_by_list;
@@ -271,7 +273,10 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
                         let rule = Arc::clone(&rule.name);
                         self.decision.verdict = Verdict::Failed { rule, text };
                     }
-                    None => continue,
+                    None => {
+                        self.decision.leave_type(question, &rule.name);
+                        continue;
+                    }
                 },
                 Act::Forward(route) => self.decision.forward(route),
                 // The target of an alias is allowed, and the alias stays what it is.

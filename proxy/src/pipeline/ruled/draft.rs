@@ -112,10 +112,15 @@ impl Draft {
         };
     }
 
+    /// Does what rules want done to all of it.
+    pub(super) fn change(&mut self, steps: &[Step]) -> Result<(), String> {
+        answer::undo(steps, &mut self.response, &mut self.rcode).map_err(no_name)
+    }
+
     /// What rules want of all of it, as a message.
-    pub(super) fn finish(self, steps: &[Step]) -> Result<Made, String> {
-        let Self { mut response, mut rcode, is_failure, errors, upstream, source, since } = self;
-        answer::undo(steps, &mut response, &mut rcode).map_err(no_name)?;
+    pub(super) fn finish(mut self, steps: &[Step]) -> Result<Made, String> {
+        self.change(steps)?;
+        let Self { response, rcode, is_failure, errors, upstream, source, since } = self;
         let message = response.write().map_err(|_| TOO_LONG.to_owned())?;
         Ok(Made { message, code: (rcode, is_failure), errors, upstream, source, since })
     }

@@ -21,7 +21,7 @@ use crate::{
         Limit, Pipeline, Source,
         waiting::{Awaited, Outcome},
     },
-    rules::{self, answer},
+    rules::{self, Decision, answer},
     upstream::Route,
 };
 
@@ -76,6 +76,18 @@ impl Lookup<'_> {
     ) -> Result<Draft, String> {
         let Judgement { fate, decision } =
             contained(|| self.pipeline.judge.judge_target(&question))?;
+        let mut draft = self.decided(question, fate, &decision, entered).await?;
+        draft.change(&decision.steps)?;
+        Ok(draft)
+    }
+
+    async fn decided(
+        &self,
+        question: Question<'static>,
+        fate: Fate,
+        decision: &Decision,
+        entered: &Arc<Route>,
+    ) -> Result<Draft, String> {
         let route = match fate {
             Fate::Failed(reason) => return Err(reason),
             Fate::Made { rcode, response, reason, .. } => {

@@ -160,3 +160,32 @@ fn what_a_rule_takes_away_is_denied_at_the_end_of_the_aliases() {
         assert!(response.sections[1].iter().all(|it| it.ttl <= 7), "{why}: the bounds hold");
     }
 }
+
+/// The other one may be missing, though the name that leads to it is not.
+#[test]
+fn a_name_with_records_of_its_own_is_not_denied_but_one_behind_its_alias_is() {
+    let rules = rules(
+        "{name: own, match: {names: {exact: [a.example]}}, answer: {records: [A 10.0.0.9], otherTypes: Forward}}",
+    );
+    let alias = || record("a.example.", Qtype::CNAME, b"\x01b\x04test\0");
+    let denials = [
+        // (answers, class, response code)
+        (vec![], Qclass::IN, Rcode::NOERROR),
+        (vec![alias()], Qclass::IN, Rcode::NXDOMAIN),
+        (vec![], Qclass(3), Rcode::NXDOMAIN),
+    ];
+    for (answers, qclass, expected) in denials {
+        let asked = Question { qclass, ..question("A.example. AAAA") };
+        let decision = rules.decide(&asked, [10, 0, 0, 1].into(), |_| {});
+        let (why, mut rcode) = (format!("{answers:?} {qclass:?}"), Rcode::NXDOMAIN);
+        let mut response = Response::empty(asked);
+        response.header.flags |= Header::AD;
+        response.sections[0] = answers;
+
+        undo(&decision.steps, &mut response, &mut rcode).unwrap();
+
+        assert_eq!(rcode, expected, "{why}");
+        let is_authentic = response.header.flags & Header::AD != 0;
+        assert_eq!(is_authentic, expected == Rcode::NXDOMAIN, "{why}");
+    }
+}
