@@ -142,13 +142,9 @@ impl Domains {
             let names = NameMatch { exact: Some(exact), ..NameMatch::default() };
             draft.rule("there", exists(draft::names(names)));
         }
-        let are_some_asked = self.0.values().any(Domain::is_asked);
-        // Longer domains may have servers.
-        let is_there =
-            |domain: &Domain| !domain.addresses.is_empty() && (!domain.is_local || are_some_asked);
-        let there: Vec<_> = self.0.iter().filter(|(_, domain)| is_there(domain)).collect();
+        let there = self.there_but_asked_for();
         if there.len() > MAX_TWICE {
-            let reason = "where servers say that there is no such name, other types get NXDOMAIN here and nothing in dnsmasq: so many domains would make the manifest too large";
+            let reason = "where names of these domains have servers of their own that say that there is no such name, they get NXDOMAIN here and nothing in dnsmasq: so many domains would make the manifest too large";
             return draft.note(0, "address", reason);
         }
         for (pattern, domain) in there {
@@ -156,6 +152,22 @@ impl Domains {
             draft.rule_for_more("there", exists(pattern.matches()));
         }
         draft.at(0);
+    }
+
+    /// Domains with addresses, as far as servers are asked for some of their names: longer domains may have these. Where its own rule has
+    /// the last word, a name is not denied.
+    fn there_but_asked_for(&self) -> Vec<(&Pattern, &Domain)> {
+        let asked = self.0.iter().filter(|(_, domain)| domain.is_asked());
+        let asked: Vec<_> = asked.map(|(pattern, _)| pattern.domain()).collect();
+        let above: BTreeSet<&str> = asked.iter().flatten().copied().flat_map(upwards).collect();
+        // One that is an ending, for example, may be about names of any domain.
+        let are_all_domains = asked.iter().all(Option::is_some);
+        let may_be_asked_for = |pattern: &Pattern| match pattern.domain() {
+            Some(domain) if are_all_domains => above.contains(domain),
+            _ => !asked.is_empty(),
+        };
+        let domains = self.0.iter().filter(|(_, domain)| !domain.addresses.is_empty());
+        domains.filter(|(pattern, _)| may_be_asked_for(pattern)).collect()
     }
 
     /// The names that are there by the domain that would deny them.
@@ -264,7 +276,7 @@ impl Domains {
 const MAX_TWICE: usize = 10_000;
 
 /// "No such name" becomes "nothing of this type".
-pub(super) fn exists(matches: Match) -> Rule {
+fn exists(matches: Match) -> Rule {
     let (from, to) = (ResponseCode::NXDOMAIN, ResponseCode::NOERROR);
     let rcodes = Some(vec![RcodeChange { from, to }]);
     let response = Some(ResponseChange { rcodes, ..ResponseChange::default() });

@@ -79,6 +79,14 @@ impl Pattern {
         draft::names(names)
     }
 
+    /// The domain, where it is one.
+    pub(super) fn domain(&self) -> Option<&str> {
+        match self {
+            Self::Zone(domain) | Self::Below(domain) => Some(domain),
+            Self::Ending(_) | Self::Plain | Self::Any => None,
+        }
+    }
+
     /// Whether a name is one of these.
     pub(super) fn has(&self, name: &str) -> bool {
         match self {

@@ -7,7 +7,7 @@ use dnsproxy_api::{
     v1alpha1::{Match, NameMatch, OtherTypes, rule::Rule},
 };
 
-use super::{domains, draft, records::absolute};
+use super::{draft, records::absolute};
 use crate::import::Draft;
 
 /// One option: the addresses of a range have a name each.
@@ -120,9 +120,6 @@ impl Synth {
 
     pub(super) fn emit(&self, draft: &mut Draft, ttl: u32, other_types: OtherTypes) {
         draft.at(self.line);
-        if other_types == OtherTypes::Forward {
-            draft.rule("there", domains::exists(regex(&self.all())));
-        }
         for part in self.parts() {
             let [a, b, c, _] = part.base.octets();
             let numbers = part.numbers();
@@ -137,22 +134,6 @@ impl Synth {
                 rule(&reverse, name, OtherTypes::Forward),
             );
         }
-    }
-
-    /// All names; of a long range, all that begin as they do.
-    fn all(&self) -> String {
-        let parts = self.parts();
-        if parts.len() <= MAX_LISTED {
-            let parts: Vec<_> = parts.iter().map(Part::spelled).collect();
-            return self.names(&format!("(?:{})", parts.join("|")));
-        }
-        let octets = self.first.to_be_bytes().into_iter().zip(self.last.to_be_bytes());
-        let mut is_fixed = true;
-        let octets = octets.map(|(first, last)| {
-            is_fixed &= first == last;
-            if is_fixed { last.to_string() } else { "[0-9]+".to_owned() }
-        });
-        self.names(&octets.collect::<Vec<_>>().join("-"))
     }
 
     /// Names with an address that is spelled like this, as a regular expression.
@@ -186,9 +167,6 @@ const V6: &str = "only IPv4 addresses are spelled in names here";
 
 /// As many as two octets count.
 const MAX_ADDRESSES: u128 = 0x1_0000;
-
-/// Parts of a range that one regular expression may have.
-const MAX_LISTED: usize = 16;
 
 /// Each of these is a name of its own in the manifest.
 const MAX_NUMBERED: u128 = 4096;

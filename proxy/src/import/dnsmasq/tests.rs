@@ -55,6 +55,10 @@ impl Judged {
         if answers.is_empty() { rcode } else { answers.join(", ") }
     }
 
+    fn rules(&self) -> usize {
+        self.imported.proxy.spec.rules.iter().flatten().count()
+    }
+
     fn notes(&self) -> Vec<String> {
         self.imported.notes.iter().map(|note| format!("{}: {note}", note.line)).collect()
     }
@@ -138,10 +142,10 @@ fn an_upstream_cannot_deny_what_is_here() {
                 ("c.b.example A", "default"),
             ],
         ),
-        // To dnsmasq names with these alone are not there, nor are reverse names of a host.
+        // To dnsmasq names with these alone are not there, though it has them, nor are reverse names of a host.
         (
             "dns-rr=r.example,99,01\ncaa-record=c.example,0,issue,x",
-            &[("r.example A", "default"), ("c.example A", "default")],
+            &[("r.example A", "default, there"), ("c.example A", "default, there")],
         ),
         (
             "local=/10.in-addr.arpa/\nhost-record=nas.x,10.0.0.3",
@@ -156,15 +160,26 @@ fn an_upstream_cannot_deny_what_is_here() {
 
 /// Lists of advertisers have a hundred thousand: twice as many names would be no manifest.
 #[test]
-fn of_very_many_addresses_other_types_are_what_servers_say() {
+fn very_many_names_with_addresses_are_not_denied_by_servers() {
     let lines = |count: u32| -> String {
         (0..count).map(|i| format!("address=/ads{i}.example/0.0.0.0\n")).collect()
     };
-    for (count, expected) in [(10, "default, there"), (10_001, "default")] {
-        let judged = Judged::of(&lines(count));
-        assert_eq!(judged.ask("ads7.example A"), "0.0.0.0", "{count}");
-        assert_eq!(judged.ask("ads7.example AAAA"), expected, "{count}");
-        assert_eq!(judged.has_note(0, "other types get NXDOMAIN"), count > 10, "{count}");
+    // Each domain, those above one with a server of its own, and all.
+    for (server, count, rules, has_note) in [
+        ("", 10_001, 1, false),
+        ("server=/a.ads7.example/192.0.2.2\n", 10_001, 4, false),
+        ("server=/*a.ads7.example/192.0.2.2\n", 10, 3, false),
+        ("server=/*a.ads7.example/192.0.2.2\n", 10_001, 3, true),
+    ] {
+        let judged = Judged::of(&format!("{}{server}", lines(count)));
+        assert_eq!(judged.ask("ads7.example A"), "0.0.0.0", "{server}{count}");
+        assert_eq!(judged.ask("ads7.example AAAA"), "default, there", "{server}{count}");
+        if !server.is_empty() && !has_note {
+            let route = judged.ask("a.ads7.example A");
+            assert!(route.ends_with(", there"), "{server}{count}: {route}");
+        }
+        assert_eq!(judged.rules(), rules, "{server}{count}");
+        assert_eq!(judged.has_note(0, "they get NXDOMAIN"), has_note, "{server}{count}");
     }
 }
 
