@@ -58,8 +58,8 @@ struct Waiting {
 /// What a message was, when it does not end the connection.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Received {
-    /// The answer to a question, and what it says about keeping the connection (RFC 7828).
-    Answer { keepalive: Option<u16> },
+    /// The answer to a question, whether somebody waited for it, and what it says about keeping the connection (RFC 7828).
+    Answer { is_awaited: bool, keepalive: Option<u16> },
     /// An answer to nothing that was asked.
     Unexpected,
 }
@@ -159,7 +159,8 @@ impl Pending {
             return Err(ExchangeError::Malformed);
         }
         let Waiting { request, reply } = found.remove();
-        self.live -= usize::from(reply.is_some());
+        let is_awaited = reply.is_some();
+        self.live -= usize::from(is_awaited);
         self.note_order(header.id);
         let result = check(message, header, &request.question);
         let is_mixed_up = matches!(result, Err(ExchangeError::Mismatch));
@@ -171,7 +172,7 @@ impl Pending {
         if is_mixed_up {
             return Err(ExchangeError::Mismatch);
         }
-        Ok(Received::Answer { keepalive })
+        Ok(Received::Answer { is_awaited, keepalive })
     }
 
     /// One that was never answered says nothing: servers drop some.
@@ -393,7 +394,7 @@ mod tests {
         let (new, mut answered) = ask(&mut pending, "new.example.");
         assert_ne!(new, old);
         let late = pending.receive(&answer("old.example.", old));
-        assert_eq!(late.unwrap(), Received::Answer { keepalive: None });
+        assert_eq!(late.unwrap(), Received::Answer { is_awaited: false, keepalive: None });
         assert!(answered.try_recv().is_err(), "the late answer is for nobody");
         assert_eq!(pending.receive(&answer("old.example.", old)).unwrap(), Received::Unexpected);
     }

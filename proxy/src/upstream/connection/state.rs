@@ -42,6 +42,7 @@ pub(super) struct State {
     pub(super) last_used: Instant,
     /// Since when the server has questions to answer; of no meaning while it has none.
     pub(super) waiting_since: Instant,
+    /// When an answer came that says something to those who wait.
     pub(super) last_received: Option<Instant>,
     /// The last question of our own that only tells whether it is alive, and when one was asked and answered last: for those
     /// who wait that is no sign.
@@ -196,12 +197,16 @@ impl State {
     ) -> Result<Progress, ExchangeError> {
         let mut progress = Progress::default();
         let held_up = self.oldest_where_held_up(now);
-        let mut is_for_others = false;
+        let (mut is_heard, mut is_for_others) = (false, false);
         while let Some((frame, len)) = first_frame(input.get(progress.octets..).unwrap_or_default())
         {
-            is_for_others |= !self.is_check(frame);
+            let is_check = self.is_check(frame);
             match self.pending.receive(frame)? {
-                Received::Answer { keepalive } => {
+                Received::Answer { is_awaited, keepalive } => {
+                    // Where questions are taken in order, who waits may be behind more that were given up than there is time for.
+                    let is_sign = is_awaited || self.pending.is_unordered();
+                    is_heard |= is_sign;
+                    is_for_others |= is_sign && !is_check;
                     self.ration.note_answer();
                     if let Some((_, held_up_for)) =
                         held_up.filter(|(id, _)| u16_at(frame, 0) == Some(*id))
@@ -222,7 +227,7 @@ impl State {
             if is_for_others {
                 self.last_received = Some(now);
             }
-            self.is_suspect = false;
+            self.is_suspect &= !is_heard;
             self.together_since = (self.pending.len() > 1).then_some(now);
         }
         progress.has_released = self.release();

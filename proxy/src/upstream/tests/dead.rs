@@ -252,3 +252,29 @@ async fn with_many_connections_the_fallback_of_mute_servers_is_asked_in_time_as_
         assert!(asked.is_by(spare) && asked.took < Duration::from_millis(2300), "{asked:?}");
     }
 }
+
+/// Whoever waits there is behind questions that were given up long ago, and whose answers still come: they are no sign that
+/// one of those who wait will have theirs in time.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_questions_in_order_and_cannot_keep_up_still_answers_most() {
+    let network = Network::with(1, 0, |upstream, _| upstream.connections.max = 1).warm().await;
+    let server = &network.servers[0];
+    server.answer_in_order();
+    // A seventh more than it can do.
+    server.script(|query| {
+        Reply::After(Duration::from_millis(if is_slow(query) { 900 } else { 5 }), 0)
+    });
+    let mut asked = Vec::new();
+    for index in 0..3000 {
+        let word = if index % 50 == 0 { "slow" } else { "quick" };
+        asked.push(network.start(format!("{word}{index}.example.")));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let mut answered = 0;
+    for asked in futures::future::join_all(asked).await {
+        answered += usize::from(asked.unwrap().result.is_ok());
+    }
+    assert!(answered >= 1500, "{answered} of 3000");
+    assert!(server.dials().len() <= 60, "{} connections", server.dials().len());
+}
