@@ -107,11 +107,11 @@ report() {
 Cached A answers over UDP. Every name was asked once before counting began; then $EVEN_NAMES names are asked evenly (even), or
 $ZIPF_NAMES by Zipf's law (zipf). CPU of the server's process per answer at $RATE queries/s on one core, for $SECONDS_EACH s in each of
 $ROUNDS interleaved rounds: the median (least to greatest). *To the floor*: by the bare responder's; *to the best peer*: by that of the
-cheapest peer. Lost and NOERROR are of all rounds together. Latency is what a client sees at the same rate. Saturation is the
+cheapest peer. Lost and failed (answered with another code than NOERROR) are of all rounds together. Latency is what a client sees at the same rate. Saturation is the
 most that was answered in a second, whatever was offered. Memory is the peak, idle what the process itself holds (RssAnon) before the first
 query. Packets to the upstream are of all rounds together; above $MAX_UPSTREAM for 100 answers it would be no hit that is measured.
 
-| server | names | CPU per answer, µs | to the floor | to the best peer | lost | NOERROR | p50, ms | p99, ms | saturation, answers/s | memory, MiB | idle, MiB | packets to the upstream |
+| server | names | CPU per answer, µs | to the floor | to the best peer | lost | failed | p50, ms | p99, ms | saturation, answers/s | memory, MiB | idle, MiB | packets to the upstream |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|
 TEXT
   for set in $SETS; do
@@ -131,7 +131,7 @@ TEXT
 report_row() {
   local key="$1 $2"
   echo "| $1 | $2 | $(spread_of "$key" cpu 1) | $(times_of "$key" cpu "responder $2") | $(times_of "$key" cpu "$(best_peer "$(keys_of "$2")" cpu)")" \
-    "| $(total_of "$key" lost) of $(total_of "$key" sent) | $(total_of "$key" noerror)" \
+    "| $(total_of "$key" lost) of $(total_of "$key" sent) | $(failed_of "$key")" \
     "| $(rounded "$(value_of "$key" p50)" 3) | $(rounded "$(value_of "$key" p99)" 2) | $(saturation_of "$key")" \
     "| $(rounded "$(value_of "$key" memory)" 0) | $(rounded "$(value_of "$key" idle)" 1) | $(packets_of "$key") |"
 }

@@ -66,16 +66,16 @@ report() {
 
 Every query has a new name. CPU of the server's process per answer at $RATE queries/s on one core, for $SECONDS_EACH s in each of $ROUNDS
 interleaved rounds: the median (least to greatest). *To the floor*: by the bare forwarder's; *to the best peer*: by that of the cheapest
-peer. Lost and NOERROR are of all rounds together. Latency is what a client sees at
+peer. Lost and failed (answered with another code than NOERROR) are of all rounds together. Latency is what a client sees at
 $LATENCY_RATE queries/s, of which the upstream itself, asked over TLS without a server between, takes $(rounded "$direct" 3) ms at p50. The
 upstream's CPU is its share of its core at $RATE queries/s; above $MAX_UPSTREAM_SHARE % it would be part of what is measured.
 
-| server | CPU per answer, µs | to the floor | to the best peer | lost | NOERROR | memory, MiB | p50, ms | added, ms | p99, ms | upstream's CPU |
+| server | CPU per answer, µs | to the floor | to the best peer | lost | failed | memory, MiB | p50, ms | added, ms | p99, ms | upstream's CPU |
 |---|---|---|---|---|---|---|---|---|---|---|
 TEXT
   for row in $rows_measured; do
     echo "| $row | $(spread_of "$row" cpu 1) | $(times_of "$row" cpu forwarder) | $(times_of "$row" cpu "$(best_peer "$rows_measured" cpu)")" \
-      "| $(total_of "$row" lost) of $(total_of "$row" sent) | $(total_of "$row" noerror)" \
+      "| $(total_of "$row" lost) of $(total_of "$row" sent) | $(failed_of "$row")" \
       "| $(rounded "$(value_of "$row" memory)" 0) | $(rounded "$(value_of "$row" p50)" 3)" \
       "| $(difference "$(value_of "$row" p50)" "$direct") | $(rounded "$(value_of "$row" p99)" 2)" \
       "| $(share_of_upstream "$row") |"

@@ -43,6 +43,9 @@ difference() { awk -v a="$1" -v b="$2" 'BEGIN { if (a == "" || b == "") print "-
 
 total_of() { awk -F '\t' -v row="$1" -v what="$2" '$1 == row && $2 == what { total += $3 } END { printf "%d", total }' "$RUN/samples"; }
 
+# Answers that say something else than NOERROR: to all of these names there is one.
+failed_of() { echo $(($(total_of "$1" sent) - $(total_of "$1" lost) - $(total_of "$1" noerror))); }
+
 describe_machine() {
   cat <<TEXT
 Machine: $(awk -F ': ' '/^model name/ { print $2; exit }' /proc/cpuinfo), $(nproc) cores, Linux $(uname -r), load average before the run $load_before

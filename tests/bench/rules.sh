@@ -94,11 +94,11 @@ $RATE queries/s on one core, for $SECONDS_EACH s in each of $ROUNDS interleaved 
 rule matches. The number is that of exact names and zones, half and half; *list* is a list with a million names, *tried* has $TRIED regular expressions and $TRIED substrings. CPU of the server's process per
 answer: the median (least to greatest). *To ten*: by that with ten names.
 
-| rules | CPU per answer, µs | to ten | lost | NOERROR | memory, MiB |
+| rules | CPU per answer, µs | to ten | lost | failed | memory, MiB |
 |---|---|---|---|---|---|
 TEXT
   for row in $(measured "$ROWS" cpu); do
-    echo "| ${row#dnsproxy-rules-} | $(spread_of "$row" cpu 1) | $(times_of "$row" cpu dnsproxy-rules-10) | $(total_of "$row" lost) of $(total_of "$row" sent) | $(total_of "$row" noerror) | $(rounded "$(value_of "$row" memory)" 0) |"
+    echo "| ${row#dnsproxy-rules-} | $(spread_of "$row" cpu 1) | $(times_of "$row" cpu dnsproxy-rules-10) | $(total_of "$row" lost) of $(total_of "$row" sent) | $(failed_of "$row") | $(rounded "$(value_of "$row" memory)" 0) |"
   done
   echo
   describe_machine

@@ -70,7 +70,7 @@ Cached A answers over UDP, $RATE queries/s for each worker, for $SECONDS_EACH s 
 $EVEN_NAMES names asked evenly (even). CPU of the server's process per answer: the median (least to greatest). *Of one worker*: how many times
 the answers of one worker that makes on full cores.
 
-| names | workers | CPU per answer, µs | of one worker | lost | NOERROR |
+| names | workers | CPU per answer, µs | of one worker | lost | failed |
 |---|---|---|---|---|---|
 TEXT
   for set in $SETS; do
@@ -88,5 +88,5 @@ TEXT
 report_row() {
   local times; times=$(ratio "$(value_of "$2" cpu)" "$(value_of "$1" cpu)")
   echo "| $4 | $3 | $(spread_of "$1" cpu 2) | $(awk -v n="$3" -v times="$times" 'BEGIN { printf "%.2f", n * times }')" \
-    "| $(total_of "$1" lost) of $(total_of "$1" sent) | $(total_of "$1" noerror) |"
+    "| $(total_of "$1" lost) of $(total_of "$1" sent) | $(failed_of "$1") |"
 }
