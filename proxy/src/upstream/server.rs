@@ -75,7 +75,7 @@ impl Server {
         core.set_healthy(true);
         if let Security::Unusable(error) = &core.dialer.security {
             let now = Instant::now();
-            core.note_failure(&error.clone().into(), now, now);
+            core.note_failure(&error.clone().into(), None, now, now);
         }
         let (core, pool) = (Arc::new(core), Pool::default());
         Self { core, pool, tasks, placement, is_probed: AtomicBool::new(false) }

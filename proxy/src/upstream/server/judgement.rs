@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::{Core, Server};
 use crate::{
     message::Rcode,
-    upstream::{dial::Stream, error::ExchangeError, pending::Response},
+    upstream::{dial::Stream, error::ExchangeError, pending::Response, settings::HealthCheck},
 };
 
 impl Server {
@@ -118,6 +118,7 @@ impl Core {
         started: Instant,
         now: Instant,
     ) {
+        let check = (!is_client).then_some(&self.health_check);
         match result {
             // Too long an answer is one.
             Ok(()) | Err(ExchangeError::Truncated) => {
@@ -134,10 +135,10 @@ impl Core {
                 error @ (ExchangeError::Timeout(_)
                 | ExchangeError::Malformed
                 | ExchangeError::Mismatch),
-            ) => self.note_failure(error, started, now),
+            ) => self.note_failure(error, check, started, now),
             // The task of the connection has noted why there is none, if that says anything.
             Err(error) if error.is_outage() && (self.is_udp || error.was_reached()) => {
-                self.note_failure(error, started, now);
+                self.note_failure(error, check, started, now);
             }
             Err(_) => {}
         }
@@ -152,14 +153,22 @@ impl Core {
         info!(upstream = %self.upstream, server = %self.dialer.address, "upstream server is reached");
     }
 
-    /// A try that was begun at `begun` has failed at the transport.
-    pub(super) fn note_failure(&self, error: &ExchangeError, begun: Instant, now: Instant) {
+    /// A try that was begun at `begun` has failed at the transport. People are told the question if it was our own: it may be
+    /// one that the server does not answer.
+    pub(super) fn note_failure(
+        &self,
+        error: &ExchangeError,
+        check: Option<&HealthCheck>,
+        begun: Instant,
+        now: Instant,
+    ) {
         if self.health.failed(error, begun, now) {
             self.set_healthy(false);
             warn!(
                 upstream = %self.upstream,
                 server = %self.dialer.address,
                 reason = error.reason(),
+                health_check = check.map(|HealthCheck { name, qtype, .. }| format!("{name} {qtype}")),
                 %error,
                 "upstream server fails"
             );

@@ -67,7 +67,7 @@ impl Opening {
         // Over TLS 1.3 a server may refuse our certificate after the handshake; another one behind its address may take
         // it. Whatever else ends a connection is judged by the questions that it took along.
         if !error.was_reached() && self.core.health.is_silent_since(begun) {
-            self.core.note_failure(&error, begun, Instant::now());
+            self.core.note_failure(&error, None, begun, Instant::now());
         }
     }
 
@@ -89,7 +89,7 @@ impl Opening {
         // A server that is asked by datagrams lives, whether it has TCP or not.
         if error.is_outage() && !self.core.is_udp && !(is_further && error.is_refusal()) {
             self.pool.retire_old(now);
-            self.core.note_failure(error, begun, now);
+            self.core.note_failure(error, None, begun, now);
         }
     }
 
