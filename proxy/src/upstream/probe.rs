@@ -50,17 +50,14 @@ impl Server {
     }
 
     /// Asks what health checks ask, to know how long that takes. Nobody doubts the server, so if there is no answer, or the
-    /// connection is closed instead, that says nothing.
+    /// connection is closed instead, that says nothing; and who does doubt it meanwhile need not wait for this.
     pub(super) fn time_check(self: &Arc<Self>) {
-        if !self.is_probed.swap(true, Ordering::AcqRel) {
-            let probed = Probed(Arc::clone(self));
-            self.tasks().spawn(async move {
-                let Probed(server) = &probed;
-                if let Some(sent) = server.ask_aside(probed.request(), Instant::now()).await {
-                    server.latency().observe_check(sent.elapsed());
-                }
-            });
-        }
+        let server = Arc::clone(self);
+        self.tasks().spawn(async move {
+            if let Some(sent) = server.ask_aside(server.check_request(), Instant::now()).await {
+                server.latency().observe_check(sent.elapsed());
+            }
+        });
     }
 
     /// Asks what may come back to us, and waits whether it does.
@@ -85,6 +82,12 @@ impl Server {
         let Some((sent, Ok(response))) = answer else { return None };
         self.note_probe(Ok(&response), sent, Instant::now());
         Some(sent)
+    }
+
+    /// What health checks ask.
+    fn check_request(&self) -> Arc<Request> {
+        let check = self.health_check();
+        request(check.name.clone(), check.qtype)
     }
 
     /// Whether nobody knows whether it is back.
@@ -124,13 +127,14 @@ impl Probed {
         };
         let mut known = Vec::new();
         for _ in 0..MAX_ROUNDS {
-            let mut hails = hail(server, &pool.suspects(), &self.request());
+            let mut hails = hail(server, &pool.suspects(), &server.check_request());
             if !hails.is_empty() {
                 let is_checked = mem::take(&mut is_checked);
-                look_for_more(server, &self.request(), &mut hails, is_checked, patience).await;
+                look_for_more(server, &server.check_request(), &mut hails, is_checked, patience)
+                    .await;
             }
             known.extend(hails.iter().map(|asked| Arc::clone(asked.connection())));
-            let is_alive = ask(server, self.request(), hails, patience).await;
+            let is_alive = ask(server, server.check_request(), hails, patience).await;
             // Those that fell silent meanwhile were not asked.
             let is_known =
                 |way: &Arc<Connection>| known.iter().any(|known| Arc::ptr_eq(known, way));
@@ -145,7 +149,7 @@ impl Probed {
         let Self(server) = &self;
         let (edns, now) = (Some(server.edns_of_streams()), Instant::now());
         let ways = server.pool().unsuspected(now).into_iter();
-        let asked = ways.filter_map(|way| way.check(&self.request(), edns, now).ok());
+        let asked = ways.filter_map(|way| way.check(&server.check_request(), edns, now).ok());
         let mut asked: Vec<_> = asked.collect();
         hear(&mut asked, server.pool(), limit).await;
         if suspect_those_unheard(&asked) {
@@ -153,11 +157,6 @@ impl Probed {
             server.suspect();
             self.probe(true).await;
         }
-    }
-
-    fn request(&self) -> Arc<Request> {
-        let check = self.0.health_check();
-        request(check.name.clone(), check.qtype)
     }
 }
 

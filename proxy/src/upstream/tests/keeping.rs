@@ -77,6 +77,26 @@ async fn a_server_that_closes_the_connection_at_its_first_check_stays_well_and_c
     assert_eq!((asked.result.is_ok(), asked.took), (true, Duration::from_millis(5)));
 }
 
+/// Some servers never answer it, and the check may have to wait as long as any question.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_dies_while_the_first_check_is_waited_for_is_left_as_soon_as_any() {
+    let network = Network::of(1).warm().await;
+    let [server] = &network.servers[..] else { unreachable!() };
+    server.script(|query| match query.name.ends_with(".example.") {
+        true => Reply::After(Duration::from_millis(5), 0),
+        false => Reply::Never,
+    });
+    while server.probed().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    server.kill_connections();
+    server.answer_after(5);
+    let asked = network.ask("www.example.").await;
+
+    assert!(asked.result.is_ok() && asked.took < Duration::from_millis(200), "{asked:?}");
+}
+
 /// Few servers tell how long they keep what is idle (RFC 7828); it is learnt from what they do.
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_kept_alive_where_the_server_closes_those_that_are_idle() {
