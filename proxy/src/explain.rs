@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     judge::{Fate, Judge, Judgement},
     message::{Qclass, Question, Rcode, response::Response},
-    rules::{Decision, Kind, Match, Verdict, answer},
+    rules::{Decision, Given, Kind, Match, Step, Verdict, answer},
     zone_text,
 };
 
@@ -145,7 +145,9 @@ fn step(matched: &Match<'_>) -> RuleStep {
             format!("asks for {} {} instead", question.name, question.qtype)
         }),
         (Kind::Answer, Verdict::Answer { given, .. }) => match given.records.len() {
-            0 => "answers that there is nothing of this type".into(),
+            _ if given.is_denied => "answers that there is nothing of this type".into(),
+            // Those of the aliases that lead there are among them.
+            count if *is_again => format!("answers with {count} records in all"),
             1 => "answers with 1 record".into(),
             count => format!("answers with {count} records"),
         },
@@ -153,7 +155,11 @@ fn step(matched: &Match<'_>) -> RuleStep {
         (Kind::Block, Verdict::Answer { .. }) => "blocks with records of its list".into(),
         (Kind::Block, _) if decision.is_tcp_only => "lets it pass over TCP alone".into(),
         (Kind::Block, Verdict::Pass) => "lets it pass, as its list says".into(),
-        (Kind::Forward, Verdict::Forward(route)) => format!("goes to route {route}"),
+        (
+            Kind::Forward,
+            Verdict::Forward(route)
+            | Verdict::Answer { given: Given { route: Some(route), .. }, .. },
+        ) => format!("goes to route {route}"),
         (Kind::Allow, _) => "lets it pass".into(),
         (Kind::Response, _) => "changes the answer".into(),
         (Kind::Answer | Kind::Block | Kind::Forward, _) => "decides".into(),
@@ -177,9 +183,13 @@ pub fn outcome(judge: &Judge, question: &Question<'_>, judgement: &Judgement) ->
         Fate::Dropped => Outcome { source: "dropped".into(), ..Outcome::default() },
         Fate::Made { rcode, response, is_ruled, reason } => {
             let source = if *is_ruled { "rule" } else { "local" };
-            let (rcode, answers) = made(*rcode, response, decision);
+            let denial = *rcode;
+            let (rcode, answers) = made(denial, response, decision);
+            // Nothing else is done to what is said here.
+            let exists = decision.steps.iter().filter(|it| matches!(it, Step::Exists(_)));
+            let changes = exists.filter(|_| rcode != denial).map(ToString::to_string).collect();
             let (rcode, reason) = (Some(rcode.to_string()), Some(reason.text.clone()));
-            Outcome { source: source.into(), reason, rcode, answers, ..Outcome::default() }
+            Outcome { source: source.into(), reason, rcode, answers, changes, ..Outcome::default() }
         }
         Fate::Any => Outcome {
             source: "local".into(),

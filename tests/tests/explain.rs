@@ -94,6 +94,59 @@ async fn each_step_is_told_with_its_reason() {
     assert_eq!(server.seen().connections, 0, "nothing is sent");
 }
 
+/// What a rule leaves to others, or denies here all the same, is not told as if it had answered.
+#[tokio::test]
+async fn what_a_second_look_decides_is_told_and_why_a_name_that_has_records_is_not_denied() {
+    let mut spec = spec(&server().await);
+    let rule = |name: &str, names: &[&str], fields: Value| {
+        let mut rule = json!({"name": name, "match": {"names": {"exact": names}}});
+        rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        rule
+    };
+    let alias = |name: &str, target: &str| {
+        let record = format!("60 CNAME {target}.");
+        rule(name, &[&format!("{name}.example")], json!({"answer": {"records": [record]}}))
+    };
+    spec["rules"] = json!([
+        alias("ads", "blocked.example"),
+        alias("print", "printer.local"),
+        alias("far", "lab.example"),
+        rule("no", &["blocked.example"], json!({"block": {}})),
+        rule("lab", &["lab.example"], json!({"forward": {"route": "lab"}})),
+        rule(
+            "printer",
+            &["printer.local"],
+            json!({"answer": {"records": ["60 A 10.0.0.9"], "otherTypes": "Forward"}})
+        ),
+    ]);
+    let again = "looked at once more for the final name";
+    let exists = "answer   NXDOMAIN becomes NODATA, as rule printer has records of printer.local.";
+    let aliases = "rule     print (answer) answers with 1 record";
+
+    for (question, expected) in [
+        (
+            ["ads.example", "A"],
+            &[&*format!("rule     no (block) blocks with NXDOMAIN, {again}")][..],
+        ),
+        (["far.example", "A"], &[&*format!("rule     lab (forward) goes to route lab, {again}")]),
+        (
+            ["print.example", "A"],
+            &[
+                aliases,
+                &format!("rule     printer (answer) answers with 2 records in all, {again}"),
+            ],
+        ),
+        (["print.example", "AAAA"], &[aliases, exists]),
+        (["printer.local", "AAAA"], &["rules    none matches", exists]),
+        (["other.local", "AAAA"], &["rules    none matches"]),
+    ] {
+        let said = explain(&spec, &question).await;
+        let is_told = |line: &&str| line.starts_with("rule") || line.starts_with("answer   NX");
+        let told: Vec<_> = said.lines().filter(is_told).collect();
+        assert!(told.ends_with(expected), "{question:?}: {said}");
+    }
+}
+
 /// The listener says no before anything else is looked at.
 #[tokio::test]
 async fn what_the_listener_refuses_is_refused() {

@@ -249,50 +249,64 @@ impl<'r, O: FnMut(Match<'_>)> Walk<'r, O> {
             if is_target && is_by_list && self.decision.is_by_list {
                 continue;
             }
+            let act = (act, is_by_list);
+            let Some(has_answered) = self.take_again(rule, act, question, subject, is_target)
+            else {
+                continue;
+            };
             let (kind, decision) = (rule.action.kind(), &self.decision);
             (self.observe)(Match { index, rule: &rule.name, kind, is_again: true, decision });
-            match act {
-                Act::Block(with) => {
-                    self.decision.is_tcp_only = false;
-                    let rule = Arc::clone(&rule.name);
-                    self.decision.verdict = Verdict::Block { rule, with };
-                }
-                Act::Answer(statics, fingerprint) => match statics.give(question, subject) {
-                    Some(Ok(more)) => {
-                        self.decision.note((fingerprint, more.fingerprint()));
-                        if is_target {
-                            self.decision.is_by_list |= is_by_list;
-                        } else {
-                            // A list that blocks with records blocks what was found before.
-                            self.decision.verdict = Verdict::Pass;
-                            self.decision.is_by_list = is_by_list;
-                        }
-                        return self.decision.extend(&rule.name, more);
-                    }
-                    Some(Err(text)) => {
-                        let rule = Arc::clone(&rule.name);
-                        self.decision.verdict = Verdict::Failed { rule, text };
-                    }
-                    None => {
-                        self.decision.leave_type(question, &rule.name);
-                        continue;
-                    }
-                },
-                Act::Forward(route) => self.decision.forward(route),
-                // The target of an alias is allowed, and the alias stays what it is.
-                Act::Allow if is_target => {}
-                Act::Allow => self.decision.allow(),
-                Act::AllowTcp => {
-                    if !is_target {
-                        self.decision.allow();
-                    }
-                    self.decision.is_tcp_only = true;
-                }
-                Act::Rewrite(_) | Act::Response(_) => {}
-            }
-            return false;
+            return has_answered;
         }
         false
+    }
+
+    /// Does what a rule wants of the final name. Tells whether it has answered; `None` when it leaves the type to others.
+    fn take_again(
+        &mut self,
+        rule: &Rule,
+        (act, is_by_list): (Act<'_>, bool),
+        question: &Question<'_>,
+        subject: &Subject<'_>,
+        is_target: bool,
+    ) -> Option<bool> {
+        let name = Arc::clone(&rule.name);
+        match act {
+            Act::Block(with) => {
+                self.decision.is_tcp_only = false;
+                self.decision.verdict = Verdict::Block { rule: name, with };
+            }
+            Act::Answer(statics, fingerprint) => match statics.give(question, subject) {
+                Some(Ok(more)) => {
+                    self.decision.note((fingerprint, more.fingerprint()));
+                    if is_target {
+                        self.decision.is_by_list |= is_by_list;
+                    } else {
+                        // A list that blocks with records blocks what was found before.
+                        self.decision.verdict = Verdict::Pass;
+                        self.decision.is_by_list = is_by_list;
+                    }
+                    return Some(self.decision.extend(&name, more));
+                }
+                Some(Err(text)) => self.decision.verdict = Verdict::Failed { rule: name, text },
+                None => {
+                    self.decision.leave_type(question, &name);
+                    return None;
+                }
+            },
+            Act::Forward(route) => self.decision.forward(route),
+            // The target of an alias is allowed, and the alias stays what it is.
+            Act::Allow if is_target => {}
+            Act::Allow => self.decision.allow(),
+            Act::AllowTcp => {
+                if !is_target {
+                    self.decision.allow();
+                }
+                self.decision.is_tcp_only = true;
+            }
+            Act::Rewrite(_) | Act::Response(_) => {}
+        }
+        Some(false)
     }
 }
 
