@@ -33,7 +33,7 @@ pub(super) fn warn(rules: &[Rule], report: &mut Report) {
             format!("spec.rules[{index}].match.types"),
             format!(
                 "{family} of these names goes on to later rules and the upstreams, and some clients take an NXDOMAIN to it for the whole \
-                 name: leave `types` out, and it is NODATA, or say `otherTypes: Forward`"
+                 name: leave `types` out, and it is NODATA, or with `otherTypes: Forward` what upstreams have, and no NXDOMAIN"
             ),
         );
     }

@@ -1115,8 +1115,12 @@ fn an_answer_for_one_family_that_leaves_the_other_to_the_upstreams_is_warned_of(
         format!("{}, {answer}}}", rule("v4", &format!("{names}, types: [A]")))
     };
     let block = |fields: &str| format!("{}, block: {{with: NODATA}}}}", rule("b", fields));
-    let is_left =
-        ["spec.rules[0].match.types: AAAA of these names goes on to later rules and the upstreams"];
+    // With `types`, other types are not this rule's, whatever `otherTypes` says.
+    let is_left = [
+        "spec.rules[0].match.types: AAAA of these names goes on to later rules and the upstreams, and some clients \
+                    take an NXDOMAIN to it for the whole name: leave `types` out, and it is NODATA, or with `otherTypes: \
+                    Forward` what upstreams have, and no NXDOMAIN",
+    ];
     let templated = "{name: t, match: {names: {regex: ['^(.)$']}, types: [TXT, AAAA]}, answer: {records: ['AAAA ::{1}']}}";
     let cases: [(&str, String, &[&str]); 9] = [
         ("A alone", v4(""), &is_left),
