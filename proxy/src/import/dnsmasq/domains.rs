@@ -158,13 +158,17 @@ impl Domains {
     /// the last word, a name is not denied.
     fn there_but_asked_for(&self) -> Vec<(&Pattern, &Domain)> {
         let asked = self.0.iter().filter(|(_, domain)| domain.is_asked());
-        let asked: Vec<_> = asked.map(|(pattern, _)| pattern.domain()).collect();
-        let above: BTreeSet<&str> = asked.iter().flatten().copied().flat_map(upwards).collect();
-        // One that is an ending, for example, may be about names of any domain.
-        let are_all_domains = asked.iter().all(Option::is_some);
-        let may_be_asked_for = |pattern: &Pattern| match pattern.domain() {
-            Some(domain) if are_all_domains => above.contains(domain),
-            _ => !asked.is_empty(),
+        let asked = asked.map(|(pattern, _)| pattern);
+        let (named, others): (Vec<_>, Vec<_>) = asked.partition(|it| it.domain().is_some());
+        let names = named.iter().filter_map(|it| it.domain());
+        let above: BTreeSet<&str> = names.flat_map(upwards).collect();
+        let may_be_asked_for = |pattern: &Pattern| {
+            let is_before = |it: &&Pattern| it.order() < pattern.order() && it.meets(pattern);
+            let is_named = || match pattern.domain() {
+                Some(domain) => above.contains(domain),
+                None => named.iter().any(is_before),
+            };
+            is_named() || others.iter().any(is_before)
         };
         let domains = self.0.iter().filter(|(_, domain)| !domain.addresses.is_empty());
         domains.filter(|(pattern, _)| may_be_asked_for(pattern)).collect()
