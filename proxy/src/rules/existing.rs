@@ -1,11 +1,12 @@
 //! A name that a rule has records of, asked for another type that is left to the upstreams.
 //!
 //! That there is no such name would be wrong, and the end of the records as well: it is said of all types (RFC 2308
-//! section 2.1), and who caches it denies them all.
+//! section 2.1), and who caches it denies them all. Where upstreams have an alias of that name, it is said of its target; but some
+//! clients (musl) look at the code alone, and take it for the name that they asked for.
 
 use std::{fmt, sync::Arc};
 
-use super::{answer, change::deny};
+use super::change::deny;
 use crate::message::{Name, Rcode, response::Response};
 
 /// A name that exists, whatever upstreams know.
@@ -24,10 +25,9 @@ impl fmt::Display for Existing {
 }
 
 impl Existing {
-    /// Has an answer that denies the name deny only the type that was asked for.
-    pub(super) fn apply(&self, response: &mut Response, rcode: &mut Rcode) {
-        let is_about_it = |denied: Name<'_>| denied.eq_ignore_case(&self.name);
-        if *rcode == Rcode::NXDOMAIN && answer::denied(response).is_some_and(is_about_it) {
+    /// Has an answer that denies the name, or where its aliases lead, deny only the type that was asked for.
+    pub(super) fn apply(response: &mut Response, rcode: &mut Rcode) {
+        if *rcode == Rcode::NXDOMAIN {
             *rcode = Rcode::NOERROR;
             response.header.disown();
             deny(response, *rcode);

@@ -29,8 +29,8 @@ impl Step {
                 changes.apply(response, rcode);
                 Ok(())
             }
-            Self::Exists(existing) => {
-                existing.apply(response, rcode);
+            Self::Exists(_) => {
+                Existing::apply(response, rcode);
                 Ok(())
             }
         }
