@@ -191,17 +191,14 @@ impl ExchangeError {
         matches!(self, Self::Malformed | Self::Mismatch)
     }
 
+    /// Whether the server has closed the connection that the question was on.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed | Self::ClosedFirst | Self::ClosedAround | Self::ClosedUnsent)
+    }
+
     /// Whether an open connection ended under the question, or what came on it was no answer.
     pub(super) fn is_end_of_connection(&self) -> bool {
-        matches!(
-            self,
-            Self::Closed
-                | Self::ClosedFirst
-                | Self::ClosedAround
-                | Self::ClosedUnsent
-                | Self::Malformed
-                | Self::Mismatch
-        )
+        self.is_closed() || self.is_garbled()
     }
 
     /// Whether the server should be asked after all others for a while. A timeout does not say so by

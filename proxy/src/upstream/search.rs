@@ -51,6 +51,8 @@ pub(super) struct Search<'s> {
     may_wait: &'s (dyn Fn() -> bool + Send + Sync),
     /// When to ask once more, where nobody could be asked.
     again: Option<Instant>,
+    /// Whether that is only to see who is to blame for the ends of connections.
+    is_unsure: bool,
     /// How often that was.
     rounds: usize,
     /// Drawn once, so that a question goes round the servers and not back and forth.
@@ -89,6 +91,7 @@ impl<'s> Search<'s> {
             deadline,
             may_wait,
             again: None,
+            is_unsure: false,
             rounds: 0,
             draw: route.draw(),
             tries: SmallVec::new(),

@@ -24,6 +24,7 @@ use super::{
 use crate::message::{Name, Qclass, Qtype, Rcode, edns::ExtendedError};
 
 mod authentication;
+mod away;
 mod chaos;
 mod dead;
 mod failure;
