@@ -25,6 +25,7 @@ mod asked;
 mod driver;
 mod ration;
 mod state;
+mod unread;
 
 pub(super) use asked::Asked;
 pub(super) use driver::drive;
@@ -55,6 +56,8 @@ pub(super) struct Load {
     pub(super) silence: Duration,
     /// For how long one question has held up others at most.
     pub(super) held_up_for: Duration,
+    /// How long several questions have waited that the server seems not to have read, where it answers in any order.
+    pub(super) unread_for: Duration,
     /// Whether it is about to be replaced.
     pub(super) is_old: bool,
 }
@@ -102,6 +105,7 @@ impl Connection {
             is_open: matches!(state.phase, Phase::Open { .. }),
             silence: state.silence(now),
             held_up_for: state.held_up_for(),
+            unread_for: state.unread_for(now),
             is_old: self.expires <= now,
         })
     }

@@ -195,6 +195,12 @@ impl Pending {
         self.last_sent != self.last_answered
     }
 
+    /// How many questions were sent behind the last one of those that were answered.
+    pub(super) fn behind(&self) -> u16 {
+        let both = self.last_sent.zip(self.last_answered);
+        both.map_or(0, |(sent, answered)| sent.wrapping_sub(answered))
+    }
+
     /// Whether there is no answer yet to this question.
     pub(super) fn awaits(&self, id: u16) -> bool {
         self.questions.contains_key(&id)

@@ -32,6 +32,7 @@ mod fallback;
 mod hedging;
 mod keeping;
 mod loops;
+mod places;
 mod plain;
 mod policies;
 mod pools;

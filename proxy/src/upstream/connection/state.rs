@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     LEAST_IDLE,
     ration::{End, Ration},
+    unread::Unread,
 };
 use crate::{
     message::{Request, request::RequestEdns, u16_at},
@@ -53,6 +54,7 @@ pub(super) struct State {
     together_since: Option<Instant>,
     /// For how long the oldest of several questions has held up the others, until it was answered first.
     held_up_for: Duration,
+    unread: Unread,
     /// Ours, and what there is of it when the server has said something about it.
     longest_idle: Duration,
     pub(super) idle_limit: Duration,
@@ -91,6 +93,7 @@ impl State {
             last_alive: None,
             together_since: None,
             held_up_for: Duration::ZERO,
+            unread: Unread::default(),
             longest_idle: limits.idle_timeout,
             idle_limit: limits.idle_timeout,
             is_unwanted: false,
@@ -117,6 +120,7 @@ impl State {
         self.last_used = now;
         if self.held.is_empty() && self.pending.live() <= self.ration.size() {
             self.send(id, request, edns);
+            self.unread.note_sent(id, now);
             if self.pending.len() > 1 {
                 self.together_since.get_or_insert(now);
             }
@@ -208,6 +212,7 @@ impl State {
                     is_heard |= is_sign;
                     is_for_others |= is_sign && !is_check;
                     self.ration.note_answer();
+                    self.unread.note_answered(u16_at(frame, 0).unwrap_or_default());
                     if let Some((_, held_up_for)) =
                         held_up.filter(|(id, _)| u16_at(frame, 0) == Some(*id))
                     {
@@ -250,6 +255,14 @@ impl State {
     /// For how long one question has held up others, as it does where they are taken in order.
     pub(super) fn held_up_for(&self) -> Duration {
         if self.pending.is_unordered() { Duration::ZERO } else { self.held_up_for }
+    }
+
+    /// How long several questions have waited behind the last one that was answered, where that is in any order: to those in a
+    /// row that are slow by themselves the server would have come together.
+    pub(super) fn unread_for(&self, now: Instant) -> Duration {
+        let Phase::Open { since } = self.phase else { return Duration::ZERO };
+        let is_several = self.pending.is_unordered() && self.pending.behind() >= SEVERAL;
+        if is_several { self.unread.waits(since, now) } else { Duration::ZERO }
     }
 
     /// Sends what may be sent now, and tells whether there was any.
@@ -330,6 +343,9 @@ impl State {
 
 /// Where two answers come one after the other, it is not for so long that none comes: our guess.
 const HELD_UP: Duration = Duration::from_millis(100);
+
+/// So many names in a row are seldom slow: our guess.
+const SEVERAL: u16 = 4;
 
 /// What was read at a time.
 #[derive(Debug, Default)]

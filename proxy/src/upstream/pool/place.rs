@@ -36,9 +36,11 @@ pub(super) struct Terms<'l> {
 }
 
 impl Terms<'_> {
-    /// Whether one question seems to hold up the others on a connection.
+    /// Whether one question seems to hold up the others on a connection, or several at a server that reads no more at a time.
     fn is_held_up(&self, load: Load) -> bool {
-        load.silence >= self.held_up_after && (!self.is_unordered || self.is_in_order(load))
+        let is_by_one = load.silence >= self.held_up_after;
+        (is_by_one && (!self.is_unordered || self.is_in_order(load)))
+            || load.unread_for >= self.held_up_after
     }
 
     /// Whether one has held up others on it, whatever the server did on other ones.

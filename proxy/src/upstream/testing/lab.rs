@@ -12,8 +12,10 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
+    sync::Semaphore,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -88,6 +90,8 @@ struct State {
     idle: Duration,
     /// Whether the next question of a connection is read when the one before was answered.
     is_in_order: bool,
+    /// How many questions of a connection are read at a time.
+    places: usize,
     /// After how many answers a connection is closed.
     answers: usize,
     /// What answers grant (RFC 7828), in units of 100 ms.
@@ -134,6 +138,7 @@ impl LabServer {
             dials: Vec::new(),
             idle: Duration::MAX,
             is_in_order: false,
+            places: Semaphore::MAX_PERMITS,
             answers: usize::MAX,
             grant: None,
             queries: Vec::new(),
@@ -149,6 +154,7 @@ impl LabServer {
         state.door = usual.door;
         state.script = Arc::clone(&usual.script);
         (state.idle, state.is_in_order) = (usual.idle, usual.is_in_order);
+        state.places = usual.places;
         (state.answers, state.grant) = (usual.answers, usual.grant.take());
     }
 
@@ -165,6 +171,11 @@ impl LabServer {
     /// From now on the questions of a connection are answered in order (RFC 7766 section 6.2.1.1 leaves it to servers).
     pub(crate) fn answer_in_order(&self) {
         self.state().is_in_order = true;
+    }
+
+    /// New connections have no more than so many of their questions read at a time, which are answered in any order.
+    pub(crate) fn read_at_a_time(&self, questions: usize) {
+        self.state().places = questions;
     }
 
     /// From now on a connection is closed after so many answers, which come in order.
@@ -248,7 +259,9 @@ impl LabServer {
         let (mut input, output) = split(stream);
         let output = Arc::new(tokio::sync::Mutex::new(output));
         let (mut answers, is_stuck) = (0, Arc::new(AtomicBool::new(false)));
+        let places = Arc::new(Semaphore::new(self.state().places));
         while answers < self.state().answers {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             let idle = self.state().idle;
             let query = tokio::select! {
                 query = read(&mut input) => query,
@@ -279,6 +292,7 @@ impl LabServer {
             };
             let output = Arc::clone(&output);
             let answered = self.clone().answer(connection, answer, delay, output, is_stuck.clone());
+            let answered = answered.map(|()| drop(place));
             answers += 1;
             let is_in_order = self.state().is_in_order;
             if is_in_order {
