@@ -143,13 +143,13 @@ impl Health {
             && inner.failure.as_ref().is_none_or(|(failed, _)| *failed + LOOK <= now)
     }
 
-    /// It may be gone: nothing has come for longer than usual, or a connection has ended, which names alone may be the reason of
-    /// and people are not told. Tells whether the state is news.
-    pub(super) fn suspected(&self, is_told: bool) -> bool {
+    /// It may be gone: nothing has come for longer than usual, or a connection has ended. Names alone may be the reason, many times
+    /// a minute, so people are not told. Tells whether the state has changed.
+    pub(super) fn suspected(&self) -> bool {
         let mut inner = self.inner();
         let may_be = matches!(inner.state, State::Unknown | State::Healthy);
         if may_be {
-            inner.is_told = is_told;
+            inner.is_told = false;
         }
         may_be && inner.change(State::Suspect)
     }

@@ -80,6 +80,21 @@ fn the_back_off_doubles_up_to_half_a_minute_and_differs_from_pod_to_pod() {
     }
 }
 
+/// At a server that takes questions in order a slow name is one, many times a minute.
+#[test]
+fn of_a_silence_that_ends_people_are_told_nothing() {
+    let (health, start) = (Health::unknown(3), Instant::now());
+    let at = |number: u64| start + millis(number * 2000);
+    assert!(health.connected());
+    assert!(health.suspected());
+    assert!(!health.answered(true, at(1)));
+
+    assert!(health.suspected());
+    assert!(!health.failed(&SILENCE, at(1), at(2)) && !health.failed(&SILENCE, at(2), at(3)));
+    assert!(health.failed(&SILENCE, at(3), at(4)), "unhealthy");
+    assert!(health.answered(true, at(5)), "and well again");
+}
+
 #[test]
 fn a_silence_makes_a_server_suspect_and_only_the_third_one_unhealthy() {
     let (health, start) = (Health::unknown(3), Instant::now());

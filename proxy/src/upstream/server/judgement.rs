@@ -23,8 +23,8 @@ impl Server {
 
     /// Nothing came for longer than usual.
     pub(in crate::upstream) fn suspect(&self) {
-        if self.core.health.suspected(true) {
-            info!(upstream = %self.core.upstream, server = %self.address(), "upstream server is silent");
+        if self.core.health.suspected() {
+            debug!(upstream = %self.core.upstream, server = %self.address(), "upstream server is silent");
         }
     }
 
@@ -72,7 +72,7 @@ impl Server {
             Err(ExchangeError::Timeout(_)) => latency.observe_late(took, now),
             // It may be because of the question: what becomes of a probe says whether it is.
             Err(error) if error.is_end_of_connection() => {
-                if health.is_silent_since(started) && health.suspected(false) {
+                if health.is_silent_since(started) && health.suspected() {
                     let (upstream, server) = (&self.core.upstream, self.address());
                     debug!(%upstream, %server, reason = error.reason(), "upstream server is suspect");
                 }
