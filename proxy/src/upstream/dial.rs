@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
 use socket2::{SockRef, TcpKeepalive};
@@ -111,9 +112,9 @@ impl Dialer {
     }
 
     async fn dial_tcp(&self) -> Result<TcpStream, ExchangeError> {
-        let connected = TcpStream::connect(self.address).await;
-        let stream =
-            connected.map_err(|error| ExchangeError::of_connecting(error, self.address.ip()))?;
+        let stream = reach(self.address)
+            .await
+            .map_err(|error| ExchangeError::of_connecting(error, self.address.ip()))?;
         stream.set_nodelay(true)?;
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
@@ -122,6 +123,25 @@ impl Dialer {
         Ok(stream)
     }
 }
+
+/// A TCP connection. The kernel sends a SYN that was lost again after a second (RFC 6298 section 2.1), which may be all the time
+/// that there is: so a few more are sent meanwhile, each for a connection of its own, and the first one to be answered counts.
+async fn reach(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut attempts = FuturesUnordered::new();
+    while attempts.len() < MAX_ATTEMPTS {
+        attempts.push(TcpStream::connect(address));
+        if let Ok(Some(result)) = timeout(NEXT_ATTEMPT, attempts.next()).await {
+            return result;
+        }
+    }
+    attempts.next().await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// How long an attempt goes before the next one (RFC 8305 section 5 recommends as much).
+const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
+
+/// How many attempts there are at most: our guess. With a fifth of all packets lost, one of a hundred servers is missed.
+const MAX_ATTEMPTS: usize = 4;
 
 /// TLS handshakes of one upstream at a time: one for each of the sixteen servers that it can have, so that those that
 /// stall take no place from one that is well.
@@ -135,13 +155,60 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpSocket},
         runtime::Builder,
+        task,
     };
 
     use super::*;
+
+    fn dialer_of(address: SocketAddr) -> Dialer {
+        let handshakes = Arc::new(Semaphore::new(1));
+        Dialer { address, security: Security::None, limit: Duration::from_secs(30), handshakes }
+    }
+
+    /// How many connections to a port are being made, and not even half open: 2 is SYN_SENT (include/net/tcp_states.h).
+    fn attempts_at(port: u16) -> usize {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let to_port = format!(":{port:04X} 02 ");
+        table.lines().filter(|line| line.contains(&to_port)).count()
+    }
+
+    /// A server whose queue is full drops them, as a lossy network does.
+    #[tokio::test]
+    async fn a_lost_syn_is_not_waited_for_and_few_more_are_sent() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _in_the_way = TcpStream::connect(address).await.unwrap();
+        let dialer = dialer_of(address);
+
+        let mut seen = 0;
+        let until_there_are_all = async {
+            while seen < MAX_ATTEMPTS {
+                seen = seen.max(attempts_at(address.port()));
+                task::yield_now().await;
+            }
+            timeout(2 * NEXT_ATTEMPT, std::future::pending::<()>()).await.unwrap_err();
+            seen = attempts_at(address.port());
+            loop {
+                listener.accept().await.unwrap();
+            }
+        };
+        let dialled = tokio::select! {
+            dialled = dialer.dial() => dialled,
+            () = until_there_are_all => unreachable!(),
+        };
+
+        assert!(dialled.is_ok());
+        assert_eq!(seen, MAX_ATTEMPTS);
+        assert_eq!(attempts_at(address.port()), 0, "the others are given up");
+    }
 
     #[test]
     fn a_connection_outlives_the_runtime_that_it_was_made_on() {
@@ -150,9 +217,7 @@ mod tests {
         let (mut server, stream) = maker.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let handshakes = Arc::new(Semaphore::new(1));
-            let (security, limit) = (Security::None, Duration::from_secs(5));
-            let dialer = Dialer { address, security, limit, handshakes };
+            let dialer = dialer_of(address);
             let (accepted, dialled) = tokio::join!(listener.accept(), dialer.dial());
             (accepted.unwrap().0.into_std().unwrap(), dialled.ok().unwrap())
         });
