@@ -255,7 +255,7 @@ impl Exchange {
             let edns = self.with_edns.then(|| self.server.edns_of_datagrams());
             let (address, request) = (self.server.address(), Arc::clone(&self.request));
             let series = Arc::clone(self.server.series());
-            let again = self.server.limits().query / 2;
+            let again = self.server.lost_after();
             self.way =
                 Way::Datagram(Box::pin(udp::exchange(address, request, edns, again, series)));
         } else {

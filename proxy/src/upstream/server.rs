@@ -205,6 +205,13 @@ impl Server {
         LEAST_PATIENCE.max(self.core.latency.p99() * 4).min(self.core.limits.query / 2)
     }
 
+    /// After how long a datagram seems to be lost, while others are answered. Of the half of all answers that come soonest, as
+    /// those that came late may have had to be asked for again.
+    pub(super) fn lost_after(&self) -> Duration {
+        let usual = self.core.latency.p50().unwrap_or_default();
+        LEAST_LOSS.max(usual * 4).min(self.core.limits.query / 2)
+    }
+
     /// The same for a health check.
     pub(super) fn patience_with_checks(&self) -> Duration {
         let patience = self.patience();
@@ -278,6 +285,9 @@ const PADDING_BLOCK: usize = 128;
 
 /// No answer is late before, so no hedge is sent: our guess at what no client notices.
 const LEAST_DELAY: Duration = Duration::from_millis(10);
+
+/// No datagram is sent again before: our guess, as soon as unbound does. Most servers that are asked so are near.
+const LEAST_LOSS: Duration = Duration::from_millis(50);
 
 /// No silence is suspect before: a round trip around the world takes less.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);

@@ -30,8 +30,8 @@ pub(super) enum Datagram {
     Truncated,
 }
 
-/// Asks, and waits for the answer, however long it takes. A datagram may be lost, so the question is sent once
-/// more after `again`, as the same message from the same port.
+/// Asks, and waits for the answer, however long it takes. A datagram may be lost, so the question is sent again after `again`, and
+/// then each time after twice as long (RFC 8085 section 3.1.1), as the same message from the same port: servers know that one.
 pub(super) async fn exchange(
     server: SocketAddr,
     request: Arc<Request>,
@@ -46,11 +46,14 @@ pub(super) async fn exchange(
     socket.send(&query).await?;
     let offered = usize::from(edns.map_or(MIN_UDP_PAYLOAD, |edns| edns.udp_payload));
     let mut answer = pin!(receive(&socket, id, &request.question, offered, &series));
-    if let Ok(answer) = timeout(again, answer.as_mut()).await {
-        return answer;
+    let mut pause = again;
+    loop {
+        if let Ok(answer) = timeout(pause, answer.as_mut()).await {
+            return answer;
+        }
+        socket.send(&query).await?;
+        pause = pause.saturating_mul(2);
     }
-    socket.send(&query).await?;
-    answer.await
 }
 
 async fn connect(server: SocketAddr) -> Result<UdpSocket, ExchangeError> {

@@ -1,5 +1,7 @@
 //! Plain UDP and TCP: ports, IDs, truncation, servers without EDNS.
 
+use std::sync::OnceLock;
+
 use super::*;
 
 #[tokio::test]
@@ -186,23 +188,40 @@ async fn a_plain_server_without_edns_is_asked_again_without() {
     }
 }
 
-#[tokio::test]
-async fn a_question_of_which_both_datagrams_were_lost_is_asked_again_where_nobody_else_is_left() {
+/// A UDP server that answers nothing of `www` for which `is_lost`, given who asks and how many were lost before.
+async fn lossy(is_lost: impl Fn(SocketAddr, usize) -> bool + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let _served = Tasks::default().spawn(async move {
+    Tasks::default().spawn(async move {
         let mut count = 0;
         loop {
             let mut query = [0; 4096];
             let (len, client) = socket.recv_from(&mut query).await.unwrap();
             // Health checks are answered.
-            let is_lost = query[13..16] == *b"www" && count < 2;
-            count += u8::from(is_lost);
+            let is_lost = query[13..16] == *b"www" && is_lost(client, count);
+            count += usize::from(is_lost);
             if !is_lost {
                 socket.send_to(&answer_to(&query[..len]), client).await.unwrap();
             }
         }
     });
+    address
+}
+
+#[tokio::test]
+async fn a_question_of_which_several_datagrams_are_lost_is_answered() {
+    let first = OnceLock::new();
+    let is_lost = move |client, lost| *first.get_or_init(|| client) != client || lost < 3;
+    let address = lossy(is_lost).await;
+    let fixture = Fixture::new(Transport::Udp, &[address]);
+
+    assert!(fixture.ask("www.example.").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_question_of_which_all_datagrams_were_lost_is_asked_again_where_nobody_else_is_left() {
+    let first = OnceLock::new();
+    let address = lossy(move |client, _| *first.get_or_init(|| client) == client).await;
     let fixture = Fixture::new(Transport::Udp, &[address]);
 
     assert!(fixture.ask("www.example.").await.is_ok());
