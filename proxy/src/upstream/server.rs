@@ -206,10 +206,11 @@ impl Server {
     }
 
     /// After how long a datagram seems to be lost, while others are answered. Of the half of all answers that come soonest, as
-    /// those that came late may have had to be asked for again.
+    /// those that came late may have had to be asked for again; while little is known, a slow name is as likely.
     pub(super) fn lost_after(&self) -> Duration {
-        let usual = self.core.latency.p50().unwrap_or_default();
-        LEAST_LOSS.max(usual * 4).min(self.core.limits.query / 2)
+        let latest = self.core.limits.query / 2;
+        let usual = self.core.latency.p50().map(|p50| LEAST_LOSS.max(p50 * 4));
+        usual.map_or(latest, |usual| usual.min(latest))
     }
 
     /// The same for a health check.
