@@ -265,6 +265,7 @@ impl Upstream {
                 health: Health::unknown(settings.health_check.failure_threshold),
                 health_check: settings.health_check.clone(),
                 latency: Latency::default(),
+                resends: Arc::default(),
                 term: series.begin_term(),
                 series,
                 upstream_series: Arc::clone(&upstream_series),

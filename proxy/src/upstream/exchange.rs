@@ -255,9 +255,9 @@ impl Exchange {
             let edns = self.with_edns.then(|| self.server.edns_of_datagrams());
             let (address, request) = (self.server.address(), Arc::clone(&self.request));
             let series = Arc::clone(self.server.series());
-            let again = self.server.lost_after();
+            let resends = self.server.resends();
             self.way =
-                Way::Datagram(Box::pin(udp::exchange(address, request, edns, again, series)));
+                Way::Datagram(Box::pin(udp::exchange(address, request, edns, resends, series)));
         } else {
             self.ask_on_stream(now);
         }

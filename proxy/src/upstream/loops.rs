@@ -1,6 +1,6 @@
 //! Servers that lead back to us.
 //!
-//! Each server is asked now and then for a name that nobody can guess and that is asked once. When somebody asks
+//! Each server is asked now and then for a name that nobody can guess and that is asked for by nobody else. When somebody asks
 //! *us* for it, the server forwards to this proxy: it is taken out, and asked again after a while, since what
 //! it forwards to may be mended. A name is known only as long as its question is out, so nobody can
 //! take a server out by repeating what was overheard.

@@ -13,6 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    budget::ResendBudget,
     connection::Connection,
     dial::{Dialer, Security},
     error::ExchangeError,
@@ -22,6 +23,7 @@ use super::{
     placement::Placement,
     pool::{Pool, Wanted},
     settings::{ConnectionLimits, HealthCheck},
+    udp::Resends,
 };
 use crate::{message::request::RequestEdns, shutdown::Tasks};
 
@@ -54,6 +56,7 @@ pub(super) struct Core {
     pub(super) health_check: HealthCheck,
     pub(super) health: Health,
     pub(super) latency: Latency,
+    pub(super) resends: Arc<ResendBudget>,
     pub(super) series: Arc<ServerSeries>,
     /// See [`ServerSeries::begin_term`].
     pub(super) term: u64,
@@ -205,12 +208,13 @@ impl Server {
         LEAST_PATIENCE.max(self.core.latency.p99() * 4).min(self.core.limits.query / 2)
     }
 
-    /// After how long a datagram seems to be lost, while others are answered. Of the half of all answers that come soonest, as
-    /// those that came late may have had to be asked for again; while little is known, a slow name is as likely.
-    pub(super) fn lost_after(&self) -> Duration {
-        let latest = self.core.limits.query / 2;
+    /// When a datagram seems to be lost, while others are answered. By the half of all answers that come soonest, as those that
+    /// came late may have had to be asked for again; while little is known, a slow name is as likely.
+    pub(super) fn resends(&self) -> Resends {
+        let half = self.core.limits.query / 2;
         let usual = self.core.latency.p50().map(|p50| LEAST_LOSS.max(p50 * 4));
-        usual.map_or(latest, |usual| usual.min(latest))
+        let first = usual.map_or(half, |usual| usual.min(half));
+        Resends { first, half, budget: Arc::clone(&self.core.resends) }
     }
 
     /// The same for a health check.
@@ -287,7 +291,7 @@ const PADDING_BLOCK: usize = 128;
 /// No answer is late before, so no hedge is sent: our guess at what no client notices.
 const LEAST_DELAY: Duration = Duration::from_millis(10);
 
-/// No datagram is sent again before: our guess, as soon as unbound does. Most servers that are asked so are near.
+/// No datagram is sent again before: our guess. Most servers that are asked so are near.
 const LEAST_LOSS: Duration = Duration::from_millis(50);
 
 /// No silence is suspect before: a round trip around the world takes less.

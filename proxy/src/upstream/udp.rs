@@ -13,6 +13,7 @@ use std::{
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::{
+    budget::ResendBudget,
     error::ExchangeError,
     metrics::ServerSeries,
     pending::{Response, is_bare_error, read_header, repeats},
@@ -30,13 +31,21 @@ pub(super) enum Datagram {
     Truncated,
 }
 
-/// Asks, and waits for the answer, however long it takes. A datagram may be lost, so the question is sent again after `again`, and
-/// then each time after twice as long (RFC 8085 section 3.1.1), as the same message from the same port: servers know that one.
+/// When a question is sent again, as a datagram may be lost: first after a while, and then each time after twice as long (RFC 8085
+/// section 3.1.1). Before half of the server's time is over that takes a part of a budget, as the server may just be slow.
+pub(super) struct Resends {
+    pub(super) first: Duration,
+    pub(super) half: Duration,
+    pub(super) budget: Arc<ResendBudget>,
+}
+
+/// Asks, and waits for the answer, however long it takes. What is sent again is the same message from the same port, so that no more
+/// answers can be guessed at.
 pub(super) async fn exchange(
     server: SocketAddr,
     request: Arc<Request>,
     edns: Option<RequestEdns>,
-    again: Duration,
+    resends: Resends,
     series: Arc<ServerSeries>,
 ) -> Result<Datagram, ExchangeError> {
     let socket = connect(server).await?;
@@ -46,13 +55,19 @@ pub(super) async fn exchange(
     socket.send(&query).await?;
     let offered = usize::from(edns.map_or(MIN_UDP_PAYLOAD, |edns| edns.udp_payload));
     let mut answer = pin!(receive(&socket, id, &request.question, offered, &series));
-    let mut pause = again;
+    let Resends { first, half, budget } = resends;
+    budget.earn();
+    let (mut waited, mut pause) = (Duration::ZERO, first);
     loop {
         if let Ok(answer) = timeout(pause, answer.as_mut()).await {
             return answer;
         }
-        socket.send(&query).await?;
+        waited += pause;
         pause = pause.saturating_mul(2);
+        if waited >= half || budget.spend() {
+            // Where it does not leave, the one before may be answered all the same.
+            let _ = socket.send(&query).await;
+        }
     }
 }
 

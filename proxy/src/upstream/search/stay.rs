@@ -18,7 +18,7 @@ impl Search<'_> {
             && !server.is_half_full()
     }
 
-    /// Goes on to wait, until the deadline. One that is down is tried beside it; and where nothing came at all, both datagrams
+    /// Goes on to wait, until the deadline. One that is down is tried beside it; and where nothing came at all, all datagrams
     /// may have been lost, or the answer be stuck behind another one.
     pub(super) fn stay(&mut self, index: usize, exchange: Exchange, now: Instant) {
         let Some(attempt) = self.tries.get_mut(index) else { return };

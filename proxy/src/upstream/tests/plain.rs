@@ -55,10 +55,10 @@ async fn datagrams(
 #[tokio::test]
 async fn over_udp_each_question_has_a_port_and_an_id_of_its_own() {
     let answer: Script = |query| vec![answer_to(query)];
-    let (address, served) = datagrams(vec![answer; 40]).await;
+    let (address, served) = datagrams(vec![answer; 24]).await;
     let fixture = Fixture::new(Transport::Udp, &[address]);
 
-    for _ in 0..40 {
+    for _ in 0..24 {
         fixture.ask("www.example.").await.unwrap();
     }
 
@@ -67,8 +67,8 @@ async fn over_udp_each_question_has_a_port_and_an_id_of_its_own() {
         seen.iter().map(|(client, _)| client.port()).collect();
     let ids: std::collections::HashSet<_> =
         seen.iter().map(|(_, query)| [query[0], query[1]]).collect();
-    // Two of forty may meet by chance; a counter or a fixed value could not pass.
-    assert!(ports.len() >= 36 && ids.len() >= 36, "{} ports, {} IDs", ports.len(), ids.len());
+    // Two of so few may meet by chance; a counter or a fixed value could not pass.
+    assert!(ports.len() >= 21 && ids.len() >= 21, "{} ports, {} IDs", ports.len(), ids.len());
     let steps: std::collections::HashSet<_> =
         seen.windows(2).map(|pair| pair[1].0.port().wrapping_sub(pair[0].0.port())).collect();
     assert!(steps.len() > 10, "the ports follow no pattern");
