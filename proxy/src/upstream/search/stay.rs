@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Exchange, SILENCE, Search, Server, Standing, Step};
+use super::{Exchange, SILENCE, Search, Server, Step};
 
 impl Search<'_> {
     /// Whether a slow answer is all that there may be: the server is alive, nobody else is left, and nobody waits for the places
@@ -13,7 +13,8 @@ impl Search<'_> {
         self.bad.is_none()
             && (!self.may_ask_another(now) || self.once_garbled().is_none())
             && !server.health().is_silent_since(exchange.started())
-            && self.next_server(now).is_none_or(|next| next.standing(now) == Standing::Down)
+            // Also one that is about to be tried again: that may be beside.
+            && self.next_server(now).is_none_or(|next| next.is_out_of_reach())
             && !self.route.is_half_full()
             && !server.is_half_full()
     }
